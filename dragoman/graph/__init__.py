@@ -1,0 +1,1 @@
+"""The incremental engine (`collection`) and this program's graph built with it (`pipeline`)."""

@@ -1,0 +1,402 @@
+"""Incremental collections: values derived from values, recomputed only where something changed.
+
+The idea is that of Istio's krt. A `Source` is filled from outside; `map_one`, `map_many` and `group_by`
+derive further collections from it. A transform is a pure function of its input and of what it reads
+through `ctx.fetch(collection, key)`; each fetch is recorded, and when that key changes the transform runs
+again. Collections are worked through in the order in which they were made, which is a topological order,
+because a transform can only name collections that exist. A result equal to the previous one stops there.
+
+Single-threaded and without I/O. `graph.commit()` costs what changed: transforms run, plus changed groups.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+K2 = TypeVar("K2", bound=Hashable)
+W = TypeVar("W")
+
+
+class Change(NamedTuple, Generic[K, V]):
+    """`old` None: added. `new` None: removed."""
+
+    key: K
+    old: V | None
+    new: V | None
+
+
+class Collection(Generic[K, V]):
+    """A keyed set of immutable values. Read with `get`, iterate with `items`; never written from outside."""
+
+    __slots__ = ("_changed", "_graph", "_index", "_observers", "_readers", "_values", "name")
+
+    def __init__(self, graph: Graph, name: str) -> None:
+        self.name = name
+        self._graph = graph
+        self._values: dict[K, V] = {}
+        self._changed: dict[K, V | None] = {}  # key -> value before this commit
+        self._readers: dict[K, set[tuple[_Derived[Any, Any], Hashable]]] = {}
+        self._observers: list[Callable[[list[Change[K, V]]], None]] = []
+        self._index = graph._register(self)
+
+    def get(self, key: K) -> V | None:
+        return self._values.get(key)
+
+    def items(self) -> Iterable[tuple[K, V]]:
+        return self._values.items()
+
+    def keys(self) -> Iterable[K]:
+        return self._values.keys()
+
+    def values(self) -> Iterable[V]:
+        return self._values.values()
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._values)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def subscribe(self, observer: Callable[[list[Change[K, V]]], None]) -> None:
+        """Calls `observer` at the end of each commit in which something here changed."""
+        self._observers.append(observer)
+
+    def _put(self, key: K, value: V | None) -> None:
+        """Sets or removes; an equal value is no change."""
+        old = self._values.get(key)
+        if value is None:
+            if old is None:
+                return
+            del self._values[key]
+        else:
+            if old is not None and (old is value or old == value):
+                return
+            self._values[key] = value
+        if key not in self._changed:
+            self._changed[key] = old
+            self._graph._wake(self)
+
+    def _take_changes(self) -> list[Change[K, V]]:
+        values = self._values
+        changes = [Change(key, old, values.get(key)) for key, old in self._changed.items()]
+        self._changed = {}
+        return [change for change in changes if change.old is not change.new]
+
+    def _evaluate(self) -> None:
+        """Brings a derived collection up to date; a source already is."""
+
+    def _publish(self) -> list[Change[K, V]]:
+        """Marks whoever depends on what changed."""
+        changes = self._take_changes()
+        if changes:
+            for node in self._graph._dependents.get(self._index, ()):
+                node._input_changed(changes)
+            if self._readers:
+                for change in changes:
+                    for node, key in self._readers.get(change.key, ()):
+                        node._mark(key)
+        return changes
+
+
+class Source(Collection[K, V]):
+    """Filled from outside: `put` and `remove`, then `graph.commit()`."""
+
+    __slots__ = ()
+
+    def put(self, key: K, value: V) -> None:
+        self._put(key, value)
+
+    def remove(self, key: K) -> None:
+        self._put(key, None)
+
+
+class Context:
+    """Handed to every transform: the only way to read another collection."""
+
+    __slots__ = ("_key", "_node", "_reads")
+
+    def __init__(self, node: _Derived[Any, Any], key: Hashable) -> None:
+        self._node = node
+        self._key = key
+        self._reads: set[tuple[Collection[Any, Any], Hashable]] = set()
+
+    def fetch(self, collection: Collection[K, V], key: K) -> V | None:
+        """The value under `key`, and a promise to run again when it changes."""
+        if collection._index >= self._node._index:
+            raise RuntimeError(f"{self._node.name} fetches {collection.name}, which is made after it")
+        self._reads.add((collection, key))
+        return collection._values.get(key)
+
+
+class _Derived(Collection[K, V]):
+    """What the derived collections share: dirty keys, and the record of fetches."""
+
+    __slots__ = ("_dirty", "_reads", "runs")
+
+    def __init__(self, graph: Graph, name: str) -> None:
+        super().__init__(graph, name)
+        self._dirty: dict[Hashable, None] = {}
+        self._reads: dict[Hashable, set[tuple[Collection[Any, Any], Hashable]]] = {}
+        self.runs = 0  # transforms run so far: tests and metrics read it
+
+    def _mark(self, key: Hashable) -> None:
+        self._dirty[key] = None
+        self._graph._wake(self)
+
+    def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
+        for change in changes:
+            self._dirty[change.key] = None
+        self._graph._wake(self)
+
+    def _record(self, key: Hashable, reads: set[tuple[Collection[Any, Any], Hashable]]) -> None:
+        before = self._reads.get(key)
+        if before is None and not reads:
+            return
+        if before == reads:
+            return
+        for collection, read in (before or set()) - reads:
+            readers = collection._readers[read]
+            readers.discard((self, key))
+            if not readers:
+                del collection._readers[read]
+        for collection, read in reads - (before or set()):
+            collection._readers.setdefault(read, set()).add((self, key))
+        if reads:
+            self._reads[key] = reads
+        else:
+            del self._reads[key]
+
+    def _evaluate(self) -> None:
+        dirty, self._dirty = self._dirty, {}
+        for key in dirty:
+            self.runs += 1
+            ctx = Context(self, key)
+            self._compute(ctx, key)
+            self._record(key, ctx._reads)
+
+    def _compute(self, ctx: Context, key: Any) -> None:
+        raise NotImplementedError
+
+
+class _MapOne(_Derived[K, W], Generic[K, V, W]):
+    __slots__ = ("_fn", "_over")
+
+    def __init__(self, graph: Graph, name: str, over: Collection[K, V], fn: Callable[[Context, K, V], W | None]) -> None:
+        super().__init__(graph, name)
+        self._over = over
+        self._fn = fn
+        graph._depend(over, self)
+
+    def _compute(self, ctx: Context, key: Any) -> None:
+        value = self._over._values.get(key)
+        self._put(key, None if value is None else self._fn(ctx, key, value))
+
+
+class _MapMany(_Derived[K2, W], Generic[K, V, K2, W]):
+    __slots__ = ("_fn", "_over", "_owned")
+
+    def __init__(
+        self, graph: Graph, name: str, over: Collection[K, V], fn: Callable[[Context, K, V], Iterable[tuple[K2, W]]]
+    ) -> None:
+        super().__init__(graph, name)
+        self._over = over
+        self._fn = fn
+        self._owned: dict[K, frozenset[K2]] = {}
+        graph._depend(over, self)
+
+    def _compute(self, ctx: Context, key: Any) -> None:
+        value = self._over._values.get(key)
+        result = {} if value is None else dict(self._fn(ctx, key, value))
+        before = self._owned.get(key, frozenset())
+        if result:
+            self._owned[key] = frozenset(result)
+        elif before:
+            del self._owned[key]
+        for gone in before - result.keys():
+            self._put(gone, None)
+        for made, item in result.items():
+            self._put(made, item)
+
+
+class _GroupBy(_Derived[K2, W], Generic[K, V, K2, W]):
+    __slots__ = ("_group_of", "_members", "_over", "_reduce", "_where")
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        over: Collection[K, V],
+        group_of: Callable[[K, V], Iterable[K2]],
+        reduce: Callable[[Context, K2, Mapping[K, V]], W | None],
+    ) -> None:
+        super().__init__(graph, name)
+        self._over = over
+        self._group_of = group_of
+        self._reduce = reduce
+        self._members: dict[K2, dict[K, V]] = {}
+        self._where: dict[K, tuple[K2, ...]] = {}
+        graph._depend(over, self)
+
+    def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
+        # Membership follows the input at once; only the groups touched are reduced again.
+        for key, _, new in changes:
+            groups = () if new is None else tuple(self._group_of(key, new))
+            for group in self._where.pop(key, ()):
+                if group not in groups:
+                    members = self._members[group]
+                    del members[key]
+                    if not members:
+                        del self._members[group]
+                    self._dirty[group] = None
+            for group in groups:
+                self._members.setdefault(group, {})[key] = new
+                self._dirty[group] = None
+            if groups:
+                self._where[key] = groups
+        self._graph._wake(self)
+
+    def _compute(self, ctx: Context, key: Any) -> None:
+        members = self._members.get(key)
+        self._put(key, self._reduce(ctx, key, members) if members else None)
+
+
+class _SortedGroups(_Derived[K2, W], Generic[K, V, K2, W]):
+    """Groups whose members stay sorted, so that one change among N costs a binary search and not a sort."""
+
+    __slots__ = ("_group_of", "_members", "_order_of", "_over", "_reduce", "_where")
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        over: Collection[K, V],
+        group_of: Callable[[K, V], K2],
+        order_of: Callable[[K, V], Any],
+        reduce: Callable[[Context, K2, list[V]], W | None],
+    ) -> None:
+        super().__init__(graph, name)
+        self._over = over
+        self._group_of = group_of
+        self._order_of = order_of
+        self._reduce = reduce
+        self._members: dict[K2, tuple[list[Any], list[V]]] = {}  # sort keys, values
+        self._where: dict[K, tuple[K2, Any]] = {}
+        graph._depend(over, self)
+
+    def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
+        for key, _, new in changes:
+            if key in self._where:
+                group, order = self._where.pop(key)
+                orders, values = self._members[group]
+                at = bisect.bisect_left(orders, order)
+                del orders[at], values[at]
+                self._dirty[group] = None
+            if new is not None:
+                group = self._group_of(key, new)
+                order = (self._order_of(key, new), key)
+                orders, values = self._members.setdefault(group, ([], []))
+                self._where[key] = (group, order)
+                at = bisect.bisect_left(orders, order)
+                orders.insert(at, order)
+                values.insert(at, new)
+                self._dirty[group] = None
+        for group in self._dirty:
+            if group in self._members and not self._members[group][0]:
+                del self._members[group]
+        self._graph._wake(self)
+
+    def _compute(self, ctx: Context, key: Any) -> None:
+        members = self._members.get(key)
+        self._put(key, self._reduce(ctx, key, members[1]) if members else None)
+
+
+class Graph:
+    """Owns the collections and brings them up to date."""
+
+    __slots__ = ("_awake", "_collections", "_dependents")
+
+    def __init__(self) -> None:
+        self._collections: list[Collection[Any, Any]] = []
+        self._dependents: dict[int, list[_Derived[Any, Any]]] = {}
+        self._awake: set[int] = set()
+
+    def source(self, name: str) -> Source[Any, Any]:
+        """An empty source. Annotate the variable: `services: Source[Ref, Service] = graph.source("services")`."""
+        return Source(self, name)
+
+    def map_one(self, name: str, over: Collection[K, V], fn: Callable[[Context, K, V], W | None]) -> Collection[K, W]:
+        """One value per value, under the same key; None leaves it out."""
+        return _MapOne(self, name, over, fn)
+
+    def map_many(
+        self, name: str, over: Collection[K, V], fn: Callable[[Context, K, V], Iterable[tuple[K2, W]]]
+    ) -> Collection[K2, W]:
+        """Any number of keyed values per value. Keys of different inputs must not meet: put the input's key into them."""
+        return _MapMany(self, name, over, fn)
+
+    def group_by(
+        self,
+        name: str,
+        over: Collection[K, V],
+        group_of: Callable[[K, V], Iterable[K2]],
+        reduce: Callable[[Context, K2, Mapping[K, V]], W | None],
+    ) -> Collection[K2, W]:
+        """One value per group. `group_of` gives the groups of an item (none, one or several); `reduce` gets the live
+        members, in no particular order, and must not keep the mapping."""
+        return _GroupBy(self, name, over, group_of, reduce)
+
+    def sorted_groups(
+        self,
+        name: str,
+        over: Collection[K, V],
+        group_of: Callable[[K, V], K2],
+        order_of: Callable[[K, V], Any],
+        reduce: Callable[[Context, K2, list[V]], W | None],
+    ) -> Collection[K2, W]:
+        """Like `group_by`, with one group per item and the members in order of `order_of` (ties: by key). `reduce` must
+        not keep the list."""
+        return _SortedGroups(self, name, over, group_of, order_of, reduce)
+
+    def commit(self) -> None:
+        """Brings everything up to date, then tells the observers."""
+        published: list[tuple[Collection[Any, Any], list[Change[Any, Any]]]] = []
+        while self._awake:
+            index = min(self._awake)
+            self._awake.discard(index)
+            collection = self._collections[index]
+            collection._evaluate()
+            self._awake.discard(index)
+            changes = collection._publish()
+            if changes and collection._observers:
+                published.append((collection, changes))
+        for collection, changes in published:
+            for observer in collection._observers:
+                observer(changes)
+
+    @property
+    def collections(self) -> tuple[Collection[Any, Any], ...]:
+        """In the order in which they are worked through."""
+        return tuple(self._collections)
+
+    def edges(self) -> list[tuple[str, str]]:
+        """Input -> derived, by name: the pipeline as a diagram (`docs/architecture.md`)."""
+        return [(self._collections[i].name, node.name) for i, nodes in self._dependents.items() for node in nodes]
+
+    def _register(self, collection: Collection[Any, Any]) -> int:
+        self._collections.append(collection)
+        return len(self._collections) - 1
+
+    def _depend(self, over: Collection[Any, Any], node: _Derived[Any, Any]) -> None:
+        self._dependents.setdefault(over._index, []).append(node)
+        if over._values:
+            node._input_changed([Change(key, None, value) for key, value in over._values.items()])
+
+    def _wake(self, collection: Collection[Any, Any]) -> None:
+        self._awake.add(collection._index)

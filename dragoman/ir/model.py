@@ -1,0 +1,457 @@
+"""The IR: what every language is translated into and everything Envoy gets is made from.
+
+All values are frozen and compare by content; `origin` takes no part in equality. Durations are seconds
+(float), sizes bytes, weights non-negative integers. One `Route` is one match and one action.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dragoman.ir.order import Order
+from dragoman.refs import Origin, Ref
+
+# --- gateways: what the translator says of one Gateway object -------------------------------------------------
+
+
+class Protocol(enum.Enum):
+    """A listener's protocol, in Gateway API's words."""
+
+    HTTP = "HTTP"
+    HTTPS = "HTTPS"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsTermination:
+    """TLS at a listener: certificates by secret name (the first is the default), several chosen by SNI and key type."""
+
+    certificates: tuple[SecretKey, ...]
+    alpn: tuple[str, ...] = ("h2", "http/1.1")
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayListener:
+    """One valid listener of one Gateway. `hostname` is `""` for any host, else exact or `*.suffix`, lower case."""
+
+    name: str
+    port: int
+    protocol: Protocol
+    hostname: str
+    tls: TlsTermination | None
+    origin: Origin = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """One accepted Gateway with its valid listeners.
+
+    `addresses` are IP addresses it asked for; empty: the settings decide. `age` orders Gateways that share
+    an Envoy: (creation timestamp or "", namespace/name).
+    """
+
+    ref: Ref
+    addresses: tuple[str, ...]
+    listeners: tuple[GatewayListener, ...]
+    age: tuple[str, str]
+    origin: Origin = field(compare=False)
+
+
+# --- matching -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ExactPath:
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPrefix:
+    """Gateway API's PathPrefix: whole segments, no trailing slash; `/` matches everything."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class StringPrefix:
+    """A plain string prefix (nginx, Istio)."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegexPath:
+    """RE2, must match the whole path without the query."""
+
+    pattern: str
+
+
+PathMatch = ExactPath | SegmentPrefix | StringPrefix | RegexPath
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """RE2, must match the whole value."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The header or parameter is there, whatever its value."""
+
+
+ValueMatch = Exact | Regex | Present
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderMatch:
+    """`name` is lower case."""
+
+    name: str
+    value: ValueMatch
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueryMatch:
+    name: str
+    value: ValueMatch
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMatch:
+    path: PathMatch
+    method: str = ""
+    headers: tuple[HeaderMatch, ...] = ()
+    query: tuple[QueryMatch, ...] = ()
+
+
+# --- what is done to requests and responses ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderMutation:
+    """Header changes. `set` overwrites, `add` appends, `remove` drops; applied in the order remove, set, add."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.set or self.add or self.remove)
+
+
+NO_MUTATION = HeaderMutation()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceFullPath:
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacePrefix:
+    """Replaces the matched `SegmentPrefix`; the result never has a doubled or missing slash."""
+
+    prefix: str
+    value: str
+
+
+PathRewrite = ReplaceFullPath | ReplacePrefix
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """Gateway API's CORS filter. `allow_origins` entries are `*`, exact origins, or origins with one `*` label."""
+
+    allow_origins: tuple[str, ...]
+    allow_methods: tuple[str, ...] = ()
+    allow_headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    allow_credentials: bool = False
+    max_age: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """`codes`: HTTP status codes to retry (connection failures and resets always are); `attempts`: retries after the first try."""
+
+    attempts: int
+    codes: tuple[int, ...] = ()
+    backoff: float | None = None
+
+
+class SessionKind(enum.Enum):
+    COOKIE = "Cookie"
+    HEADER = "Header"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPersistence:
+    """`ttl` is the cookie's Max-Age in seconds; 0 is a session cookie. `path` is the cookie's Path."""
+
+    kind: SessionKind
+    name: str
+    ttl: float = 0.0
+    path: str = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """`numerator / denominator` of the requests are copied to `cluster`; responses are dropped."""
+
+    cluster: ClusterKey
+    numerator: int = 100
+    denominator: int = 100
+
+
+# --- actions ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedBackend:
+    """A share of the traffic. `cluster` None: the reference is invalid and its share gets a 500 (`reason` says why)."""
+
+    cluster: ClusterKey | None
+    weight: int = 1
+    request_headers: HeaderMutation = NO_MUTATION
+    response_headers: HeaderMutation = NO_MUTATION
+    reason: str = ""
+    origin: Origin | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """To backends. `timeout` and `try_timeout`: None is the default, 0 is none. All weights zero, or no backends: 500."""
+
+    backends: tuple[WeightedBackend, ...]
+    rewrite: PathRewrite | None = None
+    hostname: str = ""
+    timeout: float | None = None
+    try_timeout: float | None = None
+    retry: Retry | None = None
+    session: SessionPersistence | None = None
+    mirrors: tuple[Mirror, ...] = ()
+    websocket: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """`scheme`, `hostname` empty: kept. `port` None: the specification's rule was applied by the translator; 0: keep out of Location."""
+
+    status: int = 302
+    scheme: str = ""
+    hostname: str = ""
+    port: int | None = None
+    path: PathRewrite | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """A direct answer from Envoy."""
+
+    status: int
+    body: str = ""
+
+
+Action = Forward | Redirect | Respond
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One match and one action. `name` is identity: kind/namespace/name plus rule (name or index) and match index."""
+
+    name: str
+    match: RouteMatch
+    action: Action
+    order: Order
+    request_headers: HeaderMutation = NO_MUTATION
+    response_headers: HeaderMutation = NO_MUTATION
+    cors: Cors | None = None
+    origin: Origin | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A route stands on this listener of this Gateway under these host names.
+
+    `hostnames` are the intersection of route and listener, never empty; `*` stands for any host.
+    """
+
+    gateway: Ref
+    listener: str
+    hostnames: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSet:
+    """What one route object contributes: the same routes on every listener that it is attached to."""
+
+    ref: Ref
+    attachments: tuple[Attachment, ...]
+    routes: tuple[Route, ...]
+
+    def clusters(self) -> frozenset[ClusterKey]:
+        """Every cluster that some route or mirror uses."""
+        found: set[ClusterKey] = set()
+        for route in self.routes:
+            if isinstance(route.action, Forward):
+                found.update(b.cluster for b in route.action.backends if b.cluster is not None)
+                found.update(m.cluster for m in route.action.mirrors)
+        return frozenset(found)
+
+
+# --- backends -------------------------------------------------------------------------------------------------------
+
+
+class ClusterKey(NamedTuple):
+    """A cluster's identity: the object and its port. Which rules use it plays no part. `port` 0: the object has none."""
+
+    ref: Ref
+    port: int = 0
+
+
+class AppProtocol(enum.Enum):
+    """What is spoken to the endpoints."""
+
+    HTTP1 = "http1"
+    HTTP2 = "http2"
+    AUTO = "auto"  # ALPN over TLS
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """TLS to the endpoints. `ca`: secret with the trusted certificates; None with `system_ca`: the system's. `sans`: names the peer must bear (one of)."""
+
+    sni: str = ""
+    ca: SecretKey | None = None
+    system_ca: bool = True
+    sans: tuple[str, ...] = ()
+    certificate: SecretKey | None = None
+    insecure: bool = False
+
+
+class Health(enum.Enum):
+    """`DRAINING` endpoints finish what they have and get nothing new."""
+
+    HEALTHY = "healthy"
+    DRAINING = "draining"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """`address` is an IP address, a host name (Dns clusters) or an absolute path of a unix socket (`port` 0)."""
+
+    address: str
+    port: int
+    zone: str = ""
+    priority: int = 0
+    health: Health = field(default=Health.HEALTHY, compare=True)
+    weight: int = 1
+    hostname: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSet:
+    """The endpoints of one cluster, sorted, without repetitions."""
+
+    key: ClusterKey
+    endpoints: tuple[Endpoint, ...]
+
+
+class Discovery(enum.Enum):
+    """How Envoy learns a cluster's endpoints."""
+
+    EDS = "eds"  # pushed apart from the cluster: Services
+    STATIC = "static"  # inside the cluster: addresses, sockets
+    DNS = "dns"  # Envoy resolves host names
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """`endpoints` is empty for EDS."""
+
+    key: ClusterKey
+    discovery: Discovery
+    protocol: AppProtocol = AppProtocol.HTTP1
+    tls: UpstreamTls | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    connect_timeout: float = 5.0
+    origin: Origin | None = field(default=None, compare=False)
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+class SecretKey(NamedTuple):
+    """A secret's identity and use: `tls` (certificate and key) or `ca` (trusted certificates)."""
+
+    ref: Ref
+    use: str = "tls"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """PEM bytes; never shown (`repr` leaves them out, dumps print a fingerprint)."""
+
+    key: SecretKey
+    certificate: bytes = field(default=b"", repr=False)
+    private_key: bytes = field(default=b"", repr=False)
+    ca: bytes = field(default=b"", repr=False)
+    origin: Origin | None = field(default=None, compare=False)
+
+
+# --- what an Envoy gets: assembled per node group by the pipeline ------------------------------------------------------
+
+
+class Bind(NamedTuple):
+    """Where Envoy listens."""
+
+    address: str
+    port: int
+
+
+class Scope(NamedTuple):
+    """A route table's identity within a node group.
+
+    Plain HTTP has one table per bind (`hostname` ""), TLS one per bind and listener host name (`*` for any).
+    """
+
+    bind: Bind
+    hostname: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FilterChain:
+    """Connections with this server name (`""`: any) and the route table they use."""
+
+    hostname: str
+    tls: TlsTermination | None
+    scope: Scope
+    origins: tuple[Origin, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One Envoy listener: every Gateway listener of the group that shares the bind."""
+
+    bind: Bind
+    chains: tuple[FilterChain, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualHost:
+    """The routes of one host name (`*`: any) in one table, in order of precedence. Empty: 404, or `misdirected` 421."""
+
+    scope: Scope
+    domain: str
+    routes: tuple[Route, ...]
+    misdirected: bool = False

@@ -1,0 +1,137 @@
+"""`Resource`: one named xDS resource as finished bytes.
+
+The encoder (`envoy/`) makes them, the graph carries them, the server (`xds/`) sends them; the two never
+import one another, so the value they share stands below both. A resource never holds a protobuf message:
+payloads are serialised once and shared by all streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import xxhash
+
+_PREFIX: Final = "type.googleapis.com/"
+LISTENER: Final = _PREFIX + "envoy.config.listener.v3.Listener"
+ROUTE: Final = _PREFIX + "envoy.config.route.v3.RouteConfiguration"
+CLUSTER: Final = _PREFIX + "envoy.config.cluster.v3.Cluster"
+ENDPOINT: Final = _PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
+SECRET: Final = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
+
+TYPES: Final = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET)
+"""Every type served, in the order in which a change is sent (rule 59)."""
+
+SHORT: Final[Mapping[str, str]] = {
+    CLUSTER: "CDS",
+    ENDPOINT: "EDS",
+    LISTENER: "LDS",
+    ROUTE: "RDS",
+    SECRET: "SDS",
+}
+
+
+class NameSet:
+    """An immutable set of names, kept in parts so that one changed part costs only itself.
+
+    A route table of 10,000 hosts refers to 10,000 clusters; its parts are shared between versions.
+    """
+
+    __slots__ = ("parts",)
+
+    def __init__(self, *parts: frozenset[str]) -> None:
+        self.parts = parts
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in part for part in self.parts)
+
+    def __iter__(self) -> Iterator[str]:
+        if len(self.parts) == 1:
+            return iter(self.parts[0])
+        return iter(frozenset().union(*self.parts))
+
+    def __bool__(self) -> bool:
+        return any(self.parts)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NameSet):
+            return NotImplemented
+        return frozenset(self) == frozenset(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"NameSet({', '.join(sorted(self))})"
+
+    def isdisjoint(self, names: frozenset[str] | set[str]) -> bool:
+        """Whether no name of `names` is in this set. Costs the smaller side, part by part."""
+        return all(part.isdisjoint(names) for part in self.parts)
+
+
+NO_NAMES: Final = NameSet()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resource:
+    """One xDS resource.
+
+    `chunks` joined are the serialised message (without `Any` framing); they stay apart so that large
+    route tables share what did not change. `version` is a hash of the content: replicas and restarts
+    agree (rule 42). `refs` maps a type URL to the names this resource refers to, so that `xds` can order
+    a change without decoding. `sensitive` payloads are redacted in dumps, CSDS and the console.
+    """
+
+    type_url: str
+    name: str
+    version: str
+    chunks: tuple[bytes, ...] = field(repr=False)
+    refs: Mapping[str, NameSet] = field(default_factory=dict, repr=False)
+    sensitive: bool = False
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Resource):
+            return NotImplemented
+        return (
+            self.version == other.version and self.name == other.name and self.type_url == other.type_url
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.type_url, self.name, self.version))
+
+    @property
+    def payload(self) -> bytes:
+        """The serialised message."""
+        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the serialised message."""
+        return sum(map(len, self.chunks))
+
+    def refers(self, type_url: str) -> NameSet:
+        """The names of `type_url` that this resource needs."""
+        return self.refs.get(type_url, NO_NAMES)
+
+
+def make(
+    type_url: str,
+    name: str,
+    payload: bytes,
+    refs: Mapping[str, Iterable[str]] | None = None,
+    *,
+    sensitive: bool = False,
+) -> Resource:
+    """A resource from one piece of bytes."""
+    named = {kind: NameSet(frozenset(names)) for kind, names in (refs or {}).items()}
+    return Resource(type_url, name, digest(payload), (payload,), named, sensitive)
+
+
+def digest(*chunks: bytes) -> str:
+    """Content hash used as version: 32 hex digits of xxh3-128 (0.06 us for a small resource)."""
+    if len(chunks) == 1:
+        return xxhash.xxh3_128_hexdigest(chunks[0])
+    state = xxhash.xxh3_128()
+    for chunk in chunks:
+        state.update(chunk)
+    return state.hexdigest()

@@ -1,0 +1,82 @@
+"""The values and protocols that the xDS server shares with whoever feeds it.
+
+A node group is a name for a set of Gateways: `*` for all of them, `shop/edge` for one, `shop/edge,shop/internal`
+for several (sorted). Every node of a group gets the same resources. The feeder (the runtime) keeps one live `View` per
+group that some stream uses and applies changes to it; the server's sessions read it and are woken by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dragoman.resource import Resource
+
+Changes = Mapping[str, Mapping[str, Resource | None]]
+"""type URL -> name -> the new resource, or None where it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locality:
+    region: str = ""
+    zone: str = ""
+    sub_zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a proxy says of itself in its first request; `extensions` is dropped (it is 60 KB)."""
+
+    id: str
+    cluster: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    locality: Locality = Locality()
+    user_agent: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end, as the transport vouches for it. `sans` empty: no client certificate."""
+
+    address: str
+    sans: tuple[str, ...] = ()
+
+
+class ResourceView(Protocol):
+    """A live, read-only view of one group's resources. Implemented by `snapshot.View`."""
+
+    def get(self, type_url: str, name: str) -> Resource | None: ...
+
+    def resources(self, type_url: str) -> Mapping[str, Resource]: ...
+
+    def version(self, type_url: str) -> str:
+        """Order-independent hash of the type's content: SotW's `version_info` for wildcard subscriptions."""
+
+    def subscribe(self, observer: Callable[[Changes], None]) -> Callable[[], None]:
+        """Calls `observer` after each applied change; returns the function that ends it."""
+
+
+class Provider(Protocol):
+    """Where the server gets views from. Implemented by the runtime over `graph.pipeline`."""
+
+    def acquire(self, group: str) -> ResourceView:
+        """The group's view, built at its first use. Every `acquire` is paired with a `release`."""
+
+    def release(self, group: str) -> None:
+        """One stream less; the view may be dropped after a grace period."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A NACK: what one proxy refused, in its own words. `names` are the resources named in the message, else all of the response's
+    changed ones."""
+
+    node: str
+    group: str
+    type_url: str
+    names: tuple[str, ...]
+    detail: str
+    version: str
+    time: float
