@@ -16,6 +16,7 @@ CODES: Final[dict[str, str]] = {
     "DRG1102": "a required field is missing",
     "DRG1103": "a value has the wrong type or form",
     "DRG1104": "a value is out of range",
+    "DRG1105": "the kind is not read by Dragoman",
     # 12xx: Gateway and GatewayClass
     # 13xx: routes
     # 14xx: backends, Services, EndpointSlices
@@ -23,5 +24,7 @@ CODES: Final[dict[str, str]] = {
     # 2xxx: references
     # 3xxx: losses in translation
     # 4xxx: Envoy
+    # 39xx: Gateways that meet in one Envoy (graph/pipeline)
+    "DRG3901": "another Gateway holds the port with another protocol",
     # 5xxx: run time
 }

@@ -317,6 +317,19 @@ class _SortedGroups(_Derived[K2, W], Generic[K, V, K2, W]):
         self._put(key, self._reduce(ctx, key, members[1]) if members else None)
 
 
+class _Union(_Derived[K, V], Generic[K, V]):
+    __slots__ = ("_over",)
+
+    def __init__(self, graph: Graph, name: str, over: tuple[Collection[K, V], ...]) -> None:
+        super().__init__(graph, name)
+        self._over = over
+        for collection in over:
+            graph._depend(collection, self)
+
+    def _compute(self, ctx: Context, key: Any) -> None:
+        self._put(key, next((c._values[key] for c in self._over if key in c._values), None))
+
+
 class Graph:
     """Owns the collections and brings them up to date."""
 
@@ -363,6 +376,10 @@ class Graph:
         """Like `group_by`, with one group per item and the members in order of `order_of` (ties: by key). `reduce` must
         not keep the list."""
         return _SortedGroups(self, name, over, group_of, order_of, reduce)
+
+    def union(self, name: str, *over: Collection[K, V]) -> Collection[K, V]:
+        """All of several collections; where keys meet the first one wins."""
+        return _Union(self, name, over)
 
     def commit(self) -> None:
         """Brings everything up to date, then tells the observers."""

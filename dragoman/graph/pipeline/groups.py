@@ -1,0 +1,262 @@
+"""The per-group half of the graph: ports, listeners, route tables, and what they need.
+
+Keys begin with the group's name. A route's bytes are made once whatever the number of groups; a virtual host's, a
+bucket's and a table's are kept and joined, so that one route changed costs its host, its bucket and a join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dragoman import config
+from dragoman.envoy import clusters, endpoints, listeners, routes, secrets, shape
+from dragoman.graph.collection import Collection, Context, Graph, Source
+from dragoman.graph.pipeline import assembly
+from dragoman.ir import model as ir
+from dragoman.ir.order import Order
+from dragoman.refs import Ref
+from dragoman.resource import Resource
+from dragoman.translators import base
+
+_LAST = Order(priority=2**62)
+_NOBODY = Ref("", "", "", "")
+
+
+class PortKey(NamedTuple):
+    group: str
+    bind: ir.Bind
+
+
+class HostKey(NamedTuple):
+    group: str
+    scope: ir.Scope
+    domain: str
+
+
+class PartKey(NamedTuple):
+    """One route on one virtual host. `host` is hashed often; the engine keys by this tuple."""
+
+    host: HostKey
+    ref: Ref
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSet:
+    """A route object with the bytes of each of its routes."""
+
+    routes: ir.RouteSet
+    encoded: tuple[routes.EncodedRoute, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One route as one virtual host has it; None: the host's mere existence."""
+
+    order: Order
+    route: ir.Route | None = None
+    encoded: routes.EncodedRoute | None = None
+    clusters: frozenset[ir.ClusterKey] = frozenset()
+    misdirected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A virtual host and its bytes. Equal when the bytes are."""
+
+    chunk: routes.HostChunk
+    routes: tuple[ir.Route, ...] = field(compare=False)
+    misdirected: bool = field(compare=False, default=False)
+
+
+class Groups:
+    """Builds the collections; answers what one group has."""
+
+    def __init__(self, graph: Graph, outputs: base.Outputs, settings: config.Gateways) -> None:
+        self._active: Source[str, frozenset[str]] = graph.source("groups")
+        self._active.put("", frozenset())
+
+        def place(ctx: Context, ref: Ref, gateway: ir.Gateway) -> assembly.Placement | None:
+            active = ctx.fetch(self._active, "") or frozenset()
+            names = tuple(sorted(name for name in active if assembly.matches(name, ref)))
+            if not names:
+                return None
+            return assembly.Placement(gateway, names, assembly.addresses(settings, ref, gateway.addresses))
+
+        placements = graph.map_one("placements", outputs.gateways, place)
+        members = graph.map_many("members", placements, _members)
+        seats = graph.map_many("seats", placements, _seats)
+        self.ports = graph.group_by(
+            "ports", members, lambda key, _: (key[0],), lambda _, key, found: assembly.port(key.bind, found)
+        )
+        layouts = graph.map_one("layouts", self.ports, lambda _, key, port: port.layout)
+        self._listeners = graph.map_one("listeners", self.ports, lambda _, key, port: assembly.listener(port))
+        self.listeners: Collection[PortKey, Resource] = graph.map_one(
+            "LDS", self._listeners, lambda _, key, listener: listeners.encode(listener)
+        )
+
+        encoded = graph.map_one("encoded", outputs.routes, _encode)
+
+        def attach(ctx: Context, ref: Ref, item: EncodedSet) -> Iterable[tuple[PartKey, Part]]:
+            return _parts(ctx, ref, item, seats, layouts)
+
+        placed = graph.map_many("placed", encoded, attach)
+        fallback = graph.map_many("fallbacks", layouts, _fallbacks)
+        parts = graph.union("parts", placed, fallback)
+        self._hosts = graph.sorted_groups(
+            "hosts", parts, lambda key, _: key.host, lambda _, part: part.order, _host
+        )
+        buckets = graph.group_by("buckets", self._hosts, _bucket_of, _bucket)
+        self.tables: Collection[tuple[str, ir.Scope], Resource] = graph.group_by(
+            "RDS", buckets, lambda key, _: (key[:2],), _table
+        )
+
+        self._used = graph.group_by(
+            "used", placed, lambda key, part: [(key.host.group, c) for c in part.clusters], lambda *_: True
+        )
+        made = graph.map_one("clusters encoded", outputs.clusters, lambda _, key, item: clusters.encode(item))
+        filled = graph.map_one("endpoints encoded", outputs.endpoints, lambda _, key, item: endpoints.encode(item))
+        sealed = graph.map_one("secrets encoded", outputs.secrets, lambda _, key, item: secrets.encode(item))
+        self.clusters: Collection[tuple[str, ir.ClusterKey], Resource] = graph.map_one(
+            "CDS", self._used, lambda ctx, key, _: ctx.fetch(made, key[1])
+        )
+        self.endpoints: Collection[tuple[str, ir.ClusterKey], Resource] = graph.map_one(
+            "EDS", self._used, lambda ctx, key, _: ctx.fetch(filled, key[1])
+        )
+
+        def upstream_secrets(
+            ctx: Context, key: tuple[str, ir.ClusterKey], _: bool
+        ) -> Iterator[tuple[tuple[str, ir.SecretKey, object], bool]]:
+            cluster = ctx.fetch(outputs.clusters, key[1])
+            if cluster is not None and cluster.tls is not None:
+                for secret in (cluster.tls.ca, cluster.tls.certificate):
+                    if secret is not None:
+                        yield (key[0], secret, key[1]), True
+
+        uses = graph.union(
+            "secret uses",
+            graph.map_many("downstream secrets", self._listeners, _downstream_secrets),
+            graph.map_many("upstream secrets", self._used, upstream_secrets),
+        )
+        self.secrets: Collection[tuple[str, ir.SecretKey], Resource] = graph.group_by(
+            "SDS", uses, lambda key, _: (key[:2],), lambda ctx, key, _: ctx.fetch(sealed, key[1])
+        )
+
+    def activate(self, group: str) -> None:
+        self._active.put("", (self._active.get("") or frozenset()) | {group})
+
+    def deactivate(self, group: str) -> None:
+        self._active.put("", (self._active.get("") or frozenset()) - {group})
+
+    def listeners_of(self, group: str) -> Mapping[ir.Bind, ir.Listener]:
+        return {key.bind: item for key, item in self._listeners.items() if key.group == group}
+
+    def hosts_of(self, group: str) -> Mapping[ir.Scope, Mapping[str, ir.VirtualHost]]:
+        tables: dict[ir.Scope, dict[str, ir.VirtualHost]] = {}
+        for key, host in self._hosts.items():
+            if key.group == group:
+                item = ir.VirtualHost(key.scope, key.domain, host.routes, host.misdirected)
+                tables.setdefault(key.scope, {})[key.domain] = item
+        return tables
+
+    def used_by(self, group: str) -> frozenset[ir.ClusterKey]:
+        return frozenset(cluster for name, cluster in self._used.keys() if name == group)
+
+
+def _members(
+    _: Context, ref: Ref, placement: assembly.Placement
+) -> Iterator[tuple[tuple[PortKey, Ref, str], assembly.Member]]:
+    for group in placement.groups:
+        for address in placement.addresses:
+            for listener in placement.gateway.listeners:
+                key = PortKey(group, ir.Bind(address, listener.port))
+                yield (key, ref, listener.name), assembly.Member(ref, placement.gateway.age, listener)
+
+
+def _seats(
+    _: Context, ref: Ref, placement: assembly.Placement
+) -> Iterator[tuple[tuple[Ref, str], assembly.Seat]]:
+    for listener in placement.gateway.listeners:
+        yield (ref, listener.name), assembly.seat(placement, listener)
+
+
+def _encode(_: Context, ref: Ref, item: ir.RouteSet) -> EncodedSet:
+    return EncodedSet(item, tuple(routes.encode_route(route) for route in item.routes))
+
+
+def _parts(
+    ctx: Context,
+    ref: Ref,
+    item: EncodedSet,
+    seats: Collection[tuple[Ref, str], assembly.Seat],
+    layouts: Collection[PortKey, assembly.Layout],
+) -> Iterator[tuple[PartKey, Part]]:
+    used = [_clusters(route) for route in item.routes.routes]
+    for attachment in item.routes.attachments:
+        seat = ctx.fetch(seats, (attachment.gateway, attachment.listener))
+        if seat is None:
+            continue
+        finished = [_finish(r, e, seat) for r, e in zip(item.routes.routes, item.encoded, strict=True)]
+        for group in seat.groups:
+            for address in seat.addresses:
+                layout = ctx.fetch(layouts, PortKey(group, ir.Bind(address, seat.port)))
+                if layout is None or (attachment.gateway, attachment.listener) not in layout.seats:
+                    continue
+                for domain in attachment.hostnames:
+                    if layout.owner(domain) != seat.hostname:
+                        continue
+                    host = HostKey(group, layout.scope(seat.hostname), domain)
+                    for index, (route, encoded) in enumerate(finished):
+                        yield PartKey(host, ref, index), Part(route.order, route, encoded, used[index])
+
+
+def _finish(
+    route: ir.Route, encoded: routes.EncodedRoute, seat: assembly.Seat
+) -> tuple[ir.Route, routes.EncodedRoute]:
+    """The route as this listener has it: redirects may depend on its port."""
+    finished = assembly.with_port(route, seat)
+    return (route, encoded) if finished is route else (finished, routes.encode_route(finished))
+
+
+def _clusters(route: ir.Route) -> frozenset[ir.ClusterKey]:
+    if not isinstance(route.action, ir.Forward):
+        return frozenset()
+    backends = [b.cluster for b in route.action.backends if b.cluster is not None]
+    return frozenset(backends + [mirror.cluster for mirror in route.action.mirrors])
+
+
+def _fallbacks(_: Context, key: PortKey, layout: assembly.Layout) -> Iterator[tuple[PartKey, Part]]:
+    for scope, domain, misdirected in assembly.fallbacks(layout):
+        host = HostKey(key.group, scope, domain)
+        yield PartKey(host, _NOBODY, 0), Part(_LAST, misdirected=misdirected)
+
+
+def _host(_: Context, key: HostKey, parts: list[Part]) -> Host:
+    encoded = [part.encoded for part in parts if part.encoded is not None]
+    misdirected = not encoded and any(part.misdirected for part in parts)
+    chunk = routes.encode_virtual_host(key.scope, key.domain, encoded, misdirected)
+    return Host(chunk, tuple(part.route for part in parts if part.route is not None), misdirected)
+
+
+def _bucket_of(key: HostKey, _: Host) -> Iterable[tuple[str, ir.Scope, int]]:
+    return ((key.group, key.scope, shape.bucket(key.domain)),)
+
+
+def _bucket(_: Context, key: object, found: Mapping[HostKey, Host]) -> shape.BucketChunk:
+    return shape.encode_bucket(host.chunk for host in found.values())
+
+
+def _table(
+    _: Context, key: tuple[str, ir.Scope], found: Mapping[tuple[str, ir.Scope, int], shape.BucketChunk]
+) -> Resource:
+    return shape.route_configuration(key[1], {bucket[2]: chunk for bucket, chunk in found.items()})
+
+
+def _downstream_secrets(
+    _: Context, key: PortKey, listener: ir.Listener
+) -> Iterator[tuple[tuple[str, ir.SecretKey, object], bool]]:
+    for chain in listener.chains:
+        for secret in chain.tls.certificates if chain.tls else ():
+            yield (key.group, secret, key.bind), True

@@ -1,0 +1,113 @@
+"""The intake: documents in, typed objects into the graph's sources, last good forms kept.
+
+It is the one stateful step before the graph. A document that does not decode leaves the object's last good
+form in place and its diagnostics beside it, so that one bad object hurts itself alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+
+from dragoman.diagnostics import Diagnostic, Severity, Span
+from dragoman.document import Document, Locator
+from dragoman.graph.collection import Graph, Source
+from dragoman.refs import FieldPath, Ref
+from dragoman.translators import base
+
+
+class Intake:
+    """Owns the source collections. `objects` is what translators build on."""
+
+    def __init__(self, graph: Graph, translators: Sequence[base.Translator]) -> None:
+        self._readers: dict[tuple[str, str], base.Translator] = {}
+        self._objects: dict[tuple[str, str], Source[Ref, base.AnyObject]] = {}
+        self._findings: dict[Ref, tuple[Diagnostic, ...]] = {}
+        self._locators: dict[Ref, Locator] = {}
+        for translator in translators:
+            for kind in translator.kinds:
+                self._readers[kind] = translator
+                self._objects[kind] = graph.source(kind[1])
+
+    @property
+    def objects(self) -> base.Objects:
+        return self._objects
+
+    def put(self, document: Document) -> bool:
+        """Decodes one document. Returns whether the graph now holds a new form of its object."""
+        ref = document.ref
+        if document.locator is not None:
+            self._locators[ref] = document.locator
+        translator = self._readers.get((ref.group, ref.kind))
+        if translator is None:
+            self._findings[ref] = (self._unread(ref),)
+            return False
+        decoded = translator.decode(document)
+        if decoded.diagnostics:
+            self._findings[ref] = decoded.diagnostics
+        else:
+            self._findings.pop(ref, None)
+        if decoded.object is None:
+            if self._objects[ref.group, ref.kind].get(ref) is not None:
+                self._findings[ref] = tuple(_stale(d) for d in decoded.diagnostics)
+            return False
+        self._objects[ref.group, ref.kind].put(ref, decoded.object)
+        return True
+
+    def remove(self, ref: Ref) -> None:
+        self._findings.pop(ref, None)
+        self._locators.pop(ref, None)
+        source = self._objects.get((ref.group, ref.kind))
+        if source is not None:
+            source.remove(ref)
+
+    def get(self, ref: Ref) -> base.AnyObject | None:
+        source = self._objects.get((ref.group, ref.kind))
+        return source.get(ref) if source is not None else None
+
+    def refs(self) -> Iterator[Ref]:
+        """Every object that the graph holds."""
+        for source in self._objects.values():
+            yield from source.keys()
+
+    def diagnostics(self) -> Iterable[Diagnostic]:
+        for findings in self._findings.values():
+            yield from findings
+
+    def locator(self, ref: Ref) -> Locator | None:
+        return self._locators.get(ref)
+
+    def locate(self, ref: Ref, path: FieldPath) -> Span | None:
+        """`diagnostics.Locate` over the documents read."""
+        locator = self._locators.get(ref)
+        return locator.locate(path) if locator is not None else None
+
+    def _unread(self, ref: Ref) -> Diagnostic:
+        kinds = [kind for group, kind in self._readers if group == ref.group]
+        near = difflib.get_close_matches(ref.kind, kinds, 1)
+        ours = bool(kinds) and ref.group != ""
+        return Diagnostic(
+            "DRG1105",
+            f"kind {ref.kind}{f' of {ref.group}' if ref.group else ''} is not read by Dragoman",
+            ref,
+            ("kind",),
+            Severity.WARNING if ours else Severity.INFO,
+            help=f"did you mean {near[0]}?" if near else "",
+        )
+
+
+def _stale(diagnostic: Diagnostic) -> Diagnostic:
+    note = "the last good form of this object keeps serving"
+    if diagnostic.severity < Severity.ERROR or note in diagnostic.notes:
+        return diagnostic
+    return Diagnostic(
+        diagnostic.code,
+        diagnostic.message,
+        diagnostic.ref,
+        diagnostic.path,
+        diagnostic.severity,
+        diagnostic.label,
+        (*diagnostic.notes, note),
+        diagnostic.help,
+        diagnostic.span,
+    )

@@ -1,0 +1,231 @@
+"""`Pipeline`: documents in, live views out. See the package's docstring for the picture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dragoman import config, resource
+from dragoman.diagnostics import Diagnostic, Span, warning
+from dragoman.document import Document
+from dragoman.envoy import naming
+from dragoman.graph.collection import Change, Graph
+from dragoman.graph.pipeline import assembly, rejections
+from dragoman.graph.pipeline.groups import Groups
+from dragoman.graph.pipeline.intake import Intake
+from dragoman.ir import model as ir
+from dragoman.refs import FieldPath, Ref
+from dragoman.resource import Resource
+from dragoman.sources.base import Update
+from dragoman.translators import base, gateway
+from dragoman.xds import snapshot
+from dragoman.xds.types import Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class GroupIR:
+    """The IR of one node group, for `explain` and `diff`."""
+
+    listeners: Mapping[ir.Bind, ir.Listener]
+    hosts: Mapping[ir.Scope, Mapping[str, ir.VirtualHost]]
+    clusters: Mapping[ir.ClusterKey, ir.Cluster]
+    endpoints: Mapping[ir.ClusterKey, ir.EndpointSet]
+    route_sets: Mapping[Ref, ir.RouteSet]
+    gateways: Mapping[Ref, ir.Gateway]
+
+
+class Pipeline:
+    """Everything between sources and xDS. Single-threaded; the runtime calls it from one task."""
+
+    def __init__(
+        self, settings: config.Settings | None = None, translators: Sequence[base.Translator] | None = None
+    ) -> None:
+        self._settings = settings or config.Settings()
+        self._graph = Graph()
+        if translators is None:
+            translators = (
+                gateway.Translator(
+                    controller=self._settings.gateways.controller,
+                    addresses=lambda ref: assembly.addresses(self._settings.gateways, ref),
+                ),
+            )
+        self._intake = Intake(self._graph, translators)
+        self._outputs = _merge(self._graph, [t.build(self._graph, self._intake.objects) for t in translators])
+        self._groups = Groups(self._graph, self._outputs, self._settings.gateways)
+        self._views: dict[str, snapshot.View] = {}
+        self._uses: dict[str, int] = {}
+        self._pending: dict[str, dict[str, dict[str, Resource | None]]] = {}
+        self._source_findings: tuple[Diagnostic, ...] = ()
+        self._rejections = rejections.Blame()
+        self._touched: list[Ref] = []
+        self.build_seconds = 0.0
+        groups = self._groups
+        self._watch(groups.listeners, resource.LISTENER, lambda key: naming.listener(key[1]))
+        self._watch(groups.tables, resource.ROUTE, lambda key: naming.route_config(key[1]))
+        self._watch(groups.clusters, resource.CLUSTER, lambda key: naming.cluster(key[1]))
+        self._watch(groups.endpoints, resource.ENDPOINT, lambda key: naming.cluster(key[1]))
+        self._watch(groups.secrets, resource.SECRET, lambda key: naming.secret(key[1]))
+
+    # --- documents in ----------------------------------------------------------------------------------------
+
+    def apply(self, update: Update) -> None:
+        """Takes in what a source says. Nothing moves until `commit`."""
+        for ref in update.deletes:
+            self._intake.remove(ref)
+            self._touched.append(ref)
+        for document in update.upserts:
+            if self._intake.put(document):
+                self._touched.append(document.ref)
+        self._source_findings = update.diagnostics
+
+    def load(self, documents: Iterable[Document]) -> None:
+        """`apply` and `commit` for plain documents."""
+        self.apply(Update(upserts=tuple(documents)))
+        self.commit()
+
+    def commit(self) -> None:
+        """Brings the graph up to date and hands every active view what changed for it."""
+        started = time.perf_counter()
+        self._graph.commit()
+        self._deliver()
+        self._touched.clear()
+        self.build_seconds = time.perf_counter() - started
+
+    # --- views out -------------------------------------------------------------------------------------------
+
+    def activate(self, group: str) -> snapshot.View:
+        """The live view of a node group, built at its first use. Pair with `deactivate`."""
+        self._uses[group] = self._uses.get(group, 0) + 1
+        view = self._views.get(group)
+        if view is None:
+            view = self._views[group] = snapshot.View()
+            self._groups.activate(group)
+            self._graph.commit()
+            self._deliver()
+        return view
+
+    def deactivate(self, group: str) -> None:
+        """One user less; the last one drops the view and all that was built for it."""
+        self._uses[group] -= 1
+        if self._uses[group] == 0:
+            del self._uses[group], self._views[group]
+            self._groups.deactivate(group)
+            self._graph.commit()
+            self._pending.pop(group, None)
+
+    def snapshot(self, group: str = "*") -> snapshot.Snapshot:
+        """What a node of `group` gets now."""
+        view = self.activate(group)
+        try:
+            return view.snapshot()
+        finally:
+            self.deactivate(group)
+
+    def view(self, group: str = "*") -> GroupIR:
+        """The IR behind `snapshot`."""
+        self.activate(group)
+        try:
+            outputs = self._outputs
+            used = self._groups.used_by(group)
+            return GroupIR(
+                listeners=self._groups.listeners_of(group),
+                hosts=self._groups.hosts_of(group),
+                clusters={k: v for k, v in outputs.clusters.items() if k in used},
+                endpoints={k: v for k, v in outputs.endpoints.items() if k in used},
+                route_sets=dict(outputs.routes.items()),
+                gateways={r: g for r, g in outputs.gateways.items() if assembly.matches(group, r)},
+            )
+        finally:
+            self.deactivate(group)
+
+    @property
+    def groups(self) -> Mapping[str, snapshot.View]:
+        """The active groups' views."""
+        return self._views
+
+    @property
+    def graph(self) -> Graph:
+        """For introspection: collections, their sizes and edges."""
+        return self._graph
+
+    # --- what there is to say about it ---------------------------------------------------------------------------
+
+    @property
+    def objects(self) -> Mapping[Ref, base.AnyObject]:
+        """Every object that the graph holds, in its last good form."""
+        return {ref: item for ref in self._intake.refs() if (item := self._intake.get(ref)) is not None}
+
+    def statuses(self) -> Mapping[Ref, base.Status]:
+        """Every object's status; what Envoy refused is folded in as `Programmed`."""
+        rejected = self._rejections.by_object()
+        statuses: dict[Ref, base.Status] = {}
+        for ref, status in self._outputs.statuses.items():
+            found = rejected.get(ref)
+            statuses[ref] = status if found is None else rejections.unprogrammed(status, found)
+        return statuses
+
+    def diagnostics(self) -> list[Diagnostic]:
+        """Everything known to be wrong: reading, decoding, translating, sharing ports, and Envoy's refusals."""
+        found = dict.fromkeys(self._source_findings)
+        found.update(dict.fromkeys(self._intake.diagnostics()))
+        for findings in self._outputs.diagnostics.values():
+            found.update(dict.fromkeys(findings))
+        for port in self._groups.ports.values():
+            found.update(dict.fromkeys(_conflicts(port)))
+        found.update(dict.fromkeys(self._rejections.diagnostics()))
+        return sorted(found, key=lambda item: item.sort_key)
+
+    def locate(self, ref: Ref, path: FieldPath) -> Span | None:
+        """`diagnostics.Locate` over the documents read."""
+        return self._intake.locate(ref, path)
+
+    def report_rejection(self, rejection: Rejection) -> tuple[Ref, ...]:
+        """Takes a NACK to the objects behind it; returns them."""
+        return self._rejections.add(rejection)
+
+    def clear_rejection(self, node: str, type_url: str) -> None:
+        """The node has since accepted that type."""
+        self._rejections.clear(node, type_url)
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _watch(self, collection: Any, type_url: str, name: Callable[[Any], str]) -> None:
+        def changed(changes: list[Change[Any, Resource]]) -> None:
+            for key, _, new in changes:
+                names = self._pending.setdefault(key[0], {}).setdefault(type_url, {})
+                names[name(key)] = new
+
+        collection.subscribe(changed)
+
+    def _deliver(self) -> None:
+        pending, self._pending = self._pending, {}
+        for group, changes in pending.items():
+            self._rejections.record(changes, self._touched)
+            view = self._views.get(group)
+            if view is not None:
+                view.apply(changes)
+
+
+def _merge(graph: Graph, outputs: Sequence[base.Outputs]) -> base.Outputs:
+    """One output of several languages. Their objects differ by group and kind, so keys never meet."""
+    first, *others = outputs
+    if not others:
+        return first
+    names = base.Outputs.__slots__
+    merged = {name: graph.union(name, *(getattr(o, name) for o in outputs)) for name in names}
+    return replace(first, **merged)
+
+
+def _conflicts(port: assembly.Port) -> Iterable[Diagnostic]:
+    for loser in port.losers:
+        winner = port.members[0]
+        yield warning(
+            "DRG3901",
+            f"port {port.layout.bind.port} of {port.layout.bind.address} already speaks {winner.listener.protocol.value}",
+            loser.listener.origin,
+            notes=[f"{winner.gateway} listener `{winner.listener.name}` is older and keeps it"],
+            help="give one of the two Gateways an address of its own (spec.addresses), or a proxy of its own",
+        )
+

@@ -1,0 +1,94 @@
+"""From a NACK back to the objects that caused it.
+
+A proxy names resources at best, and a route table holds many objects. What tells the culprit is the change: each delivered
+change of a resource is remembered with the objects that were touched in the same commit, and a NACK of that resource
+goes to the latest of them. A resource refused at its first sight, when everything came at once, goes to the object
+that its name reads back to, else to the Gateways of its bind. Quarantine will hang on `Blame.add`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dragoman.diagnostics import Diagnostic, Severity
+from dragoman.envoy import naming
+from dragoman.refs import Ref
+from dragoman.resource import SHORT
+from dragoman.translators import base
+from dragoman.xds.types import Changes, Rejection
+
+_CULPRITS = 16
+"""A commit that touched more objects than this says nothing about which of them is at fault."""
+
+
+class Blame:
+    """Who touched what last, and what proxies refuse at present."""
+
+    def __init__(self) -> None:
+        self._touched: dict[tuple[str, str], tuple[Ref, ...]] = {}
+        self._standing: dict[tuple[str, str], tuple[Rejection, tuple[Ref, ...]]] = {}
+
+    def record(self, changes: Changes, touched: Sequence[Ref]) -> None:
+        """A delivered change, and the objects whose documents came in with it."""
+        culprits = tuple(dict.fromkeys(touched)) if len(touched) <= _CULPRITS else ()
+        for type_url, named in changes.items():
+            for name, item in named.items():
+                if item is None:
+                    self._touched.pop((type_url, name), None)
+                elif culprits:
+                    self._touched[type_url, name] = culprits
+
+    def add(self, rejection: Rejection) -> tuple[Ref, ...]:
+        """Remembers a NACK until it is cleared; returns the objects behind it."""
+        found: dict[Ref, None] = {}
+        for name in rejection.names:
+            own = naming.ref_of(rejection.type_url, name)
+            found.update(dict.fromkeys((own,) if own else self._touched.get((rejection.type_url, name), ())))
+        refs = tuple(found)
+        self._standing[rejection.node, rejection.type_url] = (rejection, refs)
+        return refs
+
+    def clear(self, node: str, type_url: str) -> None:
+        self._standing.pop((node, type_url), None)
+
+    def by_object(self) -> Mapping[Ref, Rejection]:
+        return {ref: rejection for rejection, refs in self._standing.values() for ref in refs}
+
+    def diagnostics(self) -> Iterator[Diagnostic]:
+        for rejection, refs in self._standing.values():
+            for ref in refs or (None,):
+                yield Diagnostic(
+                    "DRG4101",
+                    f"Envoy {rejection.node} refused {SHORT.get(rejection.type_url, rejection.type_url)}"
+                    f" {', '.join(rejection.names)}: {rejection.detail}",
+                    ref,
+                    ("spec",) if ref else (),
+                    Severity.ERROR,
+                    notes=("Envoy keeps what it had; a restarted Envoy would not load this",),
+                )
+
+
+def unprogrammed(status: base.Status, rejection: Rejection) -> base.Status:
+    """The status with `Programmed` False and Envoy's words, wherever the status holds conditions."""
+    condition = {
+        "type": "Programmed",
+        "status": "False",
+        "reason": "Invalid",
+        "message": f"Envoy {rejection.node} refused it: {rejection.detail}",
+    }
+    body: dict[str, Any] = dict(status.body)
+    if isinstance(body.get("parents"), list):
+        body["parents"] = [_with(parent, condition) for parent in body["parents"]]
+    else:
+        body = _with(body, condition)
+    return base.Status(status.ref, body)
+
+
+def _with(holder: Mapping[str, Any], condition: Mapping[str, Any]) -> dict[str, Any]:
+    before = [c for c in holder.get("conditions", ()) if c.get("type") != condition["type"]]
+    generation = next((c["observedGeneration"] for c in before if "observedGeneration" in c), None)
+    extra = {} if generation is None else {"observedGeneration": generation}
+    return {**holder, "conditions": [*before, {**condition, **extra}]}
+
+
