@@ -99,7 +99,7 @@ def _carries_json_names(parsed: descriptor_pb2.FileDescriptorProto) -> bool:
     """Whether this copy was made by the upb code generator rather than protoc's C++ one.
 
     The gRPC library inside Envoy brings its own upb copies of about 130 files (with ``json_name`` filled in),
-    some of them older than Envoy's.  Only the C++ copies (never with ``json_name``) are what Envoy decodes
+    which may lag behind Envoy's.  Only the C++ copies (never with ``json_name``) are what Envoy decodes
     its configuration with.
     """
 
@@ -147,7 +147,7 @@ def scan(binary: Path) -> dict[str, bytes]:
 
 
 def in_dependency_order(files: dict[str, bytes]) -> list[str]:
-    """File names such that every file comes after those it imports.  Raises ExtractionError on a missing import."""
+    """File names, imports before importers.  Raises ExtractionError on a missing import."""
     order: list[str] = []
     done: set[str] = set()
     imports = {n: descriptor_pb2.FileDescriptorProto.FromString(b).dependency for n, b in files.items()}
@@ -168,7 +168,7 @@ def in_dependency_order(files: dict[str, bytes]) -> list[str]:
 
 
 def descriptor_set(binary: Path) -> bytes:
-    """The FileDescriptorSet of everything in `binary`, serialised, imports first, checked by building a pool."""
+    """The serialised FileDescriptorSet of everything in `binary`, imports first, checked in a pool."""
     files = scan(binary)
     order = in_dependency_order(files)
     pool = descriptor_pool.DescriptorPool()

