@@ -1,4 +1,5 @@
-"""Settings: a YAML file, `DRAGOMAN_*` environment variables, and flags, in that order of precedence from low to high.
+"""Settings: a YAML file, `DRAGOMAN_*` environment variables, and flags, in that order of precedence from
+low to high.
 
 Read once at start by `runtime` and the command line. Every field has a default that is safe on a laptop:
 listeners bind to loopback, nothing is open to the network unless told otherwise.
@@ -20,11 +21,12 @@ class _Section(pydantic.BaseModel):
 
 
 class NodeRule(_Section):
-    """One line of the table that says which node gets which group. The first rule whose every given condition holds wins.
+    """One line of the table that says which node gets which group. The first rule whose every given
+    condition holds wins.
 
-    `id`, `cluster`, `san` and `metadata` values are shell-style patterns (`edge-*`). `gateways` are `namespace/name`,
-    `namespace/*` or `*`; empty takes them from the node (metadata `gateways` or `gateway`, else its cluster).
-    `secrets` False: the group gets no certificates over SDS.
+    `id`, `cluster`, `san` and `metadata` values are shell-style patterns (`edge-*`). `gateways` are
+    `namespace/name`, `namespace/*` or `*`; empty takes them from the node (metadata `gateways` or
+    `gateway`, else its cluster). `secrets` False: the group gets no certificates over SDS.
     """
 
     id: str = ""
@@ -37,7 +39,8 @@ class NodeRule(_Section):
 
 
 class XdsTls(_Section):
-    """TLS on the xDS port; with `client_ca` clients must show a certificate of it. Files are read again when they change."""
+    """TLS on the xDS port; with `client_ca` clients must show a certificate of it. Files are read again
+    when they change."""
 
     certificate: Path
     key: Path
@@ -62,7 +65,8 @@ class Xds(_Section):
 
 
 class Gateways(_Section):
-    """Where Envoy listens for Gateways that name no address. `per-gateway`: each gets a loopback address of its own (127.x.y.z)."""
+    """Where Envoy listens for Gateways that name no address. `per-gateway`: each gets a loopback address
+    of its own (127.x.y.z)."""
 
     address: str = "127.0.0.1"
     addresses: Literal["shared", "per-gateway"] = "shared"
@@ -80,7 +84,8 @@ class Log(_Section):
 
 
 class Batch(_Section):
-    """`window`: how long changes may be collected while one is in flight; `slice`: CPU seconds before the event loop gets its turn."""
+    """`window`: how long changes may be collected while one is in flight; `slice`: CPU seconds before the
+    event loop gets its turn."""
 
     window: float = 0.5
     slice: float = 0.02
@@ -100,7 +105,8 @@ def load(
     environment: Mapping[str, str] = os.environ,
     flags: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Settings from file, environment (`DRAGOMAN_XDS_PORT=19000`, `__` never needed) and flags (`{"xds.port": 19000}`).
+    """Settings from file, environment (`DRAGOMAN_XDS_PORT=19000`, `__` never needed) and flags
+    (`{"xds.port": 19000}`).
 
     Raises `ValueError` with one line per mistake.
     """

@@ -92,9 +92,7 @@ class Resource:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Resource):
             return NotImplemented
-        return (
-            self.version == other.version and self.name == other.name and self.type_url == other.type_url
-        )
+        return self.version == other.version and self.name == other.name and self.type_url == other.type_url
 
     def __hash__(self) -> int:
         return hash((self.type_url, self.name, self.version))

@@ -70,17 +70,23 @@ class Diagnostic:
         return (file, tuple(ref), tuple(map(str, self.path)), self.code, self.message)
 
 
-def error(code: str, message: str, origin: Origin, *, label: str = "", help: str = "", notes: Iterable[str] = ()) -> Diagnostic:
+def error(
+    code: str, message: str, origin: Origin, *, label: str = "", help: str = "", notes: Iterable[str] = ()
+) -> Diagnostic:
     """An error at `origin`."""
     return _make(code, message, origin, Severity.ERROR, label, help, notes)
 
 
-def warning(code: str, message: str, origin: Origin, *, label: str = "", help: str = "", notes: Iterable[str] = ()) -> Diagnostic:
+def warning(
+    code: str, message: str, origin: Origin, *, label: str = "", help: str = "", notes: Iterable[str] = ()
+) -> Diagnostic:
     """A warning at `origin`: the object works, but not as its author may think."""
     return _make(code, message, origin, Severity.WARNING, label, help, notes)
 
 
-def _make(code: str, message: str, origin: Origin, severity: Severity, label: str, help: str, notes: Iterable[str]) -> Diagnostic:
+def _make(
+    code: str, message: str, origin: Origin, severity: Severity, label: str, help: str, notes: Iterable[str]
+) -> Diagnostic:
     assert code in codes.CODES, code
     return Diagnostic(code, message, origin.ref, origin.path, severity, label, tuple(notes), help)
 

@@ -30,7 +30,8 @@ class Change(NamedTuple, Generic[K, V]):
 
 
 class Collection(Generic[K, V]):
-    """A keyed set of immutable values. Read with `get`, iterate with `items`; never written from outside."""
+    """A keyed set of immutable values. Read with `get`, iterate with `items`; never written from
+    outside."""
 
     __slots__ = ("_changed", "_graph", "_index", "_observers", "_readers", "_values", "name")
 
@@ -188,7 +189,9 @@ class _Derived(Collection[K, V]):
 class _MapOne(_Derived[K, W], Generic[K, V, W]):
     __slots__ = ("_fn", "_over")
 
-    def __init__(self, graph: Graph, name: str, over: Collection[K, V], fn: Callable[[Context, K, V], W | None]) -> None:
+    def __init__(
+        self, graph: Graph, name: str, over: Collection[K, V], fn: Callable[[Context, K, V], W | None]
+    ) -> None:
         super().__init__(graph, name)
         self._over = over
         self._fn = fn
@@ -203,7 +206,11 @@ class _MapMany(_Derived[K2, W], Generic[K, V, K2, W]):
     __slots__ = ("_fn", "_over", "_owned")
 
     def __init__(
-        self, graph: Graph, name: str, over: Collection[K, V], fn: Callable[[Context, K, V], Iterable[tuple[K2, W]]]
+        self,
+        graph: Graph,
+        name: str,
+        over: Collection[K, V],
+        fn: Callable[[Context, K, V], Iterable[tuple[K2, W]]],
     ) -> None:
         super().__init__(graph, name)
         self._over = over
@@ -240,13 +247,15 @@ class _GroupBy(_Derived[K2, W], Generic[K, V, K2, W]):
         self._over = over
         self._group_of = group_of
         self._reduce = reduce
-        self._members: dict[K2, dict[K, V]] = {}
-        self._where: dict[K, tuple[K2, ...]] = {}
+        self._members: dict[Hashable, dict[K, V]] = {}
+        self._where: dict[K, tuple[Hashable, ...]] = {}
         graph._depend(over, self)
 
     def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
         # Membership follows the input at once; only the groups touched are reduced again.
-        for key, _, new in changes:
+        for change in changes:
+            key: Any = change.key
+            new: Any = change.new
             groups = () if new is None else tuple(self._group_of(key, new))
             for group in self._where.pop(key, ()):
                 if group not in groups:
@@ -286,8 +295,8 @@ class _SortedGroups(_Derived[K2, W], Generic[K, V, K2, W]):
         self._group_of = group_of
         self._order_of = order_of
         self._reduce = reduce
-        self._members: dict[K2, tuple[list[Any], list[V]]] = {}  # sort keys, values
-        self._where: dict[K, tuple[K2, Any]] = {}
+        self._members: dict[Hashable, tuple[list[Any], list[V]]] = {}  # sort keys, values
+        self._where: dict[K, tuple[Hashable, Any]] = {}
         graph._depend(over, self)
 
     def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
@@ -341,17 +350,21 @@ class Graph:
         self._awake: set[int] = set()
 
     def source(self, name: str) -> Source[Any, Any]:
-        """An empty source. Annotate the variable: `services: Source[Ref, Service] = graph.source("services")`."""
+        """An empty source. Annotate the variable: `services: Source[Ref, Service] =
+        graph.source("services")`."""
         return Source(self, name)
 
-    def map_one(self, name: str, over: Collection[K, V], fn: Callable[[Context, K, V], W | None]) -> Collection[K, W]:
+    def map_one(
+        self, name: str, over: Collection[K, V], fn: Callable[[Context, K, V], W | None]
+    ) -> Collection[K, W]:
         """One value per value, under the same key; None leaves it out."""
         return _MapOne(self, name, over, fn)
 
     def map_many(
         self, name: str, over: Collection[K, V], fn: Callable[[Context, K, V], Iterable[tuple[K2, W]]]
     ) -> Collection[K2, W]:
-        """Any number of keyed values per value. Keys of different inputs must not meet: put the input's key into them."""
+        """Any number of keyed values per value. Keys of different inputs must not meet: put the input's
+        key into them."""
         return _MapMany(self, name, over, fn)
 
     def group_by(
@@ -361,8 +374,8 @@ class Graph:
         group_of: Callable[[K, V], Iterable[K2]],
         reduce: Callable[[Context, K2, Mapping[K, V]], W | None],
     ) -> Collection[K2, W]:
-        """One value per group. `group_of` gives the groups of an item (none, one or several); `reduce` gets the live
-        members, in no particular order, and must not keep the mapping."""
+        """One value per group. `group_of` gives the groups of an item (none, one or several); `reduce`
+        gets the live members, in no particular order, and must not keep the mapping."""
         return _GroupBy(self, name, over, group_of, reduce)
 
     def sorted_groups(
@@ -373,8 +386,8 @@ class Graph:
         order_of: Callable[[K, V], Any],
         reduce: Callable[[Context, K2, list[V]], W | None],
     ) -> Collection[K2, W]:
-        """Like `group_by`, with one group per item and the members in order of `order_of` (ties: by key). `reduce` must
-        not keep the list."""
+        """Like `group_by`, with one group per item and the members in order of `order_of` (ties: by key).
+        `reduce` must not keep the list."""
         return _SortedGroups(self, name, over, group_of, order_of, reduce)
 
     def union(self, name: str, *over: Collection[K, V]) -> Collection[K, V]:
@@ -404,7 +417,9 @@ class Graph:
 
     def edges(self) -> list[tuple[str, str]]:
         """Input -> derived, by name: the pipeline as a diagram (`docs/architecture.md`)."""
-        return [(self._collections[i].name, node.name) for i, nodes in self._dependents.items() for node in nodes]
+        return [
+            (self._collections[i].name, node.name) for i, nodes in self._dependents.items() for node in nodes
+        ]
 
     def _register(self, collection: Collection[Any, Any]) -> int:
         self._collections.append(collection)

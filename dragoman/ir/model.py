@@ -13,7 +13,7 @@ from typing import NamedTuple
 from dragoman.ir.order import Order
 from dragoman.refs import Origin, Ref
 
-# --- gateways: what the translator says of one Gateway object -------------------------------------------------
+# --- gateways: what the translator says of one Gateway object ---------------------------------------------
 
 
 class Protocol(enum.Enum):
@@ -25,7 +25,8 @@ class Protocol(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class TlsTermination:
-    """TLS at a listener: certificates by secret name (the first is the default), several chosen by SNI and key type."""
+    """TLS at a listener: certificates by secret name (the first is the default), several chosen by SNI and
+    key type."""
 
     certificates: tuple[SecretKey, ...]
     alpn: tuple[str, ...] = ("h2", "http/1.1")
@@ -33,7 +34,8 @@ class TlsTermination:
 
 @dataclass(frozen=True, slots=True)
 class GatewayListener:
-    """One valid listener of one Gateway. `hostname` is `""` for any host, else exact or `*.suffix`, lower case."""
+    """One valid listener of one Gateway. `hostname` is `""` for any host, else exact or `*.suffix`, lower
+    case."""
 
     name: str
     port: int
@@ -58,7 +60,7 @@ class Gateway:
     origin: Origin = field(compare=False)
 
 
-# --- matching -----------------------------------------------------------------------------------------------
+# --- matching ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +135,13 @@ class RouteMatch:
     query: tuple[QueryMatch, ...] = ()
 
 
-# --- what is done to requests and responses ---------------------------------------------------------------------
+# --- what is done to requests and responses ---------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderMutation:
-    """Header changes. `set` overwrites, `add` appends, `remove` drops; applied in the order remove, set, add."""
+    """Header changes. `set` overwrites, `add` appends, `remove` drops; applied in the order remove, set,
+    add."""
 
     set: tuple[tuple[str, str], ...] = ()
     add: tuple[tuple[str, str], ...] = ()
@@ -169,7 +172,8 @@ PathRewrite = ReplaceFullPath | ReplacePrefix
 
 @dataclass(frozen=True, slots=True)
 class Cors:
-    """Gateway API's CORS filter. `allow_origins` entries are `*`, exact origins, or origins with one `*` label."""
+    """Gateway API's CORS filter. `allow_origins` entries are `*`, exact origins, or origins with one `*`
+    label."""
 
     allow_origins: tuple[str, ...]
     allow_methods: tuple[str, ...] = ()
@@ -181,7 +185,8 @@ class Cors:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """`codes`: HTTP status codes to retry (connection failures and resets always are); `attempts`: retries after the first try."""
+    """`codes`: HTTP status codes to retry (connection failures and resets always are); `attempts`: retries
+    after the first try."""
 
     attempts: int
     codes: tuple[int, ...] = ()
@@ -212,12 +217,13 @@ class Mirror:
     denominator: int = 100
 
 
-# --- actions ------------------------------------------------------------------------------------------------------
+# --- actions ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedBackend:
-    """A share of the traffic. `cluster` None: the reference is invalid and its share gets a 500 (`reason` says why)."""
+    """A share of the traffic. `cluster` None: the reference is invalid and its share gets a 500 (`reason`
+    says why)."""
 
     cluster: ClusterKey | None
     weight: int = 1
@@ -229,7 +235,8 @@ class WeightedBackend:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """To backends. `timeout` and `try_timeout`: None is the default, 0 is none. All weights zero, or no backends: 500."""
+    """To backends. `timeout` and `try_timeout`: None is the default, 0 is none. All weights zero, or no
+    backends: 500."""
 
     backends: tuple[WeightedBackend, ...]
     rewrite: PathRewrite | None = None
@@ -244,7 +251,8 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """`scheme`, `hostname` empty: kept. `port` None: the specification's rule was applied by the translator; 0: keep out of Location."""
+    """`scheme`, `hostname` empty: kept. `port` None: the specification's rule was applied by the
+    translator; 0: keep out of Location."""
 
     status: int = 302
     scheme: str = ""
@@ -266,7 +274,8 @@ Action = Forward | Redirect | Respond
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One match and one action. `name` is identity: kind/namespace/name plus rule (name or index) and match index."""
+    """One match and one action. `name` is identity: kind/namespace/name plus rule (name or index) and
+    match index."""
 
     name: str
     match: RouteMatch
@@ -308,11 +317,12 @@ class RouteSet:
         return frozenset(found)
 
 
-# --- backends -------------------------------------------------------------------------------------------------------
+# --- backends ---------------------------------------------------------------------------------------------
 
 
 class ClusterKey(NamedTuple):
-    """A cluster's identity: the object and its port. Which rules use it plays no part. `port` 0: the object has none."""
+    """A cluster's identity: the object and its port. Which rules use it plays no part. `port` 0: the
+    object has none."""
 
     ref: Ref
     port: int = 0
@@ -328,7 +338,8 @@ class AppProtocol(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTls:
-    """TLS to the endpoints. `ca`: secret with the trusted certificates; None with `system_ca`: the system's. `sans`: names the peer must bear (one of)."""
+    """TLS to the endpoints. `ca`: secret with the trusted certificates; None with `system_ca`: the
+    system's. `sans`: names the peer must bear (one of)."""
 
     sni: str = ""
     ca: SecretKey | None = None
@@ -348,7 +359,8 @@ class Health(enum.Enum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
-    """`address` is an IP address, a host name (Dns clusters) or an absolute path of a unix socket (`port` 0)."""
+    """`address` is an IP address, a host name (Dns clusters) or an absolute path of a unix socket (`port`
+    0)."""
 
     address: str
     port: int
@@ -388,7 +400,7 @@ class Cluster:
     origin: Origin | None = field(default=None, compare=False)
 
 
-# --- secrets ----------------------------------------------------------------------------------------------------------
+# --- secrets ----------------------------------------------------------------------------------------------
 
 
 class SecretKey(NamedTuple):
@@ -409,7 +421,7 @@ class Secret:
     origin: Origin | None = field(default=None, compare=False)
 
 
-# --- what an Envoy gets: assembled per node group by the pipeline ------------------------------------------------------
+# --- what an Envoy gets: assembled per node group by the pipeline -----------------------------------------
 
 
 class Bind(NamedTuple):
@@ -422,7 +434,8 @@ class Bind(NamedTuple):
 class Scope(NamedTuple):
     """A route table's identity within a node group.
 
-    Plain HTTP has one table per bind (`hostname` ""), TLS one per bind and listener host name (`*` for any).
+    Plain HTTP has one table per bind (`hostname` ""), TLS one per bind and listener host name (`*` for
+    any).
     """
 
     bind: Bind
@@ -449,7 +462,8 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class VirtualHost:
-    """The routes of one host name (`*`: any) in one table, in order of precedence. Empty: 404, or `misdirected` 421."""
+    """The routes of one host name (`*`: any) in one table, in order of precedence. Empty: 404, or
+    `misdirected` 421."""
 
     scope: Scope
     domain: str

@@ -1,10 +1,10 @@
 """Precedence of routes (Gateway API v1.6, HTTPRouteRule.matches), as one sortable key per route.
 
-Exact path, then regular expression, then prefix by length, then method, then the number of header matches, then of
-query matches, then the oldest object, then its name, then the position in it. The specification leaves regular expressions to
-the implementation; they stand between exact and prefix, as in Envoy Gateway and Istio. An explicit
-priority (annotation `dragoman.dev/priority`, higher first) comes before all of it: other languages need
-orders of their own.
+Exact path, then regular expression, then prefix by length, then method, then the number of header matches,
+then of query matches, then the oldest object, then its name, then the position in it. The specification
+leaves regular expressions to the implementation; they stand between exact and prefix, as in Envoy Gateway
+and Istio. An explicit priority (annotation `dragoman.dev/priority`, higher first) comes before all of it:
+other languages need orders of their own.
 """
 
 from __future__ import annotations

@@ -34,4 +34,5 @@ class Source(Protocol):
         """Everything there is, now. Raises `OSError` only where a named path does not exist at all."""
 
     def watch(self) -> AsyncIterator[Update]:
-        """What changes after `load`, within milliseconds; the first event of a quiet time is not delayed."""
+        """What changes after `load`, within milliseconds; the first event of a quiet time is not
+        delayed."""

@@ -1,8 +1,8 @@
 """What every translator shares: decoded objects, their status, and the form of its output.
 
-A language's translator (package `gateway` is the native one) turns documents into `Object`s with a typed spec
-and builds its part of the graph out of them: from source collections to collections of IR values, statuses
-and diagnostics. It does no I/O and knows nothing of protobuf.
+A language's translator (package `gateway` is the native one) turns documents into `Object`s with a typed
+spec and builds its part of the graph out of them: from source collections to collections of IR values,
+statuses and diagnostics. It does no I/O and knows nothing of protobuf.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ S = TypeVar("S", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """The part of `metadata` that translation reads. `created` is RFC 3339 or ""; `generation` 0 where there is none."""
+    """The part of `metadata` that translation reads. `created` is RFC 3339 or ""; `generation` 0 where
+    there is none."""
 
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
@@ -38,7 +39,8 @@ class Meta:
 
 @dataclass(frozen=True, slots=True)
 class Object(Generic[S]):
-    """A decoded document. `spec` is the kind's pydantic model (frozen), or for core kinds its whole body's model."""
+    """A decoded document. `spec` is the kind's pydantic model (frozen), or for core kinds its whole body's
+    model."""
 
     ref: Ref
     meta: Meta
@@ -84,7 +86,8 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Collections that a translator hands on. Keys: objects by `Ref`, clusters by `ClusterKey`, secrets by `SecretKey`.
+    """Collections that a translator hands on. Keys: objects by `Ref`, clusters by `ClusterKey`, secrets by
+    `SecretKey`.
 
     `clusters`, `endpoints` and `secrets` hold what some route or gateway uses, and nothing else.
     """

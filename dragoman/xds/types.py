@@ -1,8 +1,9 @@
 """The values and protocols that the xDS server shares with whoever feeds it.
 
-A node group is a name for a set of Gateways: `*` for all of them, `shop/edge` for one, `shop/edge,shop/internal`
-for several (sorted). Every node of a group gets the same resources. The feeder (the runtime) keeps one live `View` per
-group that some stream uses and applies changes to it; the server's sessions read it and are woken by it.
+A node group is a name for a set of Gateways: `*` for all of them, `shop/edge` for one,
+`shop/edge,shop/internal` for several (sorted). Every node of a group gets the same resources. The feeder
+(the runtime) keeps one live `View` per group that some stream uses and applies changes to it; the server's
+sessions read it and are woken by it.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class ResourceView(Protocol):
     def resources(self, type_url: str) -> Mapping[str, Resource]: ...
 
     def version(self, type_url: str) -> str:
-        """Order-independent hash of the type's content: SotW's `version_info` for wildcard subscriptions."""
+        """Order-independent hash of the type's content: SotW's `version_info` for wildcard
+        subscriptions."""
 
     def subscribe(self, observer: Callable[[Changes], None]) -> Callable[[], None]:
         """Calls `observer` after each applied change; returns the function that ends it."""
@@ -70,8 +72,8 @@ class Provider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A NACK: what one proxy refused, in its own words. `names` are the resources named in the message, else all of the response's
-    changed ones."""
+    """A NACK: what one proxy refused, in its own words. `names` are the resources named in the message,
+    else all of the response's changed ones."""
 
     node: str
     group: str

@@ -1,8 +1,9 @@
 """Pure pieces of assembly: from what each Gateway and route says to what one Envoy listens on and routes.
 
-A *bind* is an address and port of one node group. All plain-HTTP listeners on a bind share one route table; each TLS
-listener host name has a filter chain and a table of its own. Listener isolation (Gateway API,
-HTTPListenerIsolation): a host name belongs to the most specific listener that covers it, and to no other.
+A *bind* is an address and port of one node group. All plain-HTTP listeners on a bind share one route
+table; each TLS listener host name has a filter chain and a table of its own. Listener isolation (Gateway
+API, HTTPListenerIsolation): a host name belongs to the most specific listener that covers it, and to no
+other.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from dragoman.ir import model as ir
 from dragoman.refs import Ref
 
 MISDIRECTED_LIMIT = 64
-"""Up to so many TLS listeners on one bind, each table answers 421 for the hosts of all others; above, only for those that
-its own host name covers (the table's size would grow with the square)."""
+"""Up to so many TLS listeners on one bind, each table answers 421 for the hosts of all others; above, only
+for those that its own host name covers (the table's size would grow with the square)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class Layout:
     seats: frozenset[tuple[Ref, str]]
 
     def owner(self, domain: str) -> str | None:
-        """The host name of the most specific listener that covers `domain`. Costs its labels, not the listeners."""
+        """The host name of the most specific listener that covers `domain`. Costs its labels, not the
+        listeners."""
         if domain in self.hostnames:
             return domain
         at = domain.find(".", 2 if domain.startswith("*.") else 0)
@@ -78,7 +80,8 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """What shares a bind: the listeners of the winning protocol, oldest Gateway first, and those that lost to it."""
+    """What shares a bind: the listeners of the winning protocol, oldest Gateway first, and those that lost
+    to it."""
 
     layout: Layout
     members: tuple[Member, ...]
@@ -87,9 +90,7 @@ class Port:
 
 def matches(patterns: str, gateway: Ref) -> bool:
     """Whether a node group (`*`, `ns/*`, `ns/name`, comma-separated) takes in this Gateway."""
-    return any(
-        pattern in ("*", gateway.id, f"{gateway.namespace}/*") for pattern in patterns.split(",")
-    )
+    return any(pattern in ("*", gateway.id, f"{gateway.namespace}/*") for pattern in patterns.split(","))
 
 
 def addresses(settings: config.Gateways, ref: Ref, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -105,7 +106,11 @@ def addresses(settings: config.Gateways, ref: Ref, asked: tuple[str, ...] = ()) 
 def seat(placement: Placement, listener: ir.GatewayListener) -> Seat:
     """What routes see of one listener."""
     return Seat(
-        placement.groups, placement.addresses, listener.port, listener.tls is not None, listener.hostname or hosts.ANY
+        placement.groups,
+        placement.addresses,
+        listener.port,
+        listener.tls is not None,
+        listener.hostname or hosts.ANY,
     )
 
 
@@ -124,7 +129,8 @@ def port(bind: ir.Bind, members: Mapping[object, Member]) -> Port:
 
 
 def listener(port: Port) -> ir.Listener:
-    """The Envoy listener of a bind. TLS chains of the same host name in several Gateways put their certificates together."""
+    """The Envoy listener of a bind. TLS chains of the same host name in several Gateways put their
+    certificates together."""
     layout = port.layout
     if not layout.tls:
         origins = tuple(m.listener.origin for m in port.members)
@@ -150,8 +156,8 @@ def listener(port: Port) -> ir.Listener:
 def fallbacks(layout: Layout) -> Iterator[tuple[ir.Scope, str, bool]]:
     """(table, domain, misdirected) of the virtual hosts that stand there whatever routes there are.
 
-    Every listener answers 404 for its own host name. A TLS connection made for one listener that asks for a host of
-    another gets 421 (GEP-3567, RFC 9110 section 15.5.20).
+    Every listener answers 404 for its own host name. A TLS connection made for one listener that asks for
+    a host of another gets 421 (GEP-3567, RFC 9110 section 15.5.20).
     """
     everyone = len(layout.hostnames) <= MISDIRECTED_LIMIT
     for own in sorted(layout.hostnames):
@@ -164,10 +170,11 @@ def fallbacks(layout: Layout) -> Iterator[tuple[ir.Scope, str, bool]]:
 
 
 def with_port(route: ir.Route, seat: Seat) -> ir.Route:
-    """A redirect that leaves the port open gets the listener's (Gateway API, HTTPRequestRedirectFilter.port).
+    """A redirect that leaves the port open gets the listener's (Gateway API,
+    HTTPRequestRedirectFilter.port).
 
-    With another scheme it is that scheme's well-known port. A well-known port of the resulting scheme is left out
-    of the Location header (port 0).
+    With another scheme it is that scheme's well-known port. A well-known port of the resulting scheme is
+    left out of the Location header (port 0).
     """
     action = route.action
     if not isinstance(action, ir.Redirect) or action.port is not None:

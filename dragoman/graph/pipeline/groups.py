@@ -1,7 +1,8 @@
 """The per-group half of the graph: ports, listeners, route tables, and what they need.
 
-Keys begin with the group's name. A route's bytes are made once whatever the number of groups; a virtual host's, a
-bucket's and a table's are kept and joined, so that one route changed costs its host, its bucket and a join.
+Keys begin with the group's name. A route's bytes are made once whatever the number of groups; a virtual
+host's, a bucket's and a table's are kept and joined, so that one route changed costs its host, its bucket
+and a join.
 """
 
 from __future__ import annotations
@@ -117,7 +118,9 @@ class Groups:
             "used", placed, lambda key, part: [(key.host.group, c) for c in part.clusters], lambda *_: True
         )
         made = graph.map_one("clusters encoded", outputs.clusters, lambda _, key, item: clusters.encode(item))
-        filled = graph.map_one("endpoints encoded", outputs.endpoints, lambda _, key, item: endpoints.encode(item))
+        filled = graph.map_one(
+            "endpoints encoded", outputs.endpoints, lambda _, key, item: endpoints.encode(item)
+        )
         sealed = graph.map_one("secrets encoded", outputs.secrets, lambda _, key, item: secrets.encode(item))
         self.clusters: Collection[tuple[str, ir.ClusterKey], Resource] = graph.map_one(
             "CDS", self._used, lambda ctx, key, _: ctx.fetch(made, key[1])
@@ -162,7 +165,7 @@ class Groups:
         return tables
 
     def used_by(self, group: str) -> frozenset[ir.ClusterKey]:
-        return frozenset(cluster for name, cluster in self._used.keys() if name == group)
+        return frozenset(cluster for name, cluster in self._used if name == group)
 
 
 def _members(

@@ -68,7 +68,7 @@ class Pipeline:
         self._watch(groups.endpoints, resource.ENDPOINT, lambda key: naming.cluster(key[1]))
         self._watch(groups.secrets, resource.SECRET, lambda key: naming.secret(key[1]))
 
-    # --- documents in ----------------------------------------------------------------------------------------
+    # --- documents in -------------------------------------------------------------------------------------
 
     def apply(self, update: Update) -> None:
         """Takes in what a source says. Nothing moves until `commit`."""
@@ -93,7 +93,7 @@ class Pipeline:
         self._touched.clear()
         self.build_seconds = time.perf_counter() - started
 
-    # --- views out -------------------------------------------------------------------------------------------
+    # --- views out ----------------------------------------------------------------------------------------
 
     def activate(self, group: str) -> snapshot.View:
         """The live view of a node group, built at its first use. Pair with `deactivate`."""
@@ -150,7 +150,7 @@ class Pipeline:
         """For introspection: collections, their sizes and edges."""
         return self._graph
 
-    # --- what there is to say about it ---------------------------------------------------------------------------
+    # --- what there is to say about it --------------------------------------------------------------------
 
     @property
     def objects(self) -> Mapping[Ref, base.AnyObject]:
@@ -167,7 +167,8 @@ class Pipeline:
         return statuses
 
     def diagnostics(self) -> list[Diagnostic]:
-        """Everything known to be wrong: reading, decoding, translating, sharing ports, and Envoy's refusals."""
+        """Everything known to be wrong: reading, decoding, translating, sharing ports, and Envoy's
+        refusals."""
         found = dict.fromkeys(self._source_findings)
         found.update(dict.fromkeys(self._intake.diagnostics()))
         for findings in self._outputs.diagnostics.values():
@@ -189,7 +190,7 @@ class Pipeline:
         """The node has since accepted that type."""
         self._rejections.clear(node, type_url)
 
-    # --- inside ----------------------------------------------------------------------------------------------------
+    # --- inside -------------------------------------------------------------------------------------------
 
     def _watch(self, collection: Any, type_url: str, name: Callable[[Any], str]) -> None:
         def changed(changes: list[Change[Any, Resource]]) -> None:
@@ -221,11 +222,11 @@ def _merge(graph: Graph, outputs: Sequence[base.Outputs]) -> base.Outputs:
 def _conflicts(port: assembly.Port) -> Iterable[Diagnostic]:
     for loser in port.losers:
         winner = port.members[0]
+        bind = port.layout.bind
         yield warning(
             "DRG3901",
-            f"port {port.layout.bind.port} of {port.layout.bind.address} already speaks {winner.listener.protocol.value}",
+            f"port {bind.port} of {bind.address} already speaks {winner.listener.protocol.value}",
             loser.listener.origin,
             notes=[f"{winner.gateway} listener `{winner.listener.name}` is older and keeps it"],
             help="give one of the two Gateways an address of its own (spec.addresses), or a proxy of its own",
         )
-

@@ -1,9 +1,10 @@
 """From a NACK back to the objects that caused it.
 
-A proxy names resources at best, and a route table holds many objects. What tells the culprit is the change: each delivered
-change of a resource is remembered with the objects that were touched in the same commit, and a NACK of that resource
-goes to the latest of them. A resource refused at its first sight, when everything came at once, goes to the object
-that its name reads back to, else to the Gateways of its bind. Quarantine will hang on `Blame.add`.
+A proxy names resources at best, and a route table holds many objects. What tells the culprit is the
+change: each delivered change of a resource is remembered with the objects that were touched in the same
+commit, and a NACK of that resource goes to the latest of them. A resource refused at its first sight, when
+everything came at once, goes to the object that its name reads back to, else to the Gateways of its bind.
+Quarantine will hang on `Blame.add`.
 """
 
 from __future__ import annotations
@@ -90,5 +91,3 @@ def _with(holder: Mapping[str, Any], condition: Mapping[str, Any]) -> dict[str, 
     generation = next((c["observedGeneration"] for c in before if "observedGeneration" in c), None)
     extra = {} if generation is None else {"observedGeneration": generation}
     return {**holder, "conditions": [*before, {**condition, **extra}]}
-
-
