@@ -1,0 +1,15 @@
+"""Addresses in Envoy's form: IP address and port, host name and port, or a unix socket."""
+
+from __future__ import annotations
+
+from dragoman.proto.envoy.config.core import v3 as core
+
+
+def write(target: core.Address, address: str, port: int) -> None:
+    """`address` is an IP address, a host name, or the absolute path of a unix socket (`port` is ignored then)."""
+    if address.startswith("/"):
+        target.pipe.path = address
+    else:
+        socket = target.socket_address
+        socket.address = address
+        socket.port_value = port

@@ -1,0 +1,86 @@
+"""Every name that Envoy sees, made from identity and read back to the object.
+
+A name never holds a position: re-ordering rules renames nothing, so no connection is drained and no
+statistic restarts. Names are injective (two objects never share one) and stable (versions of resources
+hang on them). The encoders of this package make them; the pipeline uses them as keys; `ref_of` leads from a NACK back to the object.
+
+    Service/shop/checkout/8080          a cluster and its endpoints
+    Backend/shop/ext                    the same for an object without ports
+    127.0.0.1:8080                      a listener, and the route table of its plain HTTP
+    127.0.0.1:8443/*.shop.example       the route table of one TLS host name (`*`: any)
+    Secret/shop/cert/tls                a secret and what it is used for
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import unquote
+
+from dragoman import resource
+from dragoman.ir import model as ir
+from dragoman.refs import Ref
+
+INVALID_CLUSTER: Final = "invalid-backend"
+"""A cluster that never exists: its share of a route's traffic gets a 500. No object's name can be equal to it (no slash)."""
+
+_GROUPS: Final = {"Backend": "dragoman.dev"}
+"""The group that a bare kind stands for, where it is not the core group; all others are written `Kind.group`."""
+
+
+def _escape(text: str) -> str:
+    """Keeps `/` for separators and `%` for this escape. Names that Kubernetes accepts come out unchanged."""
+    if "/" in text or "%" in text:
+        return text.replace("%", "%25").replace("/", "%2F")
+    return text
+
+
+def _object(ref: Ref) -> str:
+    kind = _escape(ref.kind).replace(".", "%2E")
+    if ref.group != _GROUPS.get(ref.kind, ""):
+        kind = f"{kind}.{_escape(ref.group)}"
+    return f"{kind}/{_escape(ref.namespace)}/{_escape(ref.name)}"
+
+
+def _ref(kind_and_group: str, namespace: str, name: str) -> Ref:
+    kind, dot, group = kind_and_group.partition(".")
+    kind = unquote(kind)
+    return Ref(unquote(group) if dot else _GROUPS.get(kind, ""), kind, unquote(namespace), unquote(name))
+
+
+def cluster(key: ir.ClusterKey) -> str:
+    """The name of a cluster and of its endpoints: `Service/shop/checkout/8080`; without port 0."""
+    name = _object(key.ref)
+    return f"{name}/{key.port}" if key.port else name
+
+
+def secret(key: ir.SecretKey) -> str:
+    """`Secret/shop/cert/tls`."""
+    return f"{_object(key.ref)}/{_escape(key.use)}"
+
+
+def listener(bind: ir.Bind) -> str:
+    """`127.0.0.1:8080`, `[::1]:8080`."""
+    return f"[{bind.address}]:{bind.port}" if ":" in bind.address else f"{bind.address}:{bind.port}"
+
+
+def route_config(scope: ir.Scope) -> str:
+    """`127.0.0.1:8080` for plain HTTP, `127.0.0.1:8443/*.shop.example` for one TLS host name."""
+    return f"{listener(scope.bind)}/{scope.hostname}" if scope.hostname else listener(scope.bind)
+
+
+def virtual_host(scope: ir.Scope, domain: str) -> str:
+    """Unique within its route table, as Envoy asks: the domain itself."""
+    del scope  # the table's name already says it
+    return domain
+
+
+def ref_of(type_url: str, name: str) -> Ref | None:
+    """The object behind a cluster, its endpoints or a secret. None for what no single object stands behind."""
+    parts = name.split("/")
+    match type_url:
+        case resource.CLUSTER | resource.ENDPOINT if len(parts) in (3, 4):
+            return _ref(*parts[:3])
+        case resource.SECRET if len(parts) == 4:
+            return _ref(*parts[:3])
+        case _:
+            return None

@@ -1,0 +1,23 @@
+"""Certificates, keys and trusted certificates for SDS. Called by the pipeline when a secret changes.
+
+The bytes stay bytes: nothing here prints, logs or keeps them, and the resource is marked sensitive.
+"""
+
+from __future__ import annotations
+
+from dragoman import proto, resource
+from dragoman.envoy import naming
+from dragoman.ir import model as ir
+from dragoman.proto.envoy.extensions.transport_sockets.tls import v3 as tls
+
+
+def encode(secret: ir.Secret) -> resource.Resource:
+    """A certificate with its key, or trusted certificates where the key's use is `ca`."""
+    name = naming.secret(secret.key)
+    message = tls.Secret(name=name)
+    if secret.ca:
+        message.validation_context.trusted_ca.inline_bytes = secret.ca
+    else:
+        message.tls_certificate.certificate_chain.inline_bytes = secret.certificate
+        message.tls_certificate.private_key.inline_bytes = secret.private_key
+    return resource.make(resource.SECRET, name, proto.serialize(message), sensitive=True)
