@@ -17,14 +17,58 @@ CODES: Final[dict[str, str]] = {
     "DRG1103": "a value has the wrong type or form",
     "DRG1104": "a value is out of range",
     "DRG1105": "the kind is not read by Dragoman",
+    "DRG1106": "a value is not one of those allowed",
+    "DRG1107": "a list has too few or too many entries",
+    "DRG1108": "fields contradict each other",
+    "DRG1109": "the API version is not known",
     # 12xx: Gateway and GatewayClass
+    "DRG1201": "the listener's protocol is not supported",
+    "DRG1202": "listeners of a Gateway conflict",
+    "DRG1203": "the type of address is not supported",
+    "DRG1204": "the address cannot be used",
+    "DRG1205": "parameters are not supported",
+    "DRG1206": "the listener admits a kind of route that is not supported",
+    "DRG1207": "the listener's TLS cannot be served",
+    "DRG1208": "the Gateway has no listener that can be served",
     # 13xx: routes
+    "DRG1301": "the regular expression is not valid RE2",
+    "DRG1302": "the filter cannot stand on one of several backends",
+    "DRG1303": "no listener admits the route",
+    "DRG1304": "no listener serves the route's host names",
+    "DRG1305": "the filter is not supported",
+    "DRG1306": "the rule has no backend that gets traffic",
+    "DRG1307": "the priority is not a whole number",
     # 14xx: backends, Services, EndpointSlices
+    "DRG1401": "a Service of type ExternalName is not supported",
+    "DRG1402": "the Service port's protocol cannot be spoken",
+    "DRG1403": "the EndpointSlice names no Service",
+    "DRG1404": "the EndpointSlice's addresses cannot be used",
+    "DRG1405": "the Service has no endpoints described",
     # 15xx: Secrets and certificates
+    "DRG1501": "a Secret's value is not base64",
+    "DRG1502": "a certificate or key cannot be read",
+    "DRG1503": "the key does not belong to the certificate",
+    "DRG1504": "an entry of a Secret or ConfigMap is missing",
     # 2xxx: references
+    "DRG2001": "the parent is not there",
+    "DRG2002": "the parent has no such listener",
+    "DRG2003": "the backend is not there",
+    "DRG2004": "the Service has no such port",
+    "DRG2005": "the reference is to a kind that cannot be used here",
+    "DRG2006": "the reference crosses namespaces without a grant",
+    "DRG2007": "the certificate that is referred to cannot be used",
+    "DRG2008": "the GatewayClass is not there",
     # 3xxx: losses in translation
+    "DRG3001": "a field has no effect",
+    "DRG3002": "a field is carried over approximately",
     # 4xxx: Envoy
     # 39xx: Gateways that meet in one Envoy (graph/pipeline)
     "DRG3901": "another Gateway holds the port with another protocol",
     # 5xxx: run time
+    "DRG5001": "the settings are wrong",
+    "DRG5002": "a path that was named cannot be read",
+    "DRG5003": "an address cannot be listened on",
+    "DRG5004": "no control plane answers",
+    "DRG5005": "the Envoy binary is not there",
+    "DRG5006": "the local Envoy does not come up",
 }

@@ -1,0 +1,159 @@
+"""The HTTP shell: routes, JSON, and the check that keeps web pages out.
+
+The server listens on loopback by default and knows no login. A page in somebody's browser must not reach it by pointing
+its own host name at 127.0.0.1 (DNS rebinding), hence the check of `Host`; nor by a plain cross-site request, hence
+`Sec-Fetch-Site` and `Origin`. Everything is GET.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from dragoman.admin import api
+from dragoman.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_NO_STORE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class Server:
+    """`start` listens (raises `OSError` where it cannot), `stop` closes. `port` 0 takes a free one."""
+
+    def __init__(self, state: api.State, address: str, port: int) -> None:
+        self._state = state
+        self._address = address
+        self._asked = port
+        self._runner: web.AppRunner | None = None
+        self.port = port
+
+    @property
+    def url(self) -> str:
+        host = f"[{self._address}]" if ":" in self._address else self._address
+        return f"http://{host}:{self.port}"
+
+    async def start(self) -> None:
+        runner = web.AppRunner(application(self._state, self._address), access_log=None, handle_signals=False)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._address, self._asked, shutdown_timeout=1.0).start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        self.port = runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+
+def application(state: api.State, address: str) -> web.Application:
+    """The aiohttp application; apart from `Server` for tests."""
+    app = web.Application(middlewares=[_guard(address), _errors])
+    app.router.add_get("/healthz", _health)
+    app.router.add_get("/readyz", _ready(state))
+    app.router.add_get("/metrics", _metrics(state))
+    app.router.add_get("/", _index)
+    app.router.add_get(api.PREFIX, _index)
+    for endpoint in api.ENDPOINTS:
+        app.router.add_get(f"{api.PREFIX}/{endpoint.name}", _json(state, endpoint))
+    return app
+
+
+def _guard(address: str) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    """Refuses what a web page could have sent."""
+    loopback = _is_loopback(address)
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not host_allowed(request.headers.get("Host", ""), loopback=loopback):
+            raise web.HTTPMisdirectedRequest(text="this host name is not served here\n")
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            raise web.HTTPForbidden(text="cross-site requests are not answered\n")
+        origin = request.headers.get("Origin")
+        if origin is not None and origin.partition("://")[2] != request.headers.get("Host"):
+            raise web.HTTPForbidden(text="cross-origin requests are not answered\n")
+        return await handler(request)
+
+    return guard
+
+
+def host_allowed(host: str, *, loopback: bool) -> bool:
+    """Whether a `Host` header is one that people and scrapers use: an IP address or `localhost`.
+
+    On a loopback listener every other name means that some name was pointed here. An open listener (a container) is
+    reached under names that only its operator knows, so there any name will do.
+    """
+    if not loopback:
+        return bool(host)
+    name = host.rpartition(":")[0] if host.count(":") == 1 or "]:" in host else host
+    name = name.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Mistakes of the caller as JSON with the right status."""
+    try:
+        return await handler(request)
+    except api.Refused as refused:
+        return _reply({"error": str(refused)}, refused.status)
+
+
+async def _health(_: web.Request) -> web.StreamResponse:
+    return web.Response(text="ok\n", headers=_NO_STORE)
+
+
+async def _index(_: web.Request) -> web.StreamResponse:
+    return _reply({f"{api.PREFIX}/{endpoint.name}": endpoint.text for endpoint in api.ENDPOINTS})
+
+
+def _ready(state: api.State) -> Handler:
+    async def ready(_: web.Request) -> web.StreamResponse:
+        why = state.not_ready()
+        return web.Response(text=f"{why or 'ok'}\n", status=503 if why else 200, headers=_NO_STORE)
+
+    return ready
+
+
+def _metrics(state: api.State) -> Handler:
+    async def scrape(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=state.metrics.text(), headers={"Content-Type": metrics.CONTENT_TYPE, **_NO_STORE})
+
+    return scrape
+
+
+def _json(state: api.State, endpoint: api.Endpoint) -> Handler:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return _reply(endpoint.answer(state, api.Query(request.query)))
+
+    return answer
+
+
+def _reply(value: object, status: int = 200) -> web.Response:
+    body = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return web.Response(body=body, status=status, content_type="application/json", headers=_NO_STORE)
+
+

@@ -1,0 +1,109 @@
+"""Plain data out of the program's values: objects with their status, diagnostics, resources, proxies.
+
+What the admin API answers and what the command line shows offline are made by the same functions, so that `-o json` means
+the same thing in both. Secrets never pass: sensitive resources show a fingerprint instead of their body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from dragoman.refs import Ref
+from dragoman.resource import SHORT, TYPES, Resource
+
+if TYPE_CHECKING:
+    from dragoman.translators.base import Status
+    from dragoman.xds.snapshot import Snapshot
+
+Data = dict[str, Any]
+
+_GOOD_WHEN_FALSE: Final = frozenset({"Conflicted", "OverlappingTLSConfig", "PartiallyInvalid"})
+"""Condition types that speak of trouble when they are True."""
+
+
+def identity(ref: Ref) -> Data:
+    """group, kind, namespace, name."""
+    return {"group": ref.group, "kind": ref.kind, "namespace": ref.namespace, "name": ref.name}
+
+
+def ref_of(data: Mapping[str, Any]) -> Ref:
+    """The opposite of `identity`."""
+    return Ref(data["group"], data["kind"], data["namespace"], data["name"])
+
+
+def objects(refs: Iterable[Ref], statuses: Mapping[Ref, Status]) -> list[Data]:
+    """Every object by kind, namespace and name, with its `status` (left out where its kind has none)."""
+    out: list[Data] = []
+    for ref in sorted(set(refs) | statuses.keys(), key=lambda r: (r.kind, r.namespace, r.name, r.group)):
+        item = identity(ref)
+        if ref in statuses:
+            item["status"] = dict(statuses[ref].body)
+        out.append(item)
+    return out
+
+
+def conditions(status: Mapping[str, Any]) -> list[Data]:
+    """The conditions of one object, flattened: `of` says what they are about (``, `listener http`,
+    `parent shop/edge`)."""
+    found = [{"of": "", **condition} for condition in status.get("conditions", ())]
+    for listener in status.get("listeners", ()):
+        found += [{"of": f"listener {listener['name']}", **c} for c in listener.get("conditions", ())]
+    for parent in (*status.get("parents", ()), *status.get("ancestors", ())):
+        ref = parent.get("parentRef") or parent.get("ancestorRef") or {}
+        name = "/".join(ref[key] for key in ("namespace", "name", "sectionName") if ref.get(key))
+        found += [{"of": f"parent {name}", **c} for c in parent.get("conditions", ())]
+    return found
+
+
+def verdicts(status: Mapping[str, Any]) -> list[tuple[bool, str]]:
+    """(good, words) of a status in short, the bad ones first: `not Accepted (NoMatchingParent)`, `Accepted`."""
+    good: dict[str, None] = {}
+    bad: dict[str, None] = {}
+    for condition in conditions(status):
+        kind, holds = condition["type"], condition["status"] == "True"
+        if holds is not (kind in _GOOD_WHEN_FALSE):
+            good[kind] = None
+        else:
+            about = f" {condition['of']}" if condition["of"].startswith("listener") else ""
+            bad[f"{'not ' if not holds else ''}{kind} ({condition['reason']}){about}"] = None
+    spoilt = {words.removeprefix("not ").partition(" ")[0] for words in bad}
+    quiet = spoilt | _GOOD_WHEN_FALSE
+    return [(False, words) for words in bad] + [(True, kind) for kind in good if kind not in quiet]
+
+
+def resources(
+    snapshot: Snapshot, *, types: Iterable[str] = TYPES, name: str = "", bodies: bool = False
+) -> list[Data]:
+    """The resources of a snapshot in the order in which they are sent. `types` are type URLs."""
+    wanted = set(types)
+    return [
+        resource(item, body=bodies)
+        for type_url in TYPES
+        if type_url in wanted
+        for item in sorted(snapshot.resources(type_url).values(), key=lambda r: r.name)
+        if not name or item.name == name
+    ]
+
+
+def resource(item: Resource, *, body: bool) -> Data:
+    """One resource: type, name, version, size in bytes, what it refers to, and its decoded body on demand."""
+    out: Data = {
+        "type": SHORT.get(item.type_url, item.type_url),
+        "name": item.name,
+        "version": item.version,
+        "size": item.size,
+        "refers": {SHORT.get(url, url): sorted(names) for url, names in item.refs.items() if names},
+    }
+    if body:
+        out["body"] = decoded(item)
+    return out
+
+
+def decoded(item: Resource) -> Data:
+    """The message as JSON data; of a sensitive one only a fingerprint."""
+    if item.sensitive:
+        return {"name": item.name, "redacted": f"xxh3:{item.version}"}
+    from dragoman import proto
+
+    return proto.to_dict(proto.message(item.type_url).FromString(item.payload))

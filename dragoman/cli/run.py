@@ -1,0 +1,100 @@
+"""`dragoman run`: the control plane on files; with `--envoy` a local Envoy, with `--demo` services to route to."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dragoman.cli import failure, options
+
+if TYPE_CHECKING:
+    from dragoman.runtime import ControlPlane
+
+
+@click.command("run")
+@options.paths()
+@click.option("--envoy", "with_envoy", is_flag=True, help="Start a local Envoy with it (pip install 'dragoman[envoy]').")
+@click.option("--demo", "with_demo", is_flag=True, help="Start two demo services on 127.0.0.1:9001 and 9002.")
+@options.group()
+@click.option("--xds-port", type=click.IntRange(0, 65535), help="Port of the xDS server.  [default: 18000]")
+@click.option("--admin-port", type=click.IntRange(0, 65535), help="Port of the admin server.  [default: 18001]")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="[default: info]")
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="[default: text]")
+@options.settings_file()
+def command(
+    paths: tuple[str, ...], with_envoy: bool, with_demo: bool, group: str, xds_port: int | None, admin_port: int | None,
+    log_level: str | None, log_format: str | None, settings_path: Path | None,
+) -> None:  # fmt: skip
+    """Run the control plane on files, and follow every change to them.
+
+    PATH is a file, a folder (read recursively) or `-` for stdin. Ctrl-C ends it gracefully, twice at once.
+    Everything listens on loopback unless the settings say otherwise.
+
+    \b
+    Examples:
+      dragoman run examples/01-hello --envoy --demo      # all there is to see, in one command
+      dragoman run gateways/ routes/                     # Envoys elsewhere: see `dragoman bootstrap`
+      dragoman run routes/ --envoy -g shop/edge          # a local Envoy for one Gateway
+      DRAGOMAN_XDS_ADDRESS=0.0.0.0 dragoman run routes/ --log-format json
+    """
+    settings = options.load_settings(
+        settings_path, xds__port=xds_port, admin__port=admin_port, log__level=log_level, log__format=log_format
+    )
+    from dragoman import runtime
+    from dragoman.sources import files
+    from dragoman.telemetry import logs
+
+    logs.configure(settings.log.level, settings.log.format)
+    companions: list[runtime.Companion] = []
+    if with_demo:
+        from dragoman.cli import demo
+
+        companions.append(demo.Services())
+    if with_envoy:
+        companions.append(runtime.LocalEnvoy(settings, group))
+
+    async def main() -> None:
+        def started(plane: ControlPlane) -> None:
+            _announce(plane, with_envoy, with_demo)
+
+        await runtime.ControlPlane(settings, files.Files(list(paths)), companions=companions, started=started).run()
+
+    try:
+        asyncio.run(main())
+    except runtime.StartError as error:
+        raise failure.Failure(str(error), code=error.code, help=error.help) from None
+
+
+def _announce(plane: ControlPlane, with_envoy: bool, with_demo: bool) -> None:
+    """Where to go and what to try, on stderr."""
+    say = lambda text="": click.echo(text, err=True)  # noqa: E731
+    say()
+    if with_envoy:
+        for url in _urls(plane):
+            say(f"  Envoy serves    {click.style(url, fg='green', bold=True)}")
+    say(f"  xDS             {plane.settings.xds.address}:{plane.xds.port}")
+    say(f"  admin           {plane.admin.url}")
+    if with_envoy and with_demo:
+        url = next(iter(_urls(plane)), "http://127.0.0.1:8080")
+        say()
+        say("  Try, in another terminal:")
+        say(f"    curl -s {url}/                        # the hello service answers")
+        say(f"    curl -s {url}/ -H 'x-env: canary'     # the canary answers")
+        say("    dragoman status                                   # who has what")
+        say(f"    dragoman explain GET {url}/ -H 'x-env: canary'")
+        say("  Then edit the YAML and ask again: the change is live. Ctrl-C stops everything.")
+    say()
+
+
+def _urls(plane: ControlPlane) -> list[str]:
+    """The plain-HTTP and HTTPS addresses that the local Envoy listens on."""
+    binds = sorted({(bind, listener.chains[0].tls is not None) for bind, listener in plane.pipeline.view("*").listeners.items()})
+    urls: list[str] = []
+    for bind, tls in binds:
+        host = f"[{bind.address}]" if ":" in bind.address else bind.address
+        host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104
+        urls.append(f"{'https' if tls else 'http'}://{host}:{bind.port}")
+    return urls

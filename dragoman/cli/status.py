@@ -1,0 +1,164 @@
+"""`dragoman status`: which proxy has what, and how every object fares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from dragoman.cli import options
+
+Data = Mapping[str, Any]
+
+_COLOURS: Final = {"SYNCED": "green", "STALE": "yellow", "NACK": "red", "-": "bright_black"}
+_TYPES: Final = ("CDS", "EDS", "LDS", "RDS", "SDS")
+
+
+@click.command("status")
+@options.paths(required=False)
+@click.option("-w", "--watch", is_flag=True, help="Keep showing it, until Ctrl-C.")
+@click.option("--interval", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds between looks with -w.")
+@options.server()
+@options.group()
+@options.output("text", "json", "yaml")
+@options.settings_file()
+def command(
+    paths: tuple[str, ...], watch: bool, interval: float, server: str, group: str, output: str, settings_path: Path | None
+) -> None:
+    """Show proxies (per type SYNCED, STALE or NACK, and for how long) and objects with their conditions.
+
+    The running control plane is asked. With PATH, only the objects are shown, as these files would have them. Exits with 1
+    when a proxy refuses something or an object has an error.
+
+    \b
+    Examples:
+      dragoman status
+      dragoman status -w
+      dragoman status -o json | jq '.proxies[] | select(.types[].state == "NACK")'
+      dragoman status routes/                  # without a control plane
+    """
+    from dragoman.cli import client, render
+
+    if watch and not paths:
+        _watch(server, interval)
+        return
+    found = _offline(paths, settings_path, group) if paths else client.get(server, "status")
+    if output == "text":
+        click.echo(text(found))
+    else:
+        render.data(found, output)
+    if _bad(found):
+        click.get_current_context().exit(1)
+
+
+def text(found: Data) -> str:
+    """The whole page."""
+    from dragoman.cli import render
+
+    parts: list[str] = []
+    if "proxies" in found:
+        state = click.style("ready", fg="green") if found["ready"] else click.style(found["reason"], fg="yellow")
+        parts.append(f"dragoman {found['version']}, {state}, up {render.age(found['uptime'])}")
+        parts.append(_proxies(found["proxies"]))
+    parts.append(_objects(found["objects"]))
+    findings = [d for d in found["diagnostics"] if d["severity"] != "info"]
+    if findings:
+        parts.append("\n".join(_finding(item) for item in findings))
+    return "\n\n".join(parts)
+
+
+def _proxies(proxies: Sequence[Data]) -> str:
+    from dragoman.cli import render
+
+    if not proxies:
+        return "no proxy is connected (`dragoman bootstrap` prints what one starts with)"
+    rows: list[list[str]] = []
+    notes: list[str] = []
+    for proxy in proxies:
+        cells = [_cell(proxy["types"].get(name)) for name in _TYPES]
+        rows.append([proxy["node"], proxy["group"], *cells, render.age(proxy["connected"])])
+        for name, state in proxy["types"].items():
+            if state["state"] == "NACK":
+                notes.append(click.style(f"{proxy['node']} refuses {name}: {state['detail']}", fg="red"))
+    return "\n".join([render.table(("PROXY", "GROUP", *_TYPES, "CONNECTED"), rows), *notes])
+
+
+def _cell(state: Data | None) -> str:
+    """`SYNCED 3 (12s)`: state, resources, how long it has been so."""
+    from dragoman.cli import render
+
+    if state is None:
+        return click.style("-", fg=_COLOURS["-"])
+    shown = click.style(state["state"], fg=_COLOURS.get(state["state"]))
+    return f"{shown} {state['resources']} ({render.age(state['age'])})"
+
+
+def _objects(objects: Sequence[Data]) -> str:
+    from dragoman.admin import views
+    from dragoman.cli import render
+
+    rows: list[tuple[str, str, str]] = []
+    for item in objects:
+        place = f"{item['namespace']}/{item['name']}" if item["namespace"] else item["name"]
+        shown = [_condition(good, words) for good, words in views.verdicts(item.get("status", {}))]
+        rows.append((item["kind"], place, ", ".join(shown) or click.style("-", fg=_COLOURS["-"])))
+    return render.table(("KIND", "NAME", "CONDITIONS"), rows) if rows else "no objects"
+
+
+def _condition(good: bool, words: str) -> str:
+    return words if good else click.style(words, fg="red")
+
+
+def _finding(item: Data) -> str:
+    colour = "red" if item["severity"] == "error" else "yellow"
+    head = click.style(f"{item['severity']}[{item['code']}]", fg=colour, bold=True)
+    return f"{head}: {item['message']}" + (f"\n  --> {place}" if (place := _place(item)) else "")
+
+
+def _place(item: Data) -> str:
+    span = item.get("span")
+    at = f"{span['file']}:{span['line']}:{span['column']}" if span else ""
+    return "  ".join(part for part in (at, item.get("object", "")) if part)
+
+
+def _offline(paths: tuple[str, ...], settings_path: Path | None, group: str) -> Data:
+    from dragoman.admin import views
+    from dragoman.cli import workspace
+
+    loaded = workspace.load(paths, options.load_settings(settings_path), group)
+    return {
+        "objects": views.objects(loaded.pipeline.objects, loaded.pipeline.statuses()),
+        "diagnostics": views.diagnostics(loaded.findings, loaded.pipeline.locate),
+    }
+
+
+def _bad(found: Data) -> bool:
+    refused = any(t["state"] == "NACK" for proxy in found.get("proxies", ()) for t in proxy["types"].values())
+    return refused or any(item["severity"] == "error" for item in found["diagnostics"])
+
+
+def _watch(server: str, interval: float) -> None:
+    """Redraws in place on a terminal; elsewhere pages follow one another. A control plane that is away is waited for."""
+    import time
+
+    from rich import console, live
+    from rich import text as rich_text
+
+    from dragoman.cli import client, failure
+
+    def page() -> rich_text.Text:
+        try:
+            shown = text(client.get(server, "status"))
+        except failure.Failure as error:
+            shown = click.style(f"{error.message} (waiting)", fg="yellow")
+        return rich_text.Text.from_ansi(shown, no_wrap=True, overflow="ellipsis")
+
+    with live.Live(page(), console=console.Console(), auto_refresh=False, vertical_overflow="ellipsis") as screen:
+        try:
+            while True:
+                time.sleep(interval)
+                screen.update(page(), refresh=True)
+        except KeyboardInterrupt:
+            return

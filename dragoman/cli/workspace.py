@@ -1,0 +1,45 @@
+"""Resources in hand: PATH... read and translated, for every command that works without a running control plane."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dragoman import config
+from dragoman.cli import failure
+from dragoman.diagnostics import Diagnostic, Severity
+from dragoman.document import Document
+from dragoman.graph.pipeline import Pipeline
+from dragoman.refs import Ref
+from dragoman.sources import files
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The documents as they were read (broken files' ones are missing) and the pipeline that holds them."""
+
+    documents: Mapping[Ref, Document]
+    pipeline: Pipeline
+    findings: tuple[Diagnostic, ...]
+
+    def worst(self) -> Severity | None:
+        return max((item.severity for item in self.findings), default=None)
+
+
+def load(paths: Sequence[str], settings: config.Settings, group: str = "*") -> Workspace:
+    """Reads and translates. `Failure` for a path that is not there; all else is among the findings."""
+    # A short-lived process: what is made now stays until the end, so collecting garbage is wasted time.
+    gc.disable()
+    pipeline = Pipeline(settings)
+    try:
+        update = files.Files(list(paths)).load()
+    except OSError as error:
+        raise failure.Failure(
+            f"{error.filename}: {(error.strerror or str(error)).lower()}", code="DRG5002"
+        ) from None
+    pipeline.apply(update)
+    pipeline.commit()
+    # Some findings only show where Gateways meet in one Envoy; the group stays in use for the process's life.
+    pipeline.activate(group)
+    return Workspace({d.ref: d for d in update.upserts}, pipeline, tuple(pipeline.diagnostics()))

@@ -1,0 +1,97 @@
+"""Writes down what changed: one line per object, what it became, and how long it took.
+
+Called after a batch's resources are on their way, never before. Large batches (the first load, a folder swapped) get one
+line that counts by kind. New findings are logged at their severity, with their place; findings that went away too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from dragoman.admin import views
+from dragoman.diagnostics import Diagnostic, Severity
+from dragoman.graph.pipeline import Pipeline
+from dragoman.refs import Ref
+from dragoman.runtime.feed import Batch
+from dragoman.telemetry.logs import fields
+from dragoman.telemetry.metrics import Metrics
+
+log = logging.getLogger("dragoman.changes")
+
+_LINES: Final = 10
+"""Batches of more objects are summed up, and so are more findings at once."""
+
+_LEVEL: Final = {
+    Severity.ERROR: logging.ERROR,
+    Severity.WARNING: logging.WARNING,
+    Severity.INFO: logging.INFO,
+}
+
+
+class Chronicle:
+    """Remembers which objects and findings there were, to tell news from what is known."""
+
+    def __init__(self, pipeline: Pipeline, metrics: Metrics) -> None:
+        self._pipeline = pipeline
+        self._metrics = metrics
+        self._known: set[Ref] = set()
+        self._findings: dict[Diagnostic, None] = {}
+
+    def batch(self, batch: Batch, changed: Mapping[str, int]) -> None:
+        """A batch is through; `changed` counts resources by type."""
+        news: dict[Ref, str] = {}
+        for update in batch.updates:
+            for ref in update.deletes:
+                news[ref] = "removed"
+                self._known.discard(ref)
+            for document in update.upserts:
+                news[document.ref] = "changed" if document.ref in self._known else "added"
+                self._known.add(document.ref)
+        self._metrics.batches.inc()
+        self._metrics.build.observe(batch.build)
+        for ref in news:
+            self._metrics.changes.labels(ref.kind).inc()
+        extra = fields(took=f"{batch.total * 1000:.1f}ms", **dict(sorted(changed.items())))
+        if len(news) > _LINES:
+            kinds = Counter(ref.kind for ref in news)
+            listed = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
+            log.info("%d objects: %s", len(news), listed, extra=extra)
+        else:
+            for ref, what in news.items():
+                log.info("%s %s%s", ref, what, self._became(ref, what), extra=extra)
+        self.findings()
+
+    def findings(self) -> None:
+        """Logs what is newly wrong and what is no longer."""
+        now = dict.fromkeys(self._pipeline.diagnostics())
+        new = [item for item in now if item not in self._findings]
+        gone = [item for item in self._findings if item not in now]
+        self._findings = now
+        for item in new[:_LINES]:
+            log.log(_LEVEL[item.severity], "%s", self.line(item))
+        if len(new) > _LINES:
+            log.warning("%d more findings: `dragoman status` lists them", len(new) - _LINES)
+        if gone and len(gone) <= _LINES:
+            for item in gone:
+                log.info("resolved: %s", self.line(item))
+        elif gone:
+            log.info("%d findings resolved", len(gone))
+
+    def line(self, item: Diagnostic) -> str:
+        """`shop.yaml:12:30: error[DRG1104]: message (HTTPRoute shop/cart)`."""
+        span = item.span or (self._pipeline.locate(item.ref, item.path) if item.ref else None)
+        place = f"{span}: " if span else ""
+        owner = f" ({item.ref})" if item.ref else ""
+        return f"{place}{item.severity.label}[{item.code}]: {item.message}{owner}"
+
+    def severities(self) -> Mapping[Severity, int]:
+        """How many findings there are at present."""
+        return Counter(item.severity for item in self._findings)
+
+    def _became(self, ref: Ref, what: str) -> str:
+        status = self._pipeline.status(ref) if what != "removed" else None
+        said = ", ".join(words for _, words in views.verdicts(status.body)) if status else ""
+        return f": {said}" if said else ""

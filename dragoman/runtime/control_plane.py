@@ -1,0 +1,209 @@
+"""`ControlPlane`: source, pipeline, xDS server, admin server and companions, started and stopped together.
+
+The order of starting: admin first (so that /readyz can say no), then everything there is is read and translated, then
+the xDS port opens. Until then a proxy is refused the connection and tries again; it never sees a configuration that is not
+complete. The order of stopping: readiness off, companions, streams drained, admin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final
+
+from dragoman import config
+from dragoman.admin import server as admin
+from dragoman.graph.pipeline import Pipeline
+from dragoman.runtime import chronicle, faults, feed, gauges, groups
+from dragoman.runtime.companions import Companion
+from dragoman.sources import base
+from dragoman.telemetry.logs import fields
+from dragoman.telemetry.metrics import Metrics
+from dragoman.xds.ledger import Ledger
+from dragoman.xds.server import Server
+
+log = logging.getLogger("dragoman.runtime")
+
+_RETRY: Final = 1.0
+"""Seconds before a source that broke is read again."""
+
+
+class ControlPlane:
+    """One control plane over one source. Make it inside a running event loop.
+
+    `started` is called once, when it serves and the companions do. It is its own `admin.api.State`.
+    """
+
+    def __init__(
+        self,
+        settings: config.Settings,
+        source: base.Source,
+        *,
+        companions: Sequence[Companion] = (),
+        started: Callable[[ControlPlane], None] = lambda _: None,
+    ) -> None:
+        self.settings = settings
+        self.started = time.time()
+        self.metrics = Metrics()
+        self.pipeline = Pipeline(settings)
+        self.ledger = Ledger()
+        self._source = source
+        self._companions = tuple(companions)
+        self._announce = started
+        self._stop = asyncio.Event()
+        self._hurry = False
+        self._why = "starting"
+        self._chronicle = chronicle.Chronicle(self.pipeline, self.metrics)
+        self._feed = feed.Feed(self.pipeline, settings.batch, self._applied)
+        self._groups = groups.Groups(self.pipeline, settings.xds.group_grace, self._feed.settle)
+        self.xds = Server(settings.xds, self._groups, self.ledger)
+        self.admin = admin.Server(self, settings.admin.address, settings.admin.port)
+        gauges.mirror(self.metrics, self.pipeline, self._groups, self.ledger, self._chronicle)
+
+    def not_ready(self) -> str:
+        """Why proxies are not served; "" when they are."""
+        return self._why
+
+    def stop(self) -> None:
+        """Asks for a graceful end. Returns at once."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Runs until `stop`, SIGINT or SIGTERM. Raises `faults.StartError` when it cannot start."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._run(tasks)
+        except* faults.StartError as failed:
+            first: BaseException = failed
+            while isinstance(first, BaseExceptionGroup):
+                first = first.exceptions[0]
+            raise first from None
+
+    async def _run(self, tasks: asyncio.TaskGroup) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(self._signals())
+            settings = self.settings
+            await _listen(self.admin.start(), "the admin server", settings.admin, "--admin-port")
+            stack.push_async_callback(self.admin.stop)
+            await self._load()
+            await _listen(self.xds.start(), "the xDS server", settings.xds, "--xds-port")
+            stack.push_async_callback(self._drain)
+            stack.callback(self._groups.close)
+            self._supervise(tasks, stack, self._feed.run(), self._watch())
+            self._why = ""
+            after = f"{time.time() - self.started:.2f}s"
+            xds = f"{settings.xds.address}:{self.xds.port}"
+            log.info("ready", extra=fields(xds=xds, admin=self.admin.url, after=after))
+            for companion in self._companions:
+                await self._accompany(tasks, stack, companion)
+            if not self._stop.is_set():
+                self._announce(self)
+            await self._stop.wait()
+            self._why = "stopping"
+            log.info("stopping")
+
+    async def _drain(self) -> None:
+        await self.xds.stop(0.0 if self._hurry else self.settings.xds.drain)
+
+    async def _load(self) -> None:
+        """The first configuration, whole. The garbage collector costs more than it finds while all that is made stays."""
+        gc.disable()
+        try:
+            try:
+                update = self._source.load()
+            except OSError as error:
+                raise faults.cannot_read(error) from None
+            self._feed.offer(update)
+            await self._feed.work()
+        finally:
+            gc.collect()
+            gc.freeze()
+            gc.enable()
+
+    async def _watch(self) -> None:
+        """Follows the source. What breaks it is logged, and it is followed anew: serving goes on either way."""
+        while True:
+            try:
+                async for update in self._source.watch():
+                    self._feed.offer(update)
+                return
+            except Exception:
+                log.exception("the source broke; reading it again in %.0f s", _RETRY)
+            await asyncio.sleep(_RETRY)
+            try:
+                self._feed.offer(self._source.load())
+            except OSError as error:
+                log.error("the source cannot be read: %s", error)
+
+    def _applied(self, batch: feed.Batch) -> None:
+        # After the streams had their turn: what is written down can wait, what is sent cannot.
+        asyncio.get_running_loop().call_soon(self._chronicle.batch, batch, self._groups.take_changed())
+
+    async def _accompany(
+        self, tasks: asyncio.TaskGroup, stack: contextlib.AsyncExitStack, companion: Companion
+    ) -> None:
+        """Starts a companion and waits until it does its work, or until there is a wish to stop."""
+        if self._stop.is_set():
+            return
+        ready = asyncio.Event()
+        work = tasks.create_task(companion.run(ready.set), name=companion.name)
+
+        async def end() -> None:
+            work.cancel()
+            await asyncio.wait({work})
+
+        stack.push_async_callback(end)
+        waits = [tasks.create_task(event.wait()) for event in (ready, self._stop)]
+        await asyncio.wait({work, *waits}, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    def _supervise(
+        self, tasks: asyncio.TaskGroup, stack: contextlib.AsyncExitStack, *work: Coroutine[Any, Any, None]
+    ) -> None:
+        """Runs `work` beside everything else, until the stack unwinds to here."""
+        for coroutine in work:
+            stack.callback(tasks.create_task(coroutine).cancel)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first SIGINT or SIGTERM asks for a graceful end, the second one for a quick one that leaves no Envoy behind."""
+
+        def received(number: signal.Signals) -> None:
+            if not self._stop.is_set():
+                self.stop()
+                return
+            if self._hurry:
+                os._exit(128 + number)
+            log.warning("%s again: no more waiting", number.name)
+            self._hurry = True
+            for companion in self._companions:
+                companion.kill()
+
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        try:
+            for number in numbers:
+                loop.add_signal_handler(number, received, number)
+        except (RuntimeError, ValueError):
+            # Not the main thread (embedded, or under test): whoever runs us calls `stop`.
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+
+async def _listen(start: Awaitable[None], what: str, settings: config.Xds | config.Admin, setting: str) -> None:
+    try:
+        await start
+    except OSError as error:
+        raise faults.cannot_listen(what, settings.address, settings.port, error, setting) from None

@@ -1,0 +1,100 @@
+"""Takes changes from sources into the pipeline, in batches.
+
+The first change of a quiet time is worked on at once. What arrives while a batch is in work becomes the next batch; after
+a batch the feed rests for as long as the batch took (`batch.window` at most), so that under constant change half of the
+time is left for the streams. A batch longer than `batch.slice` gives the event loop its turn between documents, and a
+stream that needs a new group meanwhile gets the batch finished first: nobody sees half of one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dragoman import config
+from dragoman.graph.pipeline import Pipeline
+from dragoman.sources.base import Update
+
+_PIECE: Final = 32
+"""Documents between two looks at the clock (a document costs some 50 us)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What went in at once, and what it cost in seconds: `total` from its first change in hand, `build` of CPU."""
+
+    updates: tuple[Update, ...]
+    total: float
+    build: float
+
+
+class Feed:
+    """`offer` may be called at any time; `run` works until it is cancelled; `applied` hears of every batch."""
+
+    def __init__(self, pipeline: Pipeline, settings: config.Batch, applied: Callable[[Batch], None]) -> None:
+        self._pipeline = pipeline
+        self._settings = settings
+        self._applied = applied
+        self._waiting: list[Update] = []
+        self._since = 0.0
+        self._arrived = asyncio.Event()
+        self._open: Iterator[None] | None = None
+
+    def offer(self, update: Update) -> None:
+        """Takes a change. Returns at once."""
+        if not self._waiting:
+            self._since = time.perf_counter()
+        self._waiting.append(update)
+        self._arrived.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            took = await self.work()
+            # Streams first: what has just been built is sent before anything else is begun.
+            await asyncio.sleep(min(took, self._settings.window))
+
+    async def work(self) -> float:
+        """Applies what waits, if anything, as one batch. Returns the CPU seconds that it took."""
+        self._arrived.clear()
+        updates, self._waiting = tuple(self._waiting), []
+        if not updates:
+            return 0.0
+        since = self._since
+        spent = 0.0
+        begun = time.perf_counter()
+        steps = self._open = self._steps(updates)
+        for _ in steps:
+            now = time.perf_counter()
+            if now - begun > self._settings.slice:
+                spent += now - begun
+                await asyncio.sleep(0)
+                begun = time.perf_counter()
+        self.settle()
+        now = time.perf_counter()
+        spent += now - begun
+        self._applied(Batch(updates, now - since, spent))
+        return spent
+
+    def settle(self) -> None:
+        """Finishes the batch in work, if there is one."""
+        if self._open is None:
+            return
+        for _ in self._open:
+            pass
+        self._open = None
+        self._pipeline.commit()
+
+    def _steps(self, updates: Sequence[Update]) -> Iterator[None]:
+        for update in updates:
+            if len(update.upserts) <= _PIECE:
+                self._pipeline.apply(update)
+                yield
+                continue
+            self._pipeline.apply(Update((), update.deletes, update.diagnostics))
+            for at in range(0, len(update.upserts), _PIECE):
+                self._pipeline.apply(Update(update.upserts[at : at + _PIECE], (), update.diagnostics))
+                yield
