@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +42,8 @@ def command(
     settings = options.load_settings(
         settings_path, xds__port=xds_port, admin__port=admin_port, log__level=log_level, log__format=log_format
     )
+    import asyncio
+
     from dragoman import runtime
     from dragoman.sources import files
     from dragoman.telemetry import logs
