@@ -1,0 +1,63 @@
+"""`python -m benchmarks` (`make bench`): runs every measurement and writes `benchmarks/RESULTS.md`.
+
+`--quick` leaves out the largest sizes; `--only` names some of `own`, `latency`, `cold`, `fanout`, `startup`.
+A partial run prints its tables and leaves the file alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import cold, fanout, latency, own, report, startup
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="sizes up to 1,000 routes and 100 streams")
+    parser.add_argument("--only", nargs="+", choices=("own", "latency", "cold", "fanout", "startup"))
+    options = parser.parse_args()
+    routes = (100, 1_000) if options.quick else (100, 1_000, 10_000)
+    starts = (1_000,) if options.quick else (1_000, 10_000)
+    streams = (100,) if options.quick else (100, 1_000)
+    sections: dict[str, Callable[[Path], list[report.Table]]] = {
+        "own": lambda folder: own.measure(folder, routes),
+        "latency": lambda folder: asyncio.run(latency.measure(folder, routes)),
+        "cold": lambda folder: asyncio.run(cold.measure(folder, starts)),
+        "fanout": lambda folder: asyncio.run(fanout.measure(folder, streams)),
+        "startup": startup.measure,
+    }
+    conditions = report.conditions()
+    tables = []
+    for name in options.only or sections:
+        begun = time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix=f"dragoman-{name}-") as folder:
+            found = sections[name](Path(folder))
+        tables += found
+        print(f"{name}: {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+        print("\n".join(table.markdown() for table in found), flush=True)
+    if options.only is None and not options.quick:
+        RESULTS.write_text(_document(conditions, tables))
+        print(f"written to {RESULTS}", file=sys.stderr)
+    return 0 if all(goal.reached for table in tables for goal in table.goals) else 1
+
+
+def _document(conditions: list[str], tables: list[report.Table]) -> str:
+    head = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench`; `docs/benchmarks.md` says what is measured and how.",
+        "",
+    ]
+    return "\n".join([*head, *(f"- {line}" for line in conditions), "", *(t.markdown() for t in tables)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""What Dragoman would send for a world, as bytes, for those that it is compared with.
+
+The pipeline runs in this process, once per size. The bare server gets its resources and the variants of the
+one that changes; the file benchmark gets the same resources with references to files instead of ADS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from benchmarks import bare, worlds
+from dragoman import config, proto, resource
+from dragoman.document import Document
+from dragoman.graph.pipeline import Pipeline
+from dragoman.proto import pack_any
+from dragoman.proto.envoy.config.cluster import v3 as cluster
+from dragoman.proto.envoy.config.core import v3 as core
+from dragoman.proto.envoy.config.endpoint import v3 as endpoint
+from dragoman.proto.envoy.config.listener import v3 as listener
+from dragoman.proto.envoy.config.route import v3 as route
+from dragoman.proto.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
+from dragoman.proto.envoy.service.discovery import v3 as discovery
+from dragoman.refs import Ref
+from tests.harness.manifests import Body
+
+
+def document(body: Body) -> Document:
+    group = body["apiVersion"].rpartition("/")[0]
+    meta = body["metadata"]
+    return Document(Ref(group, body["kind"], meta.get("namespace", ""), meta["name"]), body)
+
+
+class Prepared:
+    """A loaded pipeline. `changed` gives the one resource that a change of documents changes."""
+
+    def __init__(self, count: int, *, listen: int, backend: int) -> None:
+        self.pipeline = Pipeline(config.load(environment={}))
+        bodies = (
+            body for group in worlds.everything(count, listen=listen, backend=backend) for body in group
+        )
+        self.pipeline.load([document(body) for body in bodies])
+        self.view = self.pipeline.activate("*")
+
+    def state(self) -> bare.State:
+        return bare.State(
+            {
+                type_url: {
+                    name: (item.version, item.payload) for name, item in self.view.resources(type_url).items()
+                }
+                for type_url in resource.TYPES
+            }
+        )
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """What a proxy subscribes to, in its order: wildcards are empty."""
+        wild = (resource.CLUSTER, resource.LISTENER)
+        kinds = (resource.CLUSTER, resource.ENDPOINT, resource.LISTENER, resource.ROUTE)
+        return {t: () if t in wild else tuple(self.view.resources(t)) for t in kinds}
+
+    def changed(self, *bodies: Body) -> list[resource.Resource]:
+        seen: list[resource.Resource] = []
+
+        def note(changes: Any) -> None:
+            seen.extend(item for named in changes.values() for item in named.values() if item is not None)
+
+        stop = self.view.subscribe(note)
+        self.pipeline.load([document(body) for body in bodies])
+        stop()
+        return seen
+
+
+# --- the same for Envoy's file subscriptions ----------------------------------------------------------------
+
+
+def _path_source(path: Path) -> core.ConfigSource:
+    return core.ConfigSource(
+        resource_api_version=core.ApiVersion.V3, path_config_source=core.PathConfigSource(path=str(path))
+    )
+
+
+def response(type_url: str, payloads: Iterable[Any]) -> discovery.DiscoveryResponse:
+    return discovery.DiscoveryResponse(type_url=type_url, resources=[pack_any(item) for item in payloads])
+
+
+def listeners_for_files(prepared: Prepared, routes: Path) -> Iterator[Any]:
+    """Listeners whose route tables come from a file."""
+    for item in prepared.view.resources(resource.LISTENER).values():
+        made = listener.Listener.FromString(item.payload)
+        chains = [
+            *made.filter_chains,
+            *([made.default_filter_chain] if made.HasField("default_filter_chain") else []),
+        ]
+        for chain in chains:
+            for network in chain.filters:
+                manager = hcm.HttpConnectionManager.FromString(network.typed_config.value)
+                manager.rds.config_source.CopyFrom(_path_source(routes))
+                network.typed_config.CopyFrom(pack_any(manager))
+        yield made
+
+
+def clusters_for_files(prepared: Prepared) -> Iterator[Any]:
+    """Clusters with their endpoints inside: 10,000 file watches would measure something else."""
+    ends = prepared.view.resources(resource.ENDPOINT)
+    for item in prepared.view.resources(resource.CLUSTER).values():
+        made = cluster.Cluster.FromString(item.payload)
+        if made.HasField("eds_cluster_config"):
+            name = made.eds_cluster_config.service_name or made.name
+            made.ClearField("eds_cluster_config")
+            made.type = cluster.Cluster.DiscoveryType.STATIC
+            made.load_assignment.CopyFrom(endpoint.ClusterLoadAssignment.FromString(ends[name].payload))
+        yield made
+
+
+def as_json(message: Any) -> bytes:
+    return orjson.dumps(proto.to_dict(message))
+
+
+def table(payload: bytes) -> Any:
+    return route.RouteConfiguration.FromString(payload)
