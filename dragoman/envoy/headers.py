@@ -1,26 +1,26 @@
 """Header changes of the IR into Envoy's four fields. Used by `routes.py` for routes and for shares of traffic.
 
 Three traps: `%` starts a format command in Envoy and is doubled; an empty value means "leave it out" unless
-told otherwise; and `Host` and pseudo headers make Envoy refuse the whole route table, so they are left out here (the
-translator reports them, or turns `Host` into a host rewrite).
+told otherwise; and `Host` and pseudo headers make Envoy refuse the whole route table, so they are left out
+here (the translator reports them, or turns `Host` into a host rewrite).
+
+A fourth: Envoy applies the changes of a share of traffic before those of its route, so the route would win. Here
+several mutations are written as one, the later after the earlier.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.core import v3 as core
 
 if TYPE_CHECKING:
-    from google.protobuf.internal.containers import (
-        RepeatedCompositeFieldContainer,
-        RepeatedScalarFieldContainer,
-    )
+    from google.protobuf.internal import containers
 
-    Options = RepeatedCompositeFieldContainer[core.HeaderValueOption]
-    Names = RepeatedScalarFieldContainer[str]
+    Options = containers.RepeatedCompositeFieldContainer[core.HeaderValueOption]
+    Names = containers.RepeatedScalarFieldContainer[str]
 
 
 class Mutable(Protocol):
@@ -41,30 +41,34 @@ def changeable(name: str) -> bool:
     return not name.startswith(":") and name.lower() != "host"
 
 
-def write(target: Mutable, request: ir.HeaderMutation, response: ir.HeaderMutation) -> None:
-    """Writes both mutations into `target`. Envoy removes before it adds, as the IR asks."""
-    if request:
-        _add(target.request_headers_to_add, request)
-        target.request_headers_to_remove.extend(filter(changeable, request.remove))
-    if response:
-        _add(target.response_headers_to_add, response)
-        target.response_headers_to_remove.extend(filter(changeable, response.remove))
+def write_request(target: Mutable, *mutations: ir.HeaderMutation) -> None:
+    """Changes of the request, in order."""
+    _write(target.request_headers_to_add, target.request_headers_to_remove, mutations)
 
 
-def _add(target: Options, mutation: ir.HeaderMutation) -> None:
-    _each(target, mutation.set, core.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD)
-    _each(target, mutation.add, core.HeaderValueOption.APPEND_IF_EXISTS_OR_ADD)
+def write_response(target: Mutable, *mutations: ir.HeaderMutation) -> None:
+    """Changes of the response, in order."""
+    _write(target.response_headers_to_add, target.response_headers_to_remove, mutations)
 
 
-def _each(
-    target: Options, headers: Iterable[tuple[str, str]], action: core.HeaderValueOption.HeaderAppendAction
-) -> None:
-    for name, value in headers:
-        if not changeable(name):
-            continue
-        option = target.add()
-        option.header.key = name
-        option.header.value = value.replace("%", "%%")
-        option.append_action = action
-        if not value:
-            option.keep_empty_value = True
+def _write(options: Options, names: Names, mutations: Sequence[ir.HeaderMutation]) -> None:
+    """Envoy removes first: what a later mutation removes, an earlier one may not add."""
+    for index, mutation in enumerate(mutations):
+        gone = {name.lower() for later in mutations[index + 1 :] for name in later.remove}
+        for name, value in mutation.set:
+            _add(options, name, value, gone, overwrite=True)
+        for name, value in mutation.add:
+            _add(options, name, value, gone, overwrite=False)
+        names.extend(filter(changeable, mutation.remove))
+
+
+def _add(options: Options, name: str, value: str, gone: set[str], *, overwrite: bool) -> None:
+    if not changeable(name) or name.lower() in gone:
+        return
+    option = options.add()
+    option.header.key = name
+    option.header.value = value.replace("%", "%%")
+    if overwrite:
+        option.append_action = core.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    if not value:
+        option.keep_empty_value = True

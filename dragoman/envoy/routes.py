@@ -1,8 +1,9 @@
 """IR routes and virtual hosts into bytes: each route is serialised once, and joined ever after.
 
 Called by the pipeline: `encode_route` when a route changes, `encode_virtual_host` when a host's list does.
-One IR route always becomes one Envoy route. What happens to requests that can't be forwarded: no valid backend, or only ones of
-weight 0, answer 500 at once; an invalid share of several answers 500 by way of a cluster that doesn't exist.
+One IR route becomes one Envoy route (but for `sessions.py`). Requests that can't be forwarded: no valid backend,
+or only ones of weight 0, answer 500 at once; an invalid share of several answers 500 by way of a cluster that
+doesn't exist.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from dragoman import proto, resource
-from dragoman.envoy import forwarding, framing, headers, matches, naming, rewrites
+from dragoman.envoy import forwarding, framing, headers, matches, naming, rewrites, sessions
 from dragoman.envoy.filters import chain
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.route import v3 as route_proto
@@ -46,39 +47,33 @@ class HostChunk:
 
 
 def needs_scope(route: ir.Route) -> bool:
-    """Whether the bytes of `route` depend on the table it stands in.
-
-    Only of a redirect to another host that keeps the listener's scheme and port, since Envoy's Location would lose the port.
-    """
-    action = route.action
-    return (
-        isinstance(action, ir.Redirect)
-        and action.port is None
-        and not action.scheme
-        and bool(action.hostname)
-    )
+    """Whether the bytes of `route` depend on the table it stands in: a redirect's Location on the listener's port."""
+    return isinstance(route.action, ir.Redirect)
 
 
 def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute:
     """`route` in bytes. `scope` matters where `needs_scope` says so; without it the Location has no port there."""
     message = route_proto.Route(name=route.name)
     matches.write(message.match, route.match)
+    chain.write_route(message, route)
+    _metadata(message, route)
+    clusters = _NO_CLUSTERS
+    chunk = b""
     action = route.action
     match action:
         case ir.Forward():
-            clusters = _forward(message, action, route.match.path)
+            clusters = _forward(message, action, route)
+            if action.session is not None:
+                chunk = b"".join(map(_framed, sessions.pins(message, action)))
         case ir.Redirect():
-            clusters = _NO_CLUSTERS
             _redirect(message.redirect, action, route.match.path, scope)
+            _headers(message, route)
         case ir.Respond(status, body):
-            clusters = _NO_CLUSTERS
             _respond(message, status, body)
+            _headers(message, route)
         case _:
             assert_never(action)
-    headers.write(message, route.request_headers, route.response_headers)
-    chain.write_route(message, route)
-    _metadata(message, route)
-    return EncodedRoute(framing.frame(_route_tag(), message.SerializeToString(deterministic=True)), clusters)
+    return EncodedRoute(chunk + _framed(message), clusters)
 
 
 def encode_virtual_host(
@@ -94,15 +89,30 @@ def encode_virtual_host(
     return HostChunk(domain, chunk, resource.digest(chunk), _union(route.clusters for route in routes))
 
 
-def _forward(message: route_proto.Route, forward: ir.Forward, path: ir.PathMatch) -> frozenset[str]:
+def _framed(message: route_proto.Route) -> bytes:
+    return framing.frame(_route_tag(), message.SerializeToString(deterministic=True))
+
+
+def _headers(message: route_proto.Route, route: ir.Route) -> None:
+    if route.request_headers:
+        headers.write_request(message, route.request_headers)
+    if route.response_headers:
+        headers.write_response(message, route.response_headers)
+
+
+def _forward(message: route_proto.Route, forward: ir.Forward, route: ir.Route) -> frozenset[str]:
     shares = [backend for backend in forward.backends if backend.weight > 0]
     if all(share.cluster is None for share in shares):
         _respond(message, _INVALID_BACKEND)
+        _headers(message, route)
         return _NO_CLUSTERS
     target = message.route
-    clusters = _destination(target, shares)
+    if len(shares) == 1:
+        clusters = _alone(message, shares[0], route)
+    else:
+        clusters = _dealt(message, shares, route)
     if forward.rewrite is not None:
-        rewrites.write(target, forward.rewrite, path)
+        rewrites.write(target, forward.rewrite, route.match.path)
     if forward.hostname:
         target.host_rewrite_literal = forward.hostname
     forwarding.write(target, forward)
@@ -115,16 +125,25 @@ def _forward(message: route_proto.Route, forward: ir.Forward, path: ir.PathMatch
     return clusters
 
 
-def _destination(target: route_proto.RouteAction, shares: Sequence[ir.WeightedBackend]) -> frozenset[str]:
-    """The clusters of a route; `shares` hold at least one valid backend and no weight of 0."""
-    first = shares[0]
-    if (
-        len(shares) == 1
-        and first.cluster is not None
-        and not (first.request_headers or first.response_headers)
-    ):
-        target.cluster = name = naming.cluster(first.cluster)
-        return frozenset((name,))
+def _alone(message: route_proto.Route, share: ir.WeightedBackend, route: ir.Route) -> frozenset[str]:
+    """One valid backend: its header changes come after the rule's, in the same place."""
+    assert share.cluster is not None
+    message.route.cluster = name = naming.cluster(share.cluster)
+    if share.request_headers or share.response_headers:
+        headers.write_request(message, route.request_headers, share.request_headers)
+        headers.write_response(message, route.response_headers, share.response_headers)
+    else:
+        _headers(message, route)
+    return frozenset((name,))
+
+
+def _dealt(
+    message: route_proto.Route, shares: Sequence[ir.WeightedBackend], route: ir.Route
+) -> frozenset[str]:
+    """Several backends of which one at least is valid. If some change headers, the rule's changes are in each share."""
+    target = message.route
+    own_request = any(share.request_headers for share in shares)
+    own_response = any(share.response_headers for share in shares)
     names: set[str] = set()
     for share in shares:
         entry = target.weighted_clusters.clusters.add()
@@ -132,10 +151,17 @@ def _destination(target: route_proto.RouteAction, shares: Sequence[ir.WeightedBa
         if share.cluster is None:
             entry.name = naming.INVALID_CLUSTER
             target.cluster_not_found_response_code = route_proto.RouteAction.INTERNAL_SERVER_ERROR
-            continue
-        entry.name = naming.cluster(share.cluster)
-        names.add(entry.name)
-        headers.write(entry, share.request_headers, share.response_headers)
+        else:
+            entry.name = naming.cluster(share.cluster)
+            names.add(entry.name)
+        if own_request:
+            headers.write_request(entry, route.request_headers, share.request_headers)
+        if own_response:
+            headers.write_response(entry, route.response_headers, share.response_headers)
+    if route.request_headers and not own_request:
+        headers.write_request(message, route.request_headers)
+    if route.response_headers and not own_response:
+        headers.write_response(message, route.response_headers)
     return frozenset(names)
 
 
@@ -147,14 +173,30 @@ def _redirect(
         target.scheme_redirect = redirect.scheme
     if redirect.hostname:
         target.host_redirect = redirect.hostname
-    if redirect.port:
-        target.port_redirect = redirect.port
-    elif redirect.port is None and redirect.hostname and not redirect.scheme and scope is not None:
-        port = scope.bind.port
-        if port != _WELL_KNOWN["https" if scope.hostname else "http"]:
-            target.port_redirect = port
+    target.port_redirect = _location_port(redirect, scope)
     if redirect.path is not None:
         rewrites.write(target, redirect.path, path)
+
+
+def _location_port(redirect: ir.Redirect, scope: ir.Scope | None) -> int:
+    """The port to write into Location (HTTPRequestRedirectFilter.port); 0: what Envoy makes of the Host header.
+
+    Without a port the redirect goes to its scheme's, and without that to the listener's. A scheme's own port is left
+    out of Location, but for one case: a Host header that carries an unusual port, which Envoy can only replace.
+    """
+    own_scheme = "https" if scope is not None and scope.hostname else "http"
+    own_port = scope.bind.port if scope is not None else _WELL_KNOWN[own_scheme]
+    default = _WELL_KNOWN[redirect.scheme or own_scheme]
+    if redirect.port is not None:
+        port = redirect.port or default
+    elif redirect.scheme:
+        port = default
+    elif redirect.hostname:
+        port = own_port
+    else:
+        return 0
+    unusual = own_port != _WELL_KNOWN[own_scheme] and not redirect.hostname
+    return port if port != default or unusual else 0
 
 
 def _respond(message: route_proto.Route, status: int, body: str = "") -> None:

@@ -64,11 +64,4 @@ def route_configuration(scope: ir.Scope, buckets: Mapping[int, BucketChunk]) -> 
 @functools.lru_cache(maxsize=4096)
 def _head(name: str) -> bytes:
     """Everything of a RouteConfiguration but its hosts."""
-    return proto.serialize(
-        route_proto.RouteConfiguration(
-            name=name,
-            ignore_port_in_host_matching=True,
-            # A backend's header changes come after its rule's, and win.
-            most_specific_header_mutations_wins=True,
-        )
-    )
+    return proto.serialize(route_proto.RouteConfiguration(name=name, ignore_port_in_host_matching=True))

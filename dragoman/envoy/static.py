@@ -1,0 +1,101 @@
+"""A set of resources as one static bootstrap: route tables, endpoints and secrets put where they are referred to.
+
+Envoy's `--mode validate` looks at static configuration only, and a test needs no xDS server with it. What comes
+out behaves like the same resources over xDS; it is made for checking and testing, not for production.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dragoman import proto, resource
+from dragoman.envoy.admin import Admin
+from dragoman.proto.envoy.config.bootstrap import v3 as bootstrap_proto
+from dragoman.proto.envoy.config.cluster import v3 as cluster_proto
+from dragoman.proto.envoy.config.core import v3 as core
+from dragoman.proto.envoy.config.endpoint import v3 as endpoint_proto
+from dragoman.proto.envoy.config.listener import v3 as listener_proto
+from dragoman.proto.envoy.config.route import v3 as route_proto
+from dragoman.proto.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
+from dragoman.proto.envoy.extensions.transport_sockets.tls import v3 as tls
+
+Tables = Mapping[str, route_proto.RouteConfiguration]
+
+
+def bootstrap(
+    resources: Iterable[resource.Resource], admin: Admin | None = None
+) -> bootstrap_proto.Bootstrap:
+    """`resources` of all types, as a Bootstrap message. A table or endpoints that are missing are empty."""
+    payloads: dict[str, dict[str, bytes]] = {kind: {} for kind in resource.TYPES}
+    for each in resources:
+        payloads[each.type_url][each.name] = each.payload
+    message = bootstrap_proto.Bootstrap()
+    message.node.id = message.node.cluster = "static"
+    if admin is not None:
+        write_admin(message.admin.address, admin)
+    static = message.static_resources
+    tables = {
+        name: route_proto.RouteConfiguration.FromString(payload)
+        for name, payload in payloads[resource.ROUTE].items()
+    }
+    for payload in payloads[resource.SECRET].values():
+        static.secrets.add().MergeFromString(payload)
+    for payload in payloads[resource.CLUSTER].values():
+        _cluster(static.clusters.add(), payload, payloads[resource.ENDPOINT])
+    for payload in payloads[resource.LISTENER].values():
+        _listener(static.listeners.add(), payload, tables)
+    return message
+
+
+def write_admin(target: core.Address, admin: Admin) -> None:
+    """The address of the admin interface."""
+    if admin.path:
+        target.pipe.path = admin.path
+    else:
+        target.socket_address.address = admin.address
+        target.socket_address.port_value = admin.port
+
+
+def _cluster(target: cluster_proto.Cluster, payload: bytes, endpoints: Mapping[str, bytes]) -> None:
+    target.MergeFromString(payload)
+    if target.type == cluster_proto.Cluster.EDS:
+        target.type = cluster_proto.Cluster.STATIC
+        target.ClearField("eds_cluster_config")
+        target.load_assignment.cluster_name = target.name
+        target.load_assignment.MergeFromString(endpoints.get(target.name, b""))
+    if target.HasField("transport_socket"):
+        _socket(target.transport_socket, tls.UpstreamTlsContext)
+
+
+def _listener(target: listener_proto.Listener, payload: bytes, tables: Tables) -> None:
+    target.MergeFromString(payload)
+    for chain in target.filter_chains:
+        for network in chain.filters:
+            if network.typed_config.type_url == proto.type_url(hcm.HttpConnectionManager):
+                manager = hcm.HttpConnectionManager.FromString(network.typed_config.value)
+                _table(manager, tables)
+                network.typed_config.value = proto.serialize(manager)
+        if chain.HasField("transport_socket"):
+            _socket(chain.transport_socket, tls.DownstreamTlsContext)
+
+
+def _table(manager: hcm.HttpConnectionManager, tables: Tables) -> None:
+    name = manager.rds.route_config_name
+    manager.route_config.CopyFrom(tables.get(name) or route_proto.RouteConfiguration(name=name))
+    # As over xDS, where a route may be there before its cluster.
+    manager.route_config.validate_clusters.value = False
+
+
+def _socket(socket: core.TransportSocket, kind: Any) -> None:
+    """Secrets by name: without a source, Envoy looks among the static ones."""
+    context = kind.FromString(socket.typed_config.value)
+    common = context.common_tls_context
+    configs = [*common.tls_certificate_sds_secret_configs]
+    if common.HasField("combined_validation_context"):
+        configs.append(common.combined_validation_context.validation_context_sds_secret_config)
+    if common.HasField("validation_context_sds_secret_config"):
+        configs.append(common.validation_context_sds_secret_config)
+    for config in configs:
+        config.ClearField("sds_config")
+    socket.typed_config.value = proto.serialize(context)
