@@ -15,6 +15,8 @@ from dragoman import proto, resource
 from dragoman.envoy import durations, endpoints, naming, sources, upstream_tls
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.cluster import v3 as cluster_proto
+from dragoman.proto.envoy.extensions.clusters.common.dns import v3 as dns_common
+from dragoman.proto.envoy.extensions.clusters.dns import v3 as dns
 from dragoman.proto.envoy.extensions.upstreams.http import v3 as http_options
 
 BUFFER_LIMIT: Final = 32 * 1024
@@ -38,10 +40,9 @@ def encode(cluster: ir.Cluster) -> resource.Resource:
             message.type = cluster_proto.Cluster.STATIC
             endpoints.write(message.load_assignment, name, cluster.endpoints)
         case ir.Discovery.DNS:
-            message.type = cluster_proto.Cluster.STRICT_DNS
-            # Both families, an address of version 4 first: many networks resolve version 6 without routing it.
-            message.dns_lookup_family = cluster_proto.Cluster.V4_PREFERRED
-            message.respect_dns_ttl = True
+            message.cluster_type.name = "envoy.cluster.dns"
+            kind = message.cluster_type.typed_config
+            kind.type_url, kind.value = proto.type_url(dns.DnsCluster), _dns()
             endpoints.write(message.load_assignment, name, cluster.endpoints)
         case _:
             assert_never(cluster.discovery)
@@ -73,6 +74,17 @@ def _same_for_all() -> bytes:
     ):
         limit.value = _UNLIMITED
     return proto.serialize(common)
+
+
+@functools.cache
+def _dns() -> bytes:
+    """Every address of a name is an endpoint, for as long as its record lives.
+
+    Version 4 is preferred: many networks resolve addresses of version 6 that they don't route.
+    """
+    return proto.serialize(
+        dns.DnsCluster(respect_dns_ttl=True, dns_lookup_family=dns_common.V4_PREFERRED)
+    )
 
 
 @functools.cache

@@ -162,13 +162,14 @@ async def running(
         )
         words: deque[str] = deque(maxlen=_KEPT_LINES)
         process = Process(child, admin, words)
-        async with asyncio.TaskGroup() as tasks:
-            assert child.stderr is not None
-            tasks.create_task(_forward(child.stderr, words))
-            try:
-                yield process
-            finally:
-                await process.stop(drain=drain)
+        assert child.stderr is not None
+        # Not a TaskGroup: it would wrap what the block raises. The task ends with the process.
+        forwarding = asyncio.create_task(_forward(child.stderr, words))
+        try:
+            yield process
+        finally:
+            await process.stop(drain=drain)
+            await forwarding
 
 
 def _write(folder: Path, bootstrap: Mapping[str, Any] | bytes) -> Path:

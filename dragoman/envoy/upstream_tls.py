@@ -58,6 +58,7 @@ def write(target: core.TransportSocket, settings: ir.UpstreamTls, protocol: ir.A
 def _validation(context: tls.UpstreamTlsContext, settings: ir.UpstreamTls) -> set[str]:
     combined = context.common_tls_context.combined_validation_context
     checks = combined.default_validation_context
+    checks.SetInParent()  # required, even with nothing to say
     names = settings.sans or ((settings.sni,) if settings.sni else ())
     for name in names:
         matcher = checks.match_typed_subject_alt_names.add()
