@@ -11,6 +11,13 @@ from typing import Final
 CODES: Final[dict[str, str]] = {
     # 10xx: reading files (sources)
     "DRG1001": "the file is not valid YAML or JSON",
+    "DRG1002": "a file or folder cannot be read",
+    "DRG1003": "a document is not an object",
+    "DRG1004": "an object has no name",
+    "DRG1005": "a name or namespace is not valid",
+    "DRG1006": "an object stands in two places",
+    "DRG1007": "a key stands twice in a mapping",
+    "DRG1008": "changes are noticed by polling only",
     # 11xx: decoding a document into an object (translators/base, models)
     "DRG1101": "a field is not known",
     "DRG1102": "a required field is missing",

@@ -1,0 +1,244 @@
+"""Which listeners a route stands on: parentRefs against listeners' names, ports, kinds, namespaces and host names.
+
+A route sees of a Gateway only its *doors*, so that certificates, annotations and addresses of the Gateway make no
+route run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from dragoman.diagnostics import Diagnostic, Severity, error, warning
+from dragoman.graph.collection import Collection, Context
+from dragoman.ir import hosts
+from dragoman.ir import model as ir
+from dragoman.refs import Origin, Ref
+from dragoman.translators import base
+from dragoman.translators.gateway import complaints, names
+from dragoman.translators.gateway.models import gateway, httproute, meta
+
+NAME_LABEL: Final = "kubernetes.io/metadata.name"
+_ACCEPTED: Final = base.Condition("Accepted", True, "Accepted", "the route is attached")
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What a route sees of a listener. `kinds`: kinds of routes that it admits; `hostname` "" is any."""
+
+    name: str
+    port: int
+    hostname: str
+    kinds: tuple[str, ...]
+    namespaces: gateway.RouteNamespaces
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What a route sees of a Gateway. `ours` False: another controller's, not looked at further."""
+
+    ours: bool
+    listeners: tuple[Door, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """One parentRef that leads to a Gateway of ours."""
+
+    wanted: meta.ParentReference
+    accepted: base.Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """Where a route stands, and what its parents said."""
+
+    attachments: tuple[ir.Attachment, ...]
+    parents: tuple[Parent, ...]
+    findings: tuple[Diagnostic, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What attaching looks at."""
+
+    doors: Collection[Ref, Doors]
+    namespaces: Collection[Ref, tuple[tuple[str, str], ...]]
+    gateway_names: names.Names
+
+
+def attach(ctx: Context, sources: Sources, ref: Ref, spec: httproute.HttpRoute) -> Attached:
+    """Tries every parentRef of a route."""
+    found: dict[tuple[Ref, str], ir.Attachment] = {}
+    parents: list[Parent] = []
+    findings: list[Diagnostic] = []
+    for at, wanted in enumerate(spec.parent_refs):
+        origin = Origin(ref, ("spec", "parentRefs", at))
+        gateway_ref = Ref(wanted.group, wanted.kind, wanted.namespace or ref.namespace, wanted.name)
+        if (wanted.group, wanted.kind) != (meta.GATEWAY_GROUP, "Gateway"):
+            findings.append(_foreign(wanted, origin))
+            continue
+        doors = ctx.fetch(sources.doors, gateway_ref)
+        if doors is None:
+            help = names.hint(ctx, sources.gateway_names, gateway_ref)
+            findings.append(error("DRG2001", f"{gateway_ref} is not there", origin.at("name"), help=help))
+            continue
+        if not doors.ours:
+            continue
+        outcome = _try(ctx, sources, ref, spec, wanted, gateway_ref, doors, origin)
+        if isinstance(outcome, _Refusal):
+            parents.append(
+                Parent(wanted, base.Condition("Accepted", False, outcome.reason, outcome.finding.message))
+            )
+            findings.append(outcome.finding)
+            continue
+        parents.append(Parent(wanted, _ACCEPTED))
+        for item in outcome:
+            found.setdefault((item.gateway, item.listener), item)
+    if not spec.parent_refs:
+        origin = Origin(ref, ("spec",))
+        label = "`parentRefs` says which Gateway serves the route"
+        findings.append(warning("DRG2001", "the route names no parent", origin, label=label))
+    findings += _idle_hostnames(ref, spec, found)
+    return Attached(tuple(found.values()), tuple(parents), tuple(findings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    reason: str
+    finding: Diagnostic
+
+
+def _try(
+    ctx: Context,
+    sources: Sources,
+    ref: Ref,
+    spec: httproute.HttpRoute,
+    wanted: meta.ParentReference,
+    gateway_ref: Ref,
+    doors: Doors,
+    origin: Origin,
+) -> list[ir.Attachment] | _Refusal:
+    named = [
+        door
+        for door in doors.listeners
+        if wanted.section_name in (None, door.name) and wanted.port in (None, door.port)
+    ]
+    if not named:
+        return _Refusal("NoMatchingParent", _no_listener(wanted, gateway_ref, doors, origin))
+    admitting = [door for door in named if _admits(ctx, sources, door, ref, gateway_ref)]
+    if not admitting:
+        return _Refusal("NotAllowedByListeners", _not_admitted(named, ref, gateway_ref, origin))
+    attachments: list[ir.Attachment] = []
+    for door in admitting:
+        hostnames = _intersection(spec.hostnames, door.hostname)
+        if hostnames:
+            attachments.append(ir.Attachment(gateway_ref, door.name, hostnames))
+    if attachments:
+        return attachments
+    served = ", ".join(sorted({door.hostname for door in admitting}))
+    message = f"no listener of {gateway_ref} serves {', '.join(spec.hostnames)}"
+    where = Origin(ref, ("spec", "hostnames"))
+    return _Refusal("NoMatchingListenerHostname", error("DRG1304", message, where, label=f"served: {served}"))
+
+
+def _intersection(route: tuple[str, ...], listener: str) -> tuple[str, ...]:
+    """The host names of a route on a listener, never wider than the listener's."""
+    if not route:
+        return (listener or hosts.ANY,)
+    if not listener:
+        return tuple(dict.fromkeys(route))
+    met = (hosts.intersect(listener, name) for name in route)
+    return tuple(dict.fromkeys(name for name in met if name is not None))
+
+
+def _admits(ctx: Context, sources: Sources, door: Door, route: Ref, gateway_ref: Ref) -> bool:
+    """allowedRoutes: kinds and namespaces."""
+    if route.kind not in door.kinds:
+        return False
+    source = door.namespaces.from_
+    if source == "Same":
+        return route.namespace == gateway_ref.namespace
+    if source == "All" or door.namespaces.selector is None:
+        return source == "All"
+    namespace = Ref(meta.CORE_GROUP, "Namespace", "", route.namespace)
+    described = ctx.fetch(sources.namespaces, namespace)
+    # Kubernetes sets this label on every namespace; so a namespace need not be described.
+    labels = {**dict(described or ()), NAME_LABEL: route.namespace}
+    return selects(door.namespaces.selector, labels)
+
+
+def selects(selector: meta.LabelSelector, labels: dict[str, str]) -> bool:
+    """Whether a label selector holds for these labels."""
+    if any(labels.get(key) != value for key, value in selector.match_labels.items()):
+        return False
+    return all(_holds(line, labels) for line in selector.match_expressions)
+
+
+def _holds(line: meta.LabelRequirement, labels: dict[str, str]) -> bool:
+    match line.operator:
+        case "In":
+            return labels.get(line.key) in line.values
+        case "NotIn":
+            return labels.get(line.key) not in line.values
+        case "Exists":
+            return line.key in labels
+        case "DoesNotExist":
+            return line.key not in labels
+
+
+# --- what to say ------------------------------------------------------------------------------------------------
+
+
+def _foreign(wanted: meta.ParentReference, origin: Origin) -> Diagnostic:
+    kind = f"{wanted.kind} of {wanted.group}" if wanted.group else wanted.kind
+    return Diagnostic(
+        "DRG2005",
+        f"parents of kind {kind} are passed over",
+        origin.ref,
+        origin.path,
+        Severity.INFO,
+        help="routes attach to Gateways here",
+    )
+
+
+def _no_listener(wanted: meta.ParentReference, gateway_ref: Ref, doors: Doors, origin: Origin) -> Diagnostic:
+    said = []
+    if wanted.section_name is not None:
+        said.append(f"named `{wanted.section_name}`")
+    if wanted.port is not None:
+        said.append(f"on port {wanted.port}")
+    known = [door.name for door in doors.listeners]
+    help = complaints.near(wanted.section_name, known) if wanted.section_name not in (None, *known) else ""
+    listed = ", ".join(f"{door.name} ({door.port})" for door in doors.listeners)
+    where = origin.at(
+        "port" if wanted.section_name is None or wanted.section_name in known else "sectionName"
+    )
+    message = f"{gateway_ref} has no listener {' '.join(said)}"
+    return error("DRG2002", message, where, label=f"listeners: {listed}", help=help)
+
+
+def _not_admitted(named: list[Door], ref: Ref, gateway_ref: Ref, origin: Origin) -> Diagnostic:
+    listed = ", ".join(door.name for door in named)
+    message = f"no listener of {gateway_ref} admits {ref.kind}s of namespace {ref.namespace}"
+    wrong_kind = all(ref.kind not in door.kinds for door in named)
+    if wrong_kind:
+        help = f"allowedRoutes.kinds of {listed} leave {ref.kind} out"
+    else:
+        sources = ", ".join(sorted({door.namespaces.from_ for door in named}))
+        help = f"allowedRoutes.namespaces of {listed} says `from: {sources}`"
+    return error("DRG1303", message, origin, help=help)
+
+
+def _idle_hostnames(
+    ref: Ref, spec: httproute.HttpRoute, found: dict[tuple[Ref, str], ir.Attachment]
+) -> Iterator[Diagnostic]:
+    """Host names that no listener serves, of a route that is attached for the sake of others."""
+    if not found or len(spec.hostnames) < 2:
+        return
+    served = {name for item in found.values() for name in item.hostnames}
+    for at, name in enumerate(spec.hostnames):
+        if name not in served and not any(hosts.covers(name, one) for one in served):
+            where = Origin(ref, ("spec", "hostnames", at))
+            yield warning("DRG1304", f"no listener that the route stands on serves {name}", where)

@@ -1,0 +1,237 @@
+"""Backends: from a reference to a cluster's key, and from the key to the cluster.
+
+One cluster per Service port or Backend, whichever routes use it. A reference that cannot be followed says why in the
+specification's words (`reason`) and in ours (a diagnostic); its share of the traffic is answered with 500.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from dragoman.diagnostics import Diagnostic, error
+from dragoman.graph.collection import Collection, Context, Graph
+from dragoman.ir import model as ir
+from dragoman.refs import Origin, Ref
+from dragoman.translators import base
+from dragoman.translators.gateway import grants, names, rules_gateway, secrets
+from dragoman.translators.gateway.models import backend, httproute, meta, service
+
+_CLEAR: Final = {
+    "": ir.AppProtocol.HTTP1,
+    "http": ir.AppProtocol.HTTP1,
+    "kubernetes.io/ws": ir.AppProtocol.HTTP1,
+    "kubernetes.io/h2c": ir.AppProtocol.HTTP2,
+    "http2": ir.AppProtocol.HTTP2,
+    "h2c": ir.AppProtocol.HTTP2,
+    "grpc": ir.AppProtocol.HTTP2,
+}
+_TLS: Final = {"https": ir.AppProtocol.AUTO, "kubernetes.io/wss": ir.AppProtocol.HTTP1}
+_SPOKEN: Final = {"HTTP1": ir.AppProtocol.HTTP1, "HTTP2": ir.AppProtocol.HTTP2, "Auto": ir.AppProtocol.AUTO}
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What references are looked up in. `flawed`: Backends whose certificates cannot be used, and why."""
+
+    services: Collection[Ref, service.ServiceSpec]
+    backends: Collection[Ref, backend.Backend]
+    flawed: Collection[Ref, str]
+    grants: grants.Grants
+    service_names: names.Names
+    backend_names: names.Names
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """A reference that leads nowhere: the reason of the condition `ResolvedRefs`, and the finding."""
+
+    reason: str
+    finding: Diagnostic
+
+
+def build(graph: Graph, objects: base.Objects, granted: grants.Grants, vault: secrets.Vault) -> Sources:
+    """The collections that references are looked up in."""
+    service_objects = objects[meta.CORE_GROUP, "Service"]
+    backend_objects = objects[meta.DRAGOMAN_GROUP, "Backend"]
+    services = graph.map_one("services", service_objects, lambda _, __, item: item.spec.spec)
+    specs = graph.map_one("backends", backend_objects, lambda _, __, item: item.spec)
+
+    def flawed(ctx: Context, ref: Ref, spec: backend.Backend) -> str | None:
+        for key in secrets.needs(ref, spec):
+            flaw = ctx.fetch(vault.flaws, key)
+            if flaw is not None:
+                return flaw.message if flaw.code == "DRG2007" else f"{key.ref}: {flaw.message}"
+        return None
+
+    return Sources(
+        services,
+        specs,
+        graph.map_one("flawed backends", specs, flawed),
+        granted,
+        names.build(graph, service_objects, "Service"),
+        names.build(graph, backend_objects, "Backend"),
+    )
+
+
+def resolve(
+    ctx: Context,
+    sources: Sources,
+    source: Ref,
+    wanted: httproute.BackendRef | meta.BackendObjectReference,
+    origin: Origin,
+) -> ir.ClusterKey | Unresolved:
+    """The cluster that a reference in `source` means."""
+    target = Ref(wanted.group, wanted.kind, wanted.namespace or source.namespace, wanted.name)
+    is_service = not wanted.group and wanted.kind == "Service"
+    if not is_service and (wanted.group, wanted.kind) != (meta.DRAGOMAN_GROUP, "Backend"):
+        kind = f"{wanted.kind} of {wanted.group}" if wanted.group else wanted.kind
+        return Unresolved(
+            "InvalidKind",
+            error(
+                "DRG2005",
+                f"a route cannot forward to kind {kind}",
+                origin.at("kind"),
+                label=f"expected Service, or Backend of {meta.DRAGOMAN_GROUP}",
+                help=f"add `group: {meta.DRAGOMAN_GROUP}`" if wanted.kind == "Backend" else "",
+            ),
+        )
+    if not grants.permitted(ctx, sources.grants, source, target):
+        message = f"{source.kind} {source.id} may not refer to {target}"
+        where = origin.at("namespace")
+        return Unresolved(
+            "RefNotPermitted", error("DRG2006", message, where, help=grants.hint(source, target))
+        )
+    if is_service:
+        return _service(ctx, sources, target, wanted.port or 0, origin)
+    if ctx.fetch(sources.backends, target) is None:
+        return _missing(ctx, sources.backend_names, target, origin)
+    flaw = ctx.fetch(sources.flawed, target)
+    if flaw is not None:
+        message = f"{target} cannot be reached safely: {flaw}"
+        return Unresolved("InvalidBackend", error("DRG2007", message, origin.at("name")))
+    return ir.ClusterKey(target)
+
+
+def _service(
+    ctx: Context, sources: Sources, target: Ref, port: int, origin: Origin
+) -> ir.ClusterKey | Unresolved:
+    spec = ctx.fetch(sources.services, target)
+    if spec is None:
+        return _missing(ctx, sources.service_names, target, origin)
+    if spec.type == "ExternalName":
+        return Unresolved(
+            "InvalidKind",
+            error(
+                "DRG1401",
+                f"{target} is of type ExternalName",
+                origin.at("name"),
+                help=f"a Backend with `endpoints: [{{hostname: {spec.external_name or '...'}, port: {port}}}]` does what is meant",
+            ),
+        )
+    found = port_of(spec, port)
+    if found is None:
+        exposed = ", ".join(f"{p.port} ({p.name})" if p.name else str(p.port) for p in spec.ports)
+        only = f"; did you mean `port: {spec.ports[0].port}`?" if len(spec.ports) == 1 else ""
+        return Unresolved(
+            "BackendNotFound",
+            error(
+                "DRG2004",
+                f"{target} has no port {port}",
+                origin.at("port"),
+                help=f"{target} exposes {exposed}{only}" if exposed else f"{target} exposes no port at all",
+            ),
+        )
+    if found.protocol != "TCP" or _application(found) is None:
+        spoken = found.protocol if found.protocol != "TCP" else found.app_protocol
+        message = f"port {port} of {target} speaks {spoken}, which a route for HTTP cannot"
+        help = f"appProtocol may be {', '.join(sorted(filter(None, (*_CLEAR, *_TLS))))}"
+        return Unresolved("UnsupportedProtocol", error("DRG1402", message, origin.at("port"), help=help))
+    return ir.ClusterKey(target, port)
+
+
+def _missing(ctx: Context, known: names.Names, target: Ref, origin: Origin) -> Unresolved:
+    help = names.hint(ctx, known, target)
+    return Unresolved(
+        "BackendNotFound", error("DRG2003", f"{target} is not there", origin.at("name"), help=help)
+    )
+
+
+def port_of(spec: service.ServiceSpec, port: int) -> service.ServicePort | None:
+    """The Service's port of that number; TCP before UDP where both have it."""
+    found = [p for p in spec.ports if p.port == port]
+    return next((p for p in found if p.protocol == "TCP"), found[0] if found else None)
+
+
+def cluster(ctx: Context, sources: Sources, key: ir.ClusterKey) -> ir.Cluster | None:
+    """The cluster of a key that `resolve` gave; None while what it names is gone."""
+    if key.ref.kind == "Service":
+        spec = ctx.fetch(sources.services, key.ref)
+        port = port_of(spec, key.port) if spec is not None else None
+        if spec is None or port is None:
+            return None
+        tls = None
+        if port.app_protocol in _TLS:
+            name = f"{key.ref.name}.{key.ref.namespace}.svc"
+            tls = ir.UpstreamTls(sni=name, sans=(name,))
+        origin = Origin(key.ref, ("spec", "ports", spec.ports.index(port)))
+        return ir.Cluster(
+            key, ir.Discovery.EDS, _application(port) or ir.AppProtocol.HTTP1, tls, origin=origin
+        )
+    made = ctx.fetch(sources.backends, key.ref)
+    return _from_backend(key, made) if made is not None else None
+
+
+def _application(port: service.ServicePort) -> ir.AppProtocol | None:
+    return _CLEAR.get(port.app_protocol) or _TLS.get(port.app_protocol)
+
+
+def _from_backend(key: ir.ClusterKey, spec: backend.Backend) -> ir.Cluster:
+    resolved = any(e.hostname for e in spec.endpoints)
+    return ir.Cluster(
+        key,
+        ir.Discovery.DNS if resolved else ir.Discovery.STATIC,
+        _SPOKEN[spec.protocol],
+        _tls(key.ref, spec) if spec.tls is not None else None,
+        tuple(sorted({_endpoint(e) for e in spec.endpoints})),
+        5.0 if spec.connect_timeout is None else spec.connect_timeout,
+        Origin(key.ref, ("spec",)),
+    )
+
+
+def _endpoint(given: backend.Endpoint) -> ir.Endpoint:
+    return ir.Endpoint(
+        given.hostname or given.address or given.unix or "",
+        given.port or 0,
+        given.zone,
+        given.priority,
+        weight=given.weight,
+        hostname=given.hostname or "",
+    )
+
+
+def _tls(ref: Ref, spec: backend.Backend) -> ir.UpstreamTls:
+    tls = spec.tls or backend.Tls()
+    hosts = {e.hostname for e in spec.endpoints if e.hostname}
+    name = tls.hostname or (hosts.pop() if len(hosts) == 1 else "") or ""
+    return ir.UpstreamTls(
+        sni=name,
+        ca=secrets.authority(ref, spec),
+        system_ca=not tls.ca_certificate_refs and not tls.insecure_skip_verify,
+        sans=() if tls.insecure_skip_verify else tls.subject_alt_names or ((name,) if name else ()),
+        certificate=secrets.client_certificate(ref, spec),
+        insecure=tls.insecure_skip_verify,
+    )
+
+
+def findings(ctx: Context, sources: Sources, ref: Ref) -> tuple[Diagnostic, ...] | None:
+    """What is wrong with a Backend although each of its fields is well formed."""
+    flaw = ctx.fetch(sources.flawed, ref)
+    if flaw is None:
+        return None
+    return (error("DRG2007", flaw, Origin(ref, ("spec", "tls")), label="routes to it answer 500"),)
+
+
+def literal(address: str) -> bool:
+    """Whether an endpoint's address is an IP address."""
+    return rules_gateway.is_ip(address)

@@ -1,0 +1,108 @@
+"""GatewayClasses: whose Gateways are ours.
+
+A Gateway is ours if its class is and names our controller. In files one may leave the class out: a Gateway of class
+`dragoman` is ours too as long as no GatewayClass of that name says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from dragoman.diagnostics import Diagnostic, error, warning
+from dragoman.graph.collection import Collection, Context
+from dragoman.refs import Origin, Ref
+from dragoman.translators import base
+from dragoman.translators.gateway import names
+from dragoman.translators.gateway.models import gateway, gatewayclass, meta
+
+IMPLIED: Final = "dragoman"
+FEATURES: Final = (
+    "Gateway",
+    "GatewayHTTPListenerIsolation",
+    "GatewayHTTPSListenerDetectMisdirectedRequests",
+    "GatewayPort8080",
+    "GatewayStaticAddresses",
+    "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendProtocolH2C",
+    "HTTPRouteBackendProtocolWebSocket",
+    "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteBackendTimeout",
+    "HTTPRouteCORS",
+    "HTTPRouteHostRewrite",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule",
+    "HTTPRouteParentRefPort",
+    "HTTPRoutePathRedirect",
+    "HTTPRoutePathRewrite",
+    "HTTPRoutePortRedirect",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
+    "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification",
+    "HTTPRouteRetry",
+    "HTTPRouteSchemeRedirect",
+    "ReferenceGrant",
+)
+"""What the specification's conformance suite calls that which is supported, in the order it prescribes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    """A GatewayClass. `accepted` None: another controller's."""
+
+    accepted: base.Condition | None
+    findings: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a Gateway is ours, and why it cannot be accepted although it is."""
+
+    ours: bool
+    refusal: base.Condition | None = None
+    findings: tuple[Diagnostic, ...] = ()
+
+
+def judge(controller: str, item: base.Object[gatewayclass.GatewayClass]) -> Class:
+    """One GatewayClass, seen by the controller of that name."""
+    spec = item.spec
+    if spec.controller_name != controller:
+        return Class(None)
+    if spec.parameters_ref is not None:
+        message = "there are no parameters for a GatewayClass"
+        finding = error("DRG1205", message, Origin(item.ref, ("spec", "parametersRef")))
+        return Class(base.Condition("Accepted", False, "InvalidParameters", message), (finding,))
+    return Class(base.Condition("Accepted", True, "Accepted", "Gateways of this class are served"))
+
+
+def standing(
+    ctx: Context,
+    classes: Collection[Ref, Class],
+    known: names.Names,
+    item: base.Object[gateway.Gateway],
+) -> Standing:
+    """Whether we serve this Gateway."""
+    name = item.spec.gateway_class_name
+    target = Ref(meta.GATEWAY_GROUP, "GatewayClass", "", name)
+    found = ctx.fetch(classes, target)
+    if found is None:
+        if name == IMPLIED:
+            return Standing(True)
+        help = names.hint(ctx, known, target) or f"class `{IMPLIED}` needs no GatewayClass"
+        where = Origin(item.ref, ("spec", "gatewayClassName"))
+        finding = warning(
+            "DRG2008", f"{target} is not there, so nobody serves this Gateway", where, help=help
+        )
+        return Standing(False, None, (finding,))
+    if found.accepted is None:
+        return Standing(False)
+    if not found.accepted.status:
+        message = f"its GatewayClass is not accepted: {found.accepted.message}"
+        return Standing(True, base.Condition("Accepted", False, "InvalidParameters", message))
+    return Standing(True)

@@ -1,0 +1,198 @@
+"""Documents into objects: the one place where what users write is validated.
+
+`decode(document)` looks up the kind, validates the spec (for core kinds, the body) into its frozen shape, then runs the
+rules that span fields. It never raises for what a user wrote: every mistake is a diagnostic with its path, and all of
+them are reported at once. The intake calls it; the graph only ever sees what passed.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pydantic
+
+from dragoman.diagnostics import Diagnostic, error
+from dragoman.document import Document
+from dragoman.refs import Origin, Ref
+from dragoman.translators import base
+from dragoman.translators.gateway import (
+    complaints,
+    keypairs,
+    rules_backend,
+    rules_gateway,
+    rules_http,
+)
+from dragoman.translators.gateway.models import (
+    backend,
+    configmap,
+    endpointslice,
+    gateway,
+    gatewayclass,
+    httproute,
+    meta,
+    namespace,
+    referencegrant,
+    secret,
+    service,
+)
+
+_DROPPED_ANNOTATION: Final = "kubectl.kubernetes.io/last-applied-configuration"
+_TOP: Final = ("apiVersion", "kind", "metadata", "spec", "status")
+_METADATA: Final = (
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+)
+_METADATA_SET: Final = frozenset(_METADATA)
+
+
+Check = Callable[[Ref, Any], Iterator[Diagnostic]]
+"""Rules that span several fields of one spec."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """How one kind is read. `body`: the shape is that of the whole body, else of `spec`."""
+
+    shape: type
+    versions: tuple[str, ...]
+    validate: Callable[[Any], Any]
+    body: bool
+    check: Check | None
+
+
+def _reader(shape: type, *versions: str, body: bool = False, check: Check | None = None) -> _Reader:
+    validate: Callable[[Any], Any] = pydantic.TypeAdapter(shape).validator.validate_python
+    return _Reader(shape, versions, validate, body, check)
+
+
+READERS: Final[Mapping[tuple[str, str], _Reader]] = {
+    (meta.GATEWAY_GROUP, "GatewayClass"): _reader(gatewayclass.GatewayClass, "v1", "v1beta1"),
+    (meta.GATEWAY_GROUP, "Gateway"): _reader(gateway.Gateway, "v1", "v1beta1", check=rules_gateway.check),
+    (meta.GATEWAY_GROUP, "HTTPRoute"): _reader(httproute.HttpRoute, "v1", "v1beta1", check=rules_http.check),
+    (meta.GATEWAY_GROUP, "ReferenceGrant"): _reader(referencegrant.ReferenceGrant, "v1", "v1beta1"),
+    (meta.DRAGOMAN_GROUP, "Backend"): _reader(backend.Backend, "v1alpha1", check=rules_backend.check),
+    (meta.DISCOVERY_GROUP, "EndpointSlice"): _reader(endpointslice.EndpointSlice, "v1", body=True),
+    (meta.CORE_GROUP, "Service"): _reader(service.Service, "v1", body=True),
+    (meta.CORE_GROUP, "Secret"): _reader(secret.Secret, "v1", body=True, check=keypairs.check),
+    (meta.CORE_GROUP, "ConfigMap"): _reader(configmap.ConfigMap, "v1", body=True),
+    (meta.CORE_GROUP, "Namespace"): _reader(namespace.Namespace, "v1", body=True),
+}
+KINDS: Final = tuple(READERS)
+
+
+def decode(document: Document) -> base.Decoded:
+    """An object, or diagnostics that say why not. `document.ref` must be of one of `KINDS`."""
+    ref, body = document.ref, document.body
+    reader = READERS[ref.group, ref.kind]
+    findings = list(_envelope(ref, body, reader))
+    about, complaint = _meta(ref, body.get("metadata"))
+    findings += complaint
+    given = body if reader.body else body.get("spec")
+    if given is None:
+        findings.append(error("DRG1102", "`spec` is missing", Origin(ref), label="`spec` goes here"))
+        return base.Decoded(None, tuple(findings))
+    try:
+        spec = reader.validate(given)
+    except pydantic.ValidationError:
+        # Null stands for "not there" (the API server prunes it); looked at only when something is wrong anyway.
+        try:
+            spec = reader.validate(_without_nulls(given))
+        except pydantic.ValidationError as failure:
+            start = () if reader.body else ("spec",)
+            findings += complaints.diagnostics(ref, failure, reader.shape, start, secret=ref.kind == "Secret")
+            return base.Decoded(None, tuple(findings))
+    if reader.check is not None:
+        findings += reader.check(ref, spec)
+    if findings:
+        return base.Decoded(None, tuple(findings))
+    return base.Decoded(base.Object(ref, about, spec))
+
+
+def _envelope(ref: Ref, body: Mapping[str, Any], reader: _Reader) -> Iterator[Diagnostic]:
+    """apiVersion, and the fields beside `spec`."""
+    given = body.get("apiVersion")
+    version = str(given).rpartition("/")[2]
+    if version not in reader.versions:
+        known = ", ".join(f"{ref.group}/{v}" if ref.group else v for v in reader.versions)
+        yield error(
+            "DRG1109",
+            f"{ref.kind} has no version `{version}`",
+            Origin(ref, ("apiVersion",)),
+            label=f"expected {known}",
+        )
+    if reader.body:
+        return
+    for field in body:
+        if field not in _TOP:
+            help = complaints.near(field, _TOP) or complaints.near(field, complaints.fields(reader.shape))
+            if field in complaints.fields(reader.shape):
+                help = f"`{field}` goes below `spec`"
+            yield error("DRG1101", f"`{field}` is not a known field", Origin(ref, (field,)), help=help)
+
+
+def _meta(ref: Ref, given: Any) -> tuple[base.Meta, list[Diagnostic]]:
+    """What translation reads of `metadata`, and what is wrong with it."""
+    if not given:
+        return base.Meta(), []
+    findings: list[Diagnostic] = []
+    if not given.keys() <= _METADATA_SET:
+        for field in given:
+            if field not in _METADATA_SET:
+                where = Origin(ref, ("metadata", field))
+                help = complaints.near(field, _METADATA)
+                findings.append(error("DRG1101", f"`{field}` is not a known field", where, help=help))
+    labels = _pairs(ref, given, "labels", findings)
+    annotations = _pairs(ref, given, "annotations", findings)
+    created = given.get("creationTimestamp") or ""
+    if isinstance(created, datetime.datetime):
+        created = created.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    generation = given.get("generation") or 0
+    if type(generation) is not int:
+        where = Origin(ref, ("metadata", "generation"))
+        findings.append(
+            error("DRG1103", "`generation` has the wrong type", where, label="expected a whole number")
+        )
+        generation = 0
+    return base.Meta(labels, annotations, str(created), generation), findings
+
+
+def _pairs(
+    ref: Ref, given: Mapping[str, Any], field: str, findings: list[Diagnostic]
+) -> tuple[tuple[str, str], ...]:
+    values = given.get(field)
+    if not values:
+        return ()
+    if not isinstance(values, Mapping):
+        where = Origin(ref, ("metadata", field))
+        findings.append(error("DRG1103", f"`{field}` has the wrong type", where, label="expected a mapping"))
+        return ()
+    for key, value in values.items():
+        if not isinstance(value, str):
+            where = Origin(ref, ("metadata", field, str(key)))
+            label = "expected text (quote it if it looks like a number)"
+            findings.append(error("DRG1103", f"`{key}` has the wrong type", where, label=label))
+    return tuple(sorted((k, v) for k, v in values.items() if k != _DROPPED_ANNOTATION and isinstance(v, str)))
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value

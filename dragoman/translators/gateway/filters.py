@@ -1,0 +1,189 @@
+"""Filters of a rule -> header changes, redirect, rewrite, CORS, mirrors.
+
+Filters on a backendRef: header changes apply to that backend's share. Envoy has no place for the others on one of
+several backends; where one backend gets all of the traffic they mean the same on the rule, and are moved there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from dragoman.diagnostics import Diagnostic, error
+from dragoman.graph.collection import Context
+from dragoman.ir import model as ir
+from dragoman.refs import Origin, Ref
+from dragoman.translators.gateway import backends
+from dragoman.translators.gateway.models import httproute as model
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(slots=True)
+class Filters:
+    """What the filters of one rule come to. `refused`: filters that cannot be skipped, so the rule answers 500."""
+
+    request: ir.HeaderMutation = ir.NO_MUTATION
+    response: ir.HeaderMutation = ir.NO_MUTATION
+    redirect: ir.Redirect | None = None
+    path: ir.PathRewrite | None = None
+    hostname: str = ""
+    cors: ir.Cors | None = None
+    mirrors: list[ir.Mirror] = field(default_factory=list)
+    refused: list[Diagnostic] = field(default_factory=list)
+    unresolved: list[backends.Unresolved] = field(default_factory=list)
+
+
+def translate(
+    ctx: Context,
+    sources: backends.Sources,
+    ref: Ref,
+    items: Iterable[model.Filter],
+    prefix: str,
+    origin: Origin,
+    into: Filters | None = None,
+) -> Filters:
+    """The filters at `origin`. `prefix` is what the rule's PathPrefix match matched."""
+    found = into or Filters()
+    for at, item in enumerate(items):
+        here = origin.at(at)
+        if item.request_header_modifier is not None:
+            found.request = mutation(item.request_header_modifier)
+        elif item.response_header_modifier is not None:
+            found.response = mutation(item.response_header_modifier)
+        elif item.request_redirect is not None:
+            found.redirect = _redirect(item.request_redirect, prefix)
+        elif item.url_rewrite is not None:
+            found.path = _path(item.url_rewrite.path, prefix)
+            found.hostname = item.url_rewrite.hostname or ""
+        elif item.cors is not None:
+            found.cors = _cors(item.cors)
+        elif item.request_mirror is not None:
+            _mirror(ctx, sources, ref, item.request_mirror, here.at("requestMirror"), found)
+        else:
+            found.refused.append(_refusal(item, here))
+    return found
+
+
+def of_backend(
+    ctx: Context,
+    sources: backends.Sources,
+    ref: Ref,
+    backend: model.BackendRef,
+    alone: bool,
+    prefix: str,
+    origin: Origin,
+    rule: Filters,
+) -> tuple[ir.HeaderMutation, ir.HeaderMutation]:
+    """Request and response changes of one backendRef. `alone`: it gets all of the rule's traffic."""
+    request = response = ir.NO_MUTATION
+    for at, item in enumerate(backend.filters):
+        here = origin.at(at)
+        if item.request_header_modifier is not None:
+            request = mutation(item.request_header_modifier)
+        elif item.response_header_modifier is not None:
+            response = mutation(item.response_header_modifier)
+        elif backend.weight == 0:
+            continue  # never takes effect
+        elif item.type in ("ExtensionRef", "ExternalAuth"):
+            rule.refused.append(_refusal(item, here))
+        elif not alone:
+            rule.refused.append(
+                error(
+                    "DRG1302",
+                    f"a {item.type} filter cannot stand on one of several backends",
+                    here,
+                    help="put it on the rule, or give the backend a rule of its own",
+                )
+            )
+        elif _taken(rule, item):
+            rule.refused.append(
+                error(
+                    "DRG1302", f"the rule has a {item.type} filter already", here, help="keep one of the two"
+                )
+            )
+        else:
+            translate(ctx, sources, ref, (item,), prefix, origin, rule)
+    return request, response
+
+
+def mutation(given: model.HeaderModifier) -> ir.HeaderMutation:
+    """Names in lower case; of several entries for one name the first counts."""
+    return ir.HeaderMutation(
+        _first(given.set), _first(given.add), tuple(dict.fromkeys(n.lower() for n in given.remove))
+    )
+
+
+def _first(given: tuple[model.Header, ...]) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    for header in given:
+        found.setdefault(header.name.lower(), header.value)
+    return tuple(found.items())
+
+
+def _taken(rule: Filters, item: model.Filter) -> bool:
+    match item.type:
+        case "RequestRedirect" | "URLRewrite":
+            return rule.redirect is not None or rule.path is not None or bool(rule.hostname)
+        case "CORS":
+            return rule.cors is not None
+        case _:
+            return False
+
+
+def _redirect(given: model.RequestRedirect, prefix: str) -> ir.Redirect:
+    port = given.port
+    if port is not None and port == _PORTS.get(given.scheme or ""):
+        port = 0  # the scheme's own port is left out of Location
+    return ir.Redirect(
+        given.status_code, given.scheme or "", given.hostname or "", port, _path(given.path, prefix)
+    )
+
+
+def _path(given: model.PathModifier | None, prefix: str) -> ir.PathRewrite | None:
+    if given is None:
+        return None
+    if given.type == "ReplaceFullPath":
+        return ir.ReplaceFullPath(given.replace_full_path or "/")
+    return ir.ReplacePrefix(prefix, (given.replace_prefix_match or "").rstrip("/") or "/")
+
+
+def _cors(given: model.Cors) -> ir.Cors:
+    return ir.Cors(
+        given.allow_origins,
+        given.allow_methods,
+        given.allow_headers,
+        given.expose_headers,
+        bool(given.allow_credentials),
+        given.max_age,
+    )
+
+
+def _mirror(
+    ctx: Context,
+    sources: backends.Sources,
+    ref: Ref,
+    given: model.RequestMirror,
+    origin: Origin,
+    found: Filters,
+) -> None:
+    """A mirror that leads nowhere is left out; the route's requests go on."""
+    cluster = backends.resolve(ctx, sources, ref, given.backend_ref, origin.at("backendRef"))
+    if isinstance(cluster, backends.Unresolved):
+        found.unresolved.append(cluster)
+        return
+    share = given.fraction
+    if share is not None:
+        found.mirrors.append(ir.Mirror(cluster, share.numerator, share.denominator))
+    else:
+        found.mirrors.append(ir.Mirror(cluster, 100 if given.percent is None else given.percent))
+
+
+def _refusal(item: model.Filter, here: Origin) -> Diagnostic:
+    label = "requests for this rule get a 500, as if the filter had refused them"
+    if item.extension_ref is not None:
+        wanted = item.extension_ref
+        message = f"filters of kind {wanted.kind} of {wanted.group or 'the core group'} are not supported"
+        return error("DRG1305", message, here.at("extensionRef"), label=label)
+    return error("DRG1305", f"{item.type} filters are not supported", here, label=label)

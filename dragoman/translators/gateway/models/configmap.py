@@ -1,0 +1,12 @@
+"""ConfigMap (core/v1): where trusted certificates (`ca.crt`) are kept."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from dragoman.translators.gateway.models import meta
+
+
+@meta.excerpt
+class ConfigMap:
+    data: dict[str, str] = Field(default_factory=dict)

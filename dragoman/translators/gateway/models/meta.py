@@ -1,0 +1,143 @@
+"""What the kinds share: the decorator that makes a shape, scalar types with the CRDs' limits, references.
+
+Scalars are strict where Kubernetes is: `port: "80"` is an error there and here. Durations are seconds once decoded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal, TypeVar, dataclass_transform
+
+import pydantic
+from pydantic import BeforeValidator, Field
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
+DRAGOMAN_GROUP: Final = "dragoman.dev"
+DISCOVERY_GROUP: Final = "discovery.k8s.io"
+CORE_GROUP: Final = ""
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+def shape(cls: type[T]) -> type[T]:
+    """A shape whose schema is ours to enforce: unknown fields are errors."""
+    return _make(cls, "forbid")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+def excerpt(cls: type[T]) -> type[T]:
+    """The part that we read of a kind with many more fields (core kinds): unknown fields are passed over."""
+    return _make(cls, "ignore")
+
+
+def _make(cls: type[T], extra: Literal["forbid", "ignore"]) -> type[T]:
+    config = pydantic.ConfigDict(extra=extra, alias_generator=to_camel)
+    make: Any = pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True, config=config)
+    made: type[T] = make(cls)
+    return made
+
+
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+Bool = Annotated[bool, Field(strict=True)]
+Group = Annotated[str, Field(max_length=253, pattern=rf"^$|^{_SUBDOMAIN}$")]
+Kind = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
+Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=rf"^{_LABEL}$")]
+SectionName = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^{_SUBDOMAIN}$")]
+Hostname = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^(\*\.)?{_SUBDOMAIN}$")]
+PreciseHostname = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^{_SUBDOMAIN}$")]
+HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$")]
+HeaderValue = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[!-~]+([\t ]?[!-~]+)*$")]
+Controller = Annotated[
+    str,
+    Field(min_length=1, max_length=253, pattern=rf"^{_SUBDOMAIN}\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+$"),
+]
+
+_DURATION = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}")
+_TERM = re.compile(r"([0-9]+)(ms|h|m|s)")
+_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def seconds(value: Any) -> float:
+    """A Gateway API duration (GEP-2257: `1h`, `1m30s`, `250ms`) in seconds."""
+    if not isinstance(value, str) or _DURATION.fullmatch(value) is None:
+        raise PydanticCustomError("duration", "expected a duration such as 250ms, 10s, 1m30s or 2h")
+    return round(sum(int(number) * _UNITS[unit] for number, unit in _TERM.findall(value)), 3)
+
+
+Duration = Annotated[float, BeforeValidator(seconds)]
+
+
+@shape
+class ParentReference:
+    """From a route to what it wants to be attached to."""
+
+    name: ObjectName
+    group: Group = GATEWAY_GROUP
+    kind: Kind = "Gateway"
+    namespace: Namespace | None = None
+    section_name: SectionName | None = None
+    port: Port | None = None
+
+
+@shape
+class BackendObjectReference:
+    """From a filter to a backend. `port` is the Service's, not the target port."""
+
+    name: ObjectName
+    group: Group = ""
+    kind: Kind = "Service"
+    namespace: Namespace | None = None
+    port: Port | None = None
+
+
+@shape
+class SecretObjectReference:
+    """To a Secret (or, elsewhere, another kind of certificate store)."""
+
+    name: ObjectName
+    group: Group = ""
+    kind: Kind = "Secret"
+    namespace: Namespace | None = None
+
+
+@shape
+class ObjectReference:
+    """To any object."""
+
+    group: Group
+    kind: Kind
+    name: ObjectName
+    namespace: Namespace | None = None
+
+
+@shape
+class LocalObjectReference:
+    """To an object of the same namespace."""
+
+    group: Group
+    kind: Kind
+    name: ObjectName
+
+
+@shape
+class LabelRequirement:
+    """One line of a label selector. `In` and `NotIn` need values, the others must have none."""
+
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[str, ...] = ()
+
+
+@shape
+class LabelSelector:
+    """All of it must hold; empty selects everything."""
+
+    match_labels: dict[str, str] = Field(default_factory=dict)
+    match_expressions: tuple[LabelRequirement, ...] = ()

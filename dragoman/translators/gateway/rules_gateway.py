@@ -1,0 +1,96 @@
+"""Rules of Gateway that span several fields (the CRD's CEL validations), told apart from what `gateways` decides.
+
+Overlapping listeners are not refused here: they get the status condition `Conflicted`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from dragoman.diagnostics import Diagnostic, error
+from dragoman.refs import Origin, Ref
+from dragoman.translators.gateway.models import gateway as model
+from dragoman.translators.gateway.models import meta
+
+
+def check(ref: Ref, spec: model.Gateway) -> Iterator[Diagnostic]:
+    """What the API server would refuse."""
+    origin = Origin(ref, ("spec",))
+    names: dict[str, int] = {}
+    for at, listener in enumerate(spec.listeners):
+        here = origin.at("listeners", at)
+        if listener.name in names:
+            first = names[listener.name]
+            yield error(
+                "DRG1108", f"listener name `{listener.name}` is taken by listeners[{first}]", here.at("name")
+            )
+        names.setdefault(listener.name, at)
+        yield from _listener(here, listener)
+    yield from _addresses(origin, spec)
+    if spec.tls is not None and spec.tls.frontend is not None:
+        ports = [item.port for item in spec.tls.frontend.per_port]
+        for at, port in enumerate(ports):
+            if port in ports[:at]:
+                where = origin.at("tls", "frontend", "perPort", at, "port")
+                yield error("DRG1108", f"port {port} has two entries in perPort", where)
+
+
+def _listener(here: Origin, listener: model.Listener) -> Iterator[Diagnostic]:
+    protocol, tls = listener.protocol, listener.tls
+    if tls is not None and protocol in ("HTTP", "TCP", "UDP"):
+        yield error(
+            "DRG1108",
+            f"a listener of protocol {protocol} has no `tls`",
+            here.at("tls"),
+            help="protocol HTTPS takes `tls`",
+        )
+    if tls is not None and protocol == "HTTPS" and tls.mode == "Passthrough":
+        yield error(
+            "DRG1108",
+            "an HTTPS listener terminates TLS: mode Passthrough contradicts it",
+            here.at("tls", "mode"),
+            help="leave `mode` out, or set Terminate",
+        )
+    terminates = tls is not None and protocol != "TLS" and tls.mode != "Passthrough"
+    if tls is not None and terminates and not tls.certificate_refs and not tls.options:
+        yield error(
+            "DRG1102", "`certificateRefs` is missing", here.at("tls"), label="TLS needs a certificate"
+        )
+    if listener.hostname and protocol in ("TCP", "UDP"):
+        yield error("DRG1108", f"a listener of protocol {protocol} has no `hostname`", here.at("hostname"))
+    namespaces = listener.allowed_routes.namespaces
+    where = here.at("allowedRoutes", "namespaces")
+    if namespaces.selector is not None:
+        yield from _selector(where, namespaces.selector)
+    elif namespaces.from_ == "Selector":
+        yield error("DRG1102", "`selector` is missing", where, label="from: Selector needs `selector`")
+
+
+def _selector(here: Origin, wanted: meta.LabelSelector) -> Iterator[Diagnostic]:
+    """A selector's lines must make sense: values for In and NotIn, none for the others."""
+    for at, line in enumerate(wanted.match_expressions):
+        needs = line.operator in ("In", "NotIn")
+        if needs != bool(line.values):
+            message = f"operator {line.operator} takes {'at least one value' if needs else 'no values'}"
+            yield error("DRG1108", message, here.at("selector", "matchExpressions", at, "values"))
+
+
+def _addresses(origin: Origin, spec: model.Gateway) -> Iterator[Diagnostic]:
+    seen: set[tuple[str, str]] = set()
+    for at, address in enumerate(spec.addresses):
+        key = (address.type, address.value)
+        if address.value and key in seen:
+            yield error(
+                "DRG1108", f"address {address.value} is listed twice", origin.at("addresses", at, "value")
+            )
+        seen.add(key)
+
+
+def is_ip(text: str) -> bool:
+    """Whether `text` is an IPv4 or IPv6 address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,100 @@
+"""Status bodies, in Gateway API's shape: plain data, ready for YAML.
+
+`observedGeneration` is the object's `metadata.generation`; `lastTransitionTime` is left to whoever writes a status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from dragoman.refs import Ref
+from dragoman.translators import base
+from dragoman.translators.gateway import attachment, classes, gateways, routes_http
+from dragoman.translators.gateway.models import meta
+
+_INVALID: Final = "UnsupportedValue"
+
+
+def of_class(item: base.AnyObject, accepted: base.Condition) -> base.Status:
+    """GatewayClassStatus."""
+    features = [{"name": name} for name in classes.FEATURES]
+    body = {"conditions": _conditions((accepted,), item), "supportedFeatures": features}
+    return base.Status(item.ref, body)
+
+
+def of_gateway(item: base.AnyObject, report: gateways.Report, attached: Callable[[str], int]) -> base.Status:
+    """GatewayStatus. `attached`: accepted routes by listener name."""
+    listeners = [
+        {
+            "name": one.name,
+            "supportedKinds": [{"group": meta.GATEWAY_GROUP, "kind": kind} for kind in one.kinds],
+            "attachedRoutes": attached(one.name),
+            "conditions": _conditions(one.conditions, item),
+        }
+        for one in report.listeners
+    ]
+    body: dict[str, Any] = {
+        "addresses": [{"type": "IPAddress", "value": value} for value in report.addresses],
+        "conditions": _conditions(report.conditions, item),
+        "listeners": listeners,
+    }
+    return base.Status(item.ref, body)
+
+
+def of_route(
+    item: base.AnyObject, controller: str, attached: attachment.Attached, rules: routes_http.Rules
+) -> base.Status:
+    """HTTPRouteStatus: one entry per parent of ours."""
+    parents = [
+        {
+            "parentRef": _parent(one.wanted, item.ref),
+            "controllerName": controller,
+            "conditions": _conditions(route_conditions(one.accepted, rules), item),
+        }
+        for one in attached.parents
+    ]
+    return base.Status(item.ref, {"parents": parents})
+
+
+def route_conditions(accepted: base.Condition, rules: routes_http.Rules) -> tuple[base.Condition, ...]:
+    """A parent's conditions: attachment, rules and references together."""
+    if not accepted.status or rules.invalid is None:
+        return (accepted, rules.resolved)
+    if not rules.usable:
+        message = rules.invalid.removeprefix("Dropped Rule: ")
+        return (base.Condition("Accepted", False, _INVALID, f"no rule is valid: {message}"), rules.resolved)
+    return (accepted, rules.resolved, base.Condition("PartiallyInvalid", True, _INVALID, rules.invalid))
+
+
+def of_backend(item: base.AnyObject, flaw: str | None) -> base.Status:
+    """BackendStatus: whether it can be used."""
+    accepted = base.Condition("Accepted", True, "Accepted", "the Backend is valid")
+    if flaw is not None:
+        accepted = base.Condition("Accepted", False, "InvalidCertificateRef", flaw)
+    return base.Status(item.ref, {"conditions": _conditions((accepted,), item)})
+
+
+def _parent(wanted: meta.ParentReference, route: Ref) -> dict[str, Any]:
+    """The parentRef with the specification's defaults; `namespace` only where the route says it."""
+    found: dict[str, Any] = {"group": wanted.group, "kind": wanted.kind, "name": wanted.name}
+    if wanted.namespace is not None:
+        found["namespace"] = wanted.namespace
+    if wanted.section_name is not None:
+        found["sectionName"] = wanted.section_name
+    if wanted.port is not None:
+        found["port"] = wanted.port
+    return found
+
+
+def _conditions(conditions: Iterable[base.Condition], item: base.AnyObject) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": one.type,
+            "status": "True" if one.status else "False",
+            "observedGeneration": item.meta.generation,
+            "reason": one.reason,
+            "message": one.message,
+        }
+        for one in conditions
+    ]
