@@ -69,6 +69,7 @@ CODES: Final[dict[str, str]] = {
     "DRG3001": "a field has no effect",
     "DRG3002": "a field is carried over approximately",
     # 4xxx: Envoy
+    "DRG4001": "Envoy refuses a part of the snapshot",
     # 39xx: Gateways that meet in one Envoy (graph/pipeline)
     "DRG3901": "another Gateway holds the port with another protocol",
     # 5xxx: run time

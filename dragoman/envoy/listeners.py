@@ -70,7 +70,9 @@ def _chain(chain: ir.FilterChain, bind: ir.Bind) -> bytes:
     network = message.filters.add()
     network.name = _HCM
     network.typed_config.type_url = proto.type_url(hcm.HttpConnectionManager)
-    network.typed_config.value = _connection_manager(naming.listener(bind), naming.route_config(chain.scope))
+    network.typed_config.value = connection_manager(
+        naming.listener(bind), naming.route_config(chain.scope)
+    )
     return framing.frame(_chain_tag(), proto.serialize(message))
 
 
@@ -86,8 +88,8 @@ def _terminate(target: core.TransportSocket, termination: ir.TlsTermination) -> 
     target.typed_config.CopyFrom(proto.pack_any(context))
 
 
-def _connection_manager(stat_prefix: str, table: str) -> bytes:
-    """The connection manager of one chain: what all share, with its route table and statistics joined on."""
+def connection_manager(stat_prefix: str, table: str) -> bytes:
+    """The connection manager of one chain: what all share, and the name of its route table."""
     own = hcm.HttpConnectionManager(stat_prefix=stat_prefix)
     own.rds.route_config_name = table
     sources.write_ads(own.rds.config_source)

@@ -2,7 +2,8 @@
 
 A name never holds a position: re-ordering rules renames nothing, so no connection is drained and no
 statistic restarts. Names are injective (two objects never share one) and stable (versions of resources
-hang on them). The encoders of this package make them; the pipeline uses them as keys; `ref_of` leads from a NACK back to the object.
+hang on them). The encoders make them, the pipeline uses them as keys, and `ref_of` leads from a NACK back to
+the object.
 
     Service/shop/checkout/8080          a cluster and its endpoints
     Backend/shop/ext                    the same for an object without ports
@@ -21,10 +22,10 @@ from dragoman.ir import model as ir
 from dragoman.refs import Ref
 
 INVALID_CLUSTER: Final = "invalid-backend"
-"""A cluster that never exists: its share of a route's traffic gets a 500. No object's name can be equal to it (no slash)."""
+"""A cluster that never exists: its share of a route's traffic gets a 500. No object has this name (no slash)."""
 
-_GROUPS: Final = {"Backend": "dragoman.dev"}
-"""The group that a bare kind stands for, where it is not the core group; all others are written `Kind.group`."""
+_GROUPS: Final = {"Backend": "dragoman.dev", "HTTPRoute": "gateway.networking.k8s.io"}
+"""The groups that bare kinds stand for, where that is not the core group; others are written `Kind.group`."""
 
 
 def _escape(text: str) -> str:
@@ -84,3 +85,9 @@ def ref_of(type_url: str, name: str) -> Ref | None:
             return _ref(*parts[:3])
         case _:
             return None
+
+
+def route_ref(name: str) -> Ref | None:
+    """The object behind an Envoy route, from the name that the translator gave it (`HTTPRoute/shop/cart/#0/1`)."""
+    parts = name.split("/")
+    return _ref(*parts[:3]) if len(parts) > 3 else None

@@ -1,0 +1,244 @@
+"""The bootstrap of an Envoy that gets everything else from this control plane: JSON data, and no secrets in it.
+
+Delta ADS by default; an Envoy that waits for its first configuration (it is not ready before); statistics
+that grow by a few per cluster instead of two hundred; limits against overload. Called by `dragoman bootstrap` and by
+the runtime for a local Envoy.
+
+Two things are left to the command line: `--disable-hot-restart` unless hot restarts are wanted (dynamic base ids leave
+files in /dev/shm), and `--concurrency` for a sidecar (1 or 2; without it Envoy takes every core).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from dragoman.envoy.admin import Admin
+
+Json = dict[str, Any]
+Kind = Literal["edge", "sidecar"]
+Protocol = Literal["delta", "sotw"]
+Statistics = Literal["lean", "all"]
+
+XDS_CLUSTER: Final = "dragoman"
+"""The one static cluster. No object's name can be equal to it (no slash)."""
+
+_TYPE: Final = "type.googleapis.com/"
+_CONNECTIONS: Final[Mapping[Kind, int]] = {"edge": 50_000, "sidecar": 10_000}
+
+_KEPT_PREFIXES: Final = ("server.", "cluster_manager.", "listener_manager.", "control_plane.", "overload.")
+_KEPT_PARTS: Final = (".rds.", ".downstream_rq_", ".downstream_cx_", ".ssl.", f"cluster.{XDS_CLUSTER}.")
+_KEPT_SUFFIXES: Final = (
+    # Per cluster: what a dashboard shows. Those of requests are made at the first request.
+    ".upstream_rq_total",
+    ".upstream_rq_2xx",
+    ".upstream_rq_3xx",
+    ".upstream_rq_4xx",
+    ".upstream_rq_5xx",
+    ".upstream_rq_time",
+    ".upstream_rq_active",
+    ".upstream_rq_retry",
+    ".upstream_rq_timeout",
+    ".upstream_cx_active",
+    ".upstream_cx_connect_fail",
+    ".membership_healthy",
+    ".membership_total",
+    ".update_rejected",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS to the control plane; the files are Envoy's. `certificate` and `key` for a control plane that asks for them.
+
+    `name`: what the control plane's certificate must bear; empty: the address.
+    """
+
+    ca: Path
+    certificate: Path | None = None
+    key: Path | None = None
+    name: str = ""
+
+
+def bootstrap(
+    *,
+    node_id: str,
+    cluster: str = "",
+    gateways: Sequence[str] = (),
+    xds_address: str = "127.0.0.1",
+    xds_port: int = 18000,
+    tls: Tls | None = None,
+    admin: Admin | None = None,
+    kind: Kind = "edge",
+    protocol: Protocol = "delta",
+    statistics: Statistics = "lean",
+    heap: int = 0,
+    zone: str = "",
+) -> Json:
+    """A complete bootstrap.
+
+    `gateways` (`namespace/name`, `*`) say which Gateways the node is for; empty leaves it to `cluster` or to the control
+    plane's rules. `admin` None: no admin interface. `heap` in bytes: near it Envoy gives memory back, then
+    refuses requests; 0: no such limit.
+    """
+    data: Json = {
+        "node": _node(node_id, cluster, gateways, zone),
+        "dynamic_resources": {
+            "ads_config": _ads(protocol),
+            "cds_config": _from_ads(),
+            "lds_config": _from_ads(),
+        },
+        "static_resources": {"clusters": [_control_plane(xds_address, xds_port, tls)]},
+        "overload_manager": _overload(kind, heap),
+    }
+    if admin is not None:
+        data["admin"] = {"address": _address(admin)}
+    if statistics == "lean":
+        data["stats_config"] = {"stats_matcher": {"inclusion_list": {"patterns": _kept()}}}
+        data["deferred_stat_options"] = {"enable_deferred_creation_stats": True}
+    return data
+
+
+def _node(node_id: str, cluster: str, gateways: Sequence[str], zone: str) -> Json:
+    # Envoy's ADS client wants a cluster name, if only a formal one.
+    node: Json = {"id": node_id, "cluster": cluster or "dragoman"}
+    if gateways:
+        node["metadata"] = {"gateways": list(gateways)}
+    if zone:
+        node["locality"] = {"zone": zone}
+    return node
+
+
+def _ads(protocol: Protocol) -> Json:
+    return {
+        "api_type": "DELTA_GRPC" if protocol == "delta" else "GRPC",
+        "transport_api_version": "V3",
+        "set_node_on_first_message_only": True,
+        "grpc_services": [
+            {
+                "envoy_grpc": {
+                    "cluster_name": XDS_CLUSTER,
+                    # A control plane that comes back is found within seconds, not within Envoy's half a minute.
+                    "retry_policy": {"retry_back_off": {"base_interval": "0.25s", "max_interval": "5s"}},
+                }
+            }
+        ],
+    }
+
+
+def _from_ads() -> Json:
+    """Without time limit: an Envoy that starts before its control plane waits, and is not ready meanwhile."""
+    return {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+
+
+def _control_plane(address: str, port: int, tls: Tls | None) -> Json:
+    endpoint = {"address": {"socket_address": {"address": address, "port_value": port}}}
+    cluster: Json = {
+        "name": XDS_CLUSTER,
+        "cluster_type": {
+            "name": "envoy.cluster.dns",
+            "typed_config": {
+                "@type": _TYPE + "envoy.extensions.clusters.dns.v3.DnsCluster",
+                "respect_dns_ttl": True,
+                "dns_lookup_family": "V4_PREFERRED",
+            },
+        },
+        "connect_timeout": "5s",
+        "load_assignment": {
+            "cluster_name": XDS_CLUSTER,
+            "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": _TYPE + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {
+                    # A control plane that is gone without a word is noticed.
+                    "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}
+                },
+            }
+        },
+        "upstream_connection_options": {"tcp_keepalive": {}},
+    }
+    if tls is not None:
+        cluster["transport_socket"] = _tls(address, tls)
+    return cluster
+
+
+def _tls(address: str, tls: Tls) -> Json:
+    name = tls.name or address
+    san_type = "IP_ADDRESS" if name.replace(".", "").isdigit() or ":" in name else "DNS"
+    common: Json = {
+        "alpn_protocols": ["h2"],
+        "validation_context": {
+            "trusted_ca": {"filename": str(tls.ca)},
+            "match_typed_subject_alt_names": [{"san_type": san_type, "matcher": {"exact": name}}],
+        },
+    }
+    if tls.certificate is not None and tls.key is not None:
+        common["tls_certificates"] = [
+            {"certificate_chain": {"filename": str(tls.certificate)}, "private_key": {"filename": str(tls.key)}}
+        ]
+    config: Json = {
+        "@type": _TYPE + "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "common_tls_context": common,
+    }
+    if san_type == "DNS":
+        config["sni"] = name
+    return {"name": "envoy.transport_sockets.tls", "typed_config": config}
+
+
+def _address(admin: Admin) -> Json:
+    if admin.path:
+        return {"pipe": {"path": admin.path, "mode": 0o600}}
+    return {"socket_address": {"address": admin.address, "port_value": admin.port}}
+
+
+def _overload(kind: Kind, heap: int) -> Json:
+    monitors = "envoy.resource_monitors."
+    extensions = _TYPE + "envoy.extensions.resource_monitors."
+    manager: Json = {
+        "resource_monitors": [
+            {
+                "name": monitors + "global_downstream_max_connections",
+                "typed_config": {
+                    "@type": extensions
+                    + "downstream_connections.v3.DownstreamConnectionsConfig",
+                    "max_active_downstream_connections": _CONNECTIONS[kind],
+                },
+            }
+        ]
+    }
+    if heap:
+        fixed = monitors + "fixed_heap"
+        manager["refresh_interval"] = "0.25s"
+        manager["resource_monitors"].append(
+            {
+                "name": fixed,
+                "typed_config": {
+                    "@type": extensions + "fixed_heap.v3.FixedHeapConfig",
+                    "max_heap_size_bytes": heap,
+                },
+            }
+        )
+        manager["actions"] = [
+            _action("shrink_heap", fixed, 0.95),
+            _action("stop_accepting_requests", fixed, 0.98),
+        ]
+    return manager
+
+
+def _action(name: str, monitor: str, at: float) -> Json:
+    return {
+        "name": f"envoy.overload_actions.{name}",
+        "triggers": [{"name": monitor, "threshold": {"value": at}}],
+    }
+
+
+def _kept() -> list[Json]:
+    return [
+        *({"prefix": text} for text in _KEPT_PREFIXES),
+        *({"contains": text} for text in _KEPT_PARTS),
+        *({"suffix": text} for text in _KEPT_SUFFIXES),
+    ]
