@@ -166,6 +166,12 @@ class Pipeline:
             statuses[ref] = status if found is None else rejections.unprogrammed(status, found)
         return statuses
 
+    def status(self, ref: Ref) -> base.Status | None:
+        """One object's status, as in `statuses`; None where its kind has none."""
+        status = self._outputs.statuses.get(ref)
+        found = self._rejections.by_object().get(ref)
+        return status if status is None or found is None else rejections.unprogrammed(status, found)
+
     def diagnostics(self) -> list[Diagnostic]:
         """Everything known to be wrong: reading, decoding, translating, sharing ports, and Envoy's
         refusals."""
