@@ -13,7 +13,9 @@ from dragoman.refs import Ref
 from dragoman.resource import SHORT, TYPES, Resource
 
 if TYPE_CHECKING:
+    from dragoman.diagnostics import Diagnostic, Locate
     from dragoman.translators.base import Status
+    from dragoman.xds.ledger import Ledger, TypeState
     from dragoman.xds.snapshot import Snapshot
 
 Data = dict[str, Any]
@@ -107,3 +109,49 @@ def decoded(item: Resource) -> Data:
     from dragoman import proto
 
     return proto.to_dict(proto.message(item.type_url).FromString(item.payload))
+
+
+def proxies(ledger: Ledger) -> list[Data]:
+    """Every connected stream: who, for which group, and per type SYNCED, STALE (an answer is awaited), NACK or NOT_SENT.
+
+    `age` is how long it has been so, `connected` how long the stream lasts, both in seconds.
+    """
+    now = ledger.clock()
+    return [
+        {
+            "node": proxy.node.id,
+            "cluster": proxy.node.cluster,
+            "group": proxy.group,
+            "address": proxy.peer.address,
+            "service": proxy.service,
+            "form": proxy.form.name.lower(),
+            "envoy": proxy.node.version,
+            "connected": round(now - proxy.connected_at, 3),
+            "types": {SHORT.get(url, url): _type_state(state, now) for url, state in sorted(proxy.types.items())},
+        }
+        for proxy in ledger.proxies()
+    ]
+
+
+def _type_state(state: TypeState, now: float) -> Data:
+    word = "NACK" if state.error else state.status.value
+    since = {"NACK": state.error_at, "STALE": state.sent_at, "SYNCED": state.acked_at}.get(word, 0.0)
+    out: Data = {
+        "state": word,
+        "age": round(now - since, 3) if since else None,
+        "version": state.version_acked,
+        "sent": state.responses,
+        "acked": state.acks,
+        "rejected": state.nacks,
+        "bytes": state.bytes_sent,
+    }
+    if state.error:
+        out |= {"detail": state.error, "names": list(state.error_names)}
+    return out
+
+
+def diagnostics(found: Iterable[Diagnostic], locate: Locate) -> list[Data]:
+    """Findings in the form of `diagnostics.data`."""
+    from dragoman.diagnostics import data
+
+    return data.items(found, locate)

@@ -55,7 +55,7 @@ def command(
 
         companions.append(demo.Services())
     if with_envoy:
-        companions.append(runtime.LocalEnvoy(settings, group))
+        companions.append(runtime.LocalEnvoy(settings.xds, group))
 
     async def main() -> None:
         def started(plane: ControlPlane) -> None:

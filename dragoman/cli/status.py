@@ -12,7 +12,7 @@ from dragoman.cli import options
 
 Data = Mapping[str, Any]
 
-_COLOURS: Final = {"SYNCED": "green", "STALE": "yellow", "NACK": "red", "-": "bright_black"}
+_COLOURS: Final = {"SYNCED": "green", "STALE": "yellow", "NACK": "red", "NOT_SENT": "yellow", "-": "bright_black"}
 _TYPES: Final = ("CDS", "EDS", "LDS", "RDS", "SDS")
 
 
@@ -86,13 +86,13 @@ def _proxies(proxies: Sequence[Data]) -> str:
 
 
 def _cell(state: Data | None) -> str:
-    """`SYNCED 3 (12s)`: state, resources, how long it has been so."""
+    """`SYNCED 12s`: state, and how long it has been so."""
     from dragoman.cli import render
 
     if state is None:
         return click.style("-", fg=_COLOURS["-"])
     shown = click.style(state["state"], fg=_COLOURS.get(state["state"]))
-    return f"{shown} {state['resources']} ({render.age(state['age'])})"
+    return shown if state["age"] is None else f"{shown} {render.age(state['age'])}"
 
 
 def _objects(objects: Sequence[Data]) -> str:

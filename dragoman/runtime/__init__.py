@@ -5,7 +5,9 @@ changes in, `groups` hands live views to streams, `chronicle` writes down what c
 `local` looks after an Envoy of one's own. The command line (`cli/run.py`) and tests are its callers.
 """
 
+from dragoman.runtime.companions import Companion
 from dragoman.runtime.control_plane import ControlPlane
 from dragoman.runtime.faults import StartError, cannot_listen
+from dragoman.runtime.local import LocalEnvoy
 
-__all__ = ["ControlPlane", "StartError", "cannot_listen"]
+__all__ = ["Companion", "ControlPlane", "LocalEnvoy", "StartError", "cannot_listen"]

@@ -1,8 +1,8 @@
 """`ControlPlane`: source, pipeline, xDS server, admin server and companions, started and stopped together.
 
-The order of starting: admin first (so that /readyz can say no), then everything there is is read and translated, then
-the xDS port opens. Until then a proxy is refused the connection and tries again; it never sees a configuration that is not
-complete. The order of stopping: readiness off, companions, streams drained, admin.
+The order of starting: the ports first, so that one that is taken is noticed at once, then everything there is is read and
+translated. Until that is done /readyz says no, and a stream is ended with UNAVAILABLE: no proxy ever sees a
+configuration that is not complete. The order of stopping: readiness off, companions, streams drained, admin.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from dragoman.telemetry.logs import fields
 from dragoman.telemetry.metrics import Metrics
 from dragoman.xds.ledger import Ledger
 from dragoman.xds.server import Server
+from dragoman.xds.types import Rejection
 
 log = logging.getLogger("dragoman.runtime")
 
@@ -64,7 +65,10 @@ class ControlPlane:
         self._groups = groups.Groups(self.pipeline, settings.xds.group_grace, self._feed.settle)
         self.xds = Server(settings.xds, self._groups, self.ledger)
         self.admin = admin.Server(self, settings.admin.address, settings.admin.port)
-        gauges.mirror(self.metrics, self.pipeline, self._groups, self.ledger, self._chronicle)
+        self.ledger.observer = gauges.Counts(self.metrics)
+        self.ledger.on_rejection(self._rejected)
+        self.ledger.on_recovery(self._recovered)
+        gauges.mirror(self.metrics, self.pipeline, self._groups, self._chronicle, self.not_ready)
 
     def not_ready(self) -> str:
         """Why proxies are not served; "" when they are."""
@@ -91,10 +95,11 @@ class ControlPlane:
             settings = self.settings
             await _listen(self.admin.start(), "the admin server", settings.admin, "--admin-port")
             stack.push_async_callback(self.admin.stop)
-            await self._load()
             await _listen(self.xds.start(), "the xDS server", settings.xds, "--xds-port")
             stack.push_async_callback(self._drain)
             stack.callback(self._groups.close)
+            await self._load()
+            self._groups.ready = True
             self._supervise(tasks, stack, self._feed.run(), self._watch())
             self._why = ""
             after = f"{time.time() - self.started:.2f}s"
@@ -144,6 +149,15 @@ class ControlPlane:
     def _applied(self, batch: feed.Batch) -> None:
         # After the streams had their turn: what is written down can wait, what is sent cannot.
         asyncio.get_running_loop().call_soon(self._chronicle.batch, batch, self._groups.take_changed())
+
+    def _rejected(self, rejection: Rejection) -> None:
+        """A NACK: to the objects behind it. The ledger has logged Envoy's words."""
+        self.pipeline.report_rejection(rejection)
+        self._chronicle.findings()
+
+    def _recovered(self, node: str, type_url: str) -> None:
+        self.pipeline.clear_rejection(node, type_url)
+        self._chronicle.findings()
 
     async def _accompany(
         self, tasks: asyncio.TaskGroup, stack: contextlib.AsyncExitStack, companion: Companion

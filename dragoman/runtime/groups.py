@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dragoman.graph.pipeline import Pipeline
 from dragoman.resource import SHORT
-from dragoman.xds.types import Changes
+from dragoman.xds.types import Changes, NotReady
 
 if TYPE_CHECKING:
     from dragoman.xds.snapshot import View
@@ -31,9 +31,13 @@ class Groups:
         self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._unsubscribe: dict[str, Callable[[], None]] = {}
         self._changed: Counter[str] = Counter()
+        self.ready = False
+        """Whether the first configuration is complete."""
 
     def acquire(self, group: str) -> View:
-        """The group's live view. Pair with `release`."""
+        """The group's live view. Pair with `release`. Raises `NotReady` before the first complete configuration."""
+        if not self.ready:
+            raise NotReady
         timer = self._leaving.pop(group, None)
         if timer is not None:
             timer.cancel()

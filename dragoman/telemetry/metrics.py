@@ -35,6 +35,9 @@ class Metrics:
         prometheus.ProcessCollector(registry=self.registry)
         info = prometheus.Info("dragoman", "Versions.", registry=self.registry)
         info.info({"version": dragoman.__version__, "python": platform.python_version()})
+        self.streams = prometheus.Gauge(
+            "dragoman_xds_streams", "Streams that ask for a type.", ("type", "group"), registry=self.registry
+        )
         self.acks = self._counter("xds_acks", "Responses that proxies accepted.", "type", "group")
         self.nacks = self._counter("xds_nacks", "Responses that proxies rejected.", "type", "group")
         self.pushes = self._counter("xds_responses", "Responses sent.", "type", "group")

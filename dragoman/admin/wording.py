@@ -1,0 +1,107 @@
+"""Matches and actions of the IR in one line of words each, in the terms of Gateway API."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from dragoman.ir import model as ir
+
+
+def match(route: ir.RouteMatch) -> str:
+    """`GET PathPrefix /api, header x-env = canary`."""
+    parts = [path(route.path)]
+    parts += [f"header {h.name} {'is not' if h.invert else ''}{_value(h.value)}" for h in route.headers]
+    parts += [f"query {q.name} {_value(q.value)}" for q in route.query]
+    return f"{route.method} {', '.join(parts)}".strip()
+
+
+def path(match: ir.PathMatch) -> str:
+    match match:
+        case ir.ExactPath(value):
+            return f"Exact {value}"
+        case ir.SegmentPrefix(value):
+            return f"PathPrefix {value}"
+        case ir.StringPrefix(value):
+            return f"string prefix {value}"
+        case ir.RegexPath(pattern):
+            return f"RegularExpression {pattern}"
+        case _:
+            assert_never(match)
+
+
+def _value(value: ir.ValueMatch) -> str:
+    match value:
+        case ir.Exact(text):
+            return f"= {text}"
+        case ir.Regex(pattern):
+            return f"~ {pattern}"
+        case ir.Present():
+            return "present"
+        case _:
+            assert_never(value)
+
+
+def action(action: ir.Action) -> str:
+    """`90% Backend shop/a, 10% Backend shop/b`, `redirect 301 https://...`, `respond 404`."""
+    match action:
+        case ir.Forward():
+            return backends(action)
+        case ir.Redirect():
+            host = action.hostname or "the same host"
+            port = f":{action.port}" if action.port else ""
+            way = f", {rewrite(action.path)}" if action.path else ""
+            return f"redirect {action.status} to {action.scheme + '://' if action.scheme else ''}{host}{port}{way}"
+        case ir.Respond():
+            return f"respond {action.status}"
+        case _:
+            assert_never(action)
+
+
+def backends(forward: ir.Forward) -> str:
+    """Shares of the traffic, in percent."""
+    total = sum(b.weight for b in forward.backends)
+    if not total:
+        return "respond 500 (no backend has a weight)"
+    shares = [
+        f"{100 * b.weight / total:.3g}% {cluster(b.cluster) if b.cluster else f'respond 500 ({b.reason})'}"
+        for b in forward.backends
+    ]
+    return ", ".join(shares)
+
+
+def cluster(key: ir.ClusterKey) -> str:
+    """`Service shop/cart:8080`."""
+    return f"{key.ref}:{key.port}" if key.port else str(key.ref)
+
+
+def rewrite(rewrite: ir.PathRewrite) -> str:
+    match rewrite:
+        case ir.ReplaceFullPath(value):
+            return f"path becomes {value}"
+        case ir.ReplacePrefix(prefix, value):
+            return f"{prefix} becomes {value or '/'}"
+        case _:
+            assert_never(rewrite)
+
+
+def mutation(change: ir.HeaderMutation) -> str:
+    """`set x-a: 1; add x-b: 2; remove x-c`."""
+    parts = [f"set {name}: {value}" for name, value in change.set]
+    parts += [f"add {name}: {value}" for name, value in change.add]
+    parts += [f"remove {name}" for name in change.remove]
+    return "; ".join(parts)
+
+
+def endpoint(endpoint: ir.Endpoint) -> str:
+    """`10.0.0.1:8080 zone a, priority 1, draining`."""
+    host = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
+    parts = [f"{host}:{endpoint.port}" if endpoint.port else endpoint.address]
+    if endpoint.weight != 1:
+        parts.append(f"weight {endpoint.weight}")
+    if endpoint.zone:
+        parts.append(f"zone {endpoint.zone}")
+    if endpoint.priority:
+        parts.append(f"priority {endpoint.priority}")
+    if endpoint.health is not ir.Health.HEALTHY:
+        parts.append(endpoint.health.value)
+    return ", ".join(parts)

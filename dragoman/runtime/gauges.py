@@ -1,0 +1,63 @@
+"""Feeds the metrics: what the ledger counts as it happens, and what is read off the state when somebody scrapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from dragoman.diagnostics import Severity
+from dragoman.graph.pipeline import Pipeline
+from dragoman.resource import SHORT, TYPES
+from dragoman.runtime.chronicle import Chronicle
+from dragoman.runtime.groups import Groups
+from dragoman.telemetry.metrics import Metrics, Sample
+
+
+class Counts:
+    """`xds.ledger.Observer` over the metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def streams(self, kind: str, group: str, change: int) -> None:
+        self._metrics.streams.labels(kind, group).inc(change)
+
+    def pushed(self, kind: str, group: str, size: int) -> None:
+        self._metrics.pushes.labels(kind, group).inc()
+        self._metrics.pushed_bytes.labels(kind, group).inc(size)
+
+    def ack(self, kind: str, group: str) -> None:
+        self._metrics.acks.labels(kind, group).inc()
+
+    def nack(self, kind: str, group: str) -> None:
+        self._metrics.nacks.labels(kind, group).inc()
+
+    def converged(self, kind: str, group: str, seconds: float) -> None:
+        self._metrics.change_to_ack.labels(kind).observe(seconds)
+
+
+def mirror(
+    metrics: Metrics, pipeline: Pipeline, groups: Groups, chronicle: Chronicle, not_ready: Callable[[], str]
+) -> None:
+    """Gauges that cost nothing until they are read."""
+
+    def resources() -> Iterable[Sample]:
+        for group, view in pipeline.groups.items():
+            for type_url in TYPES:
+                yield (SHORT[type_url], group), len(view.resources(type_url))
+
+    def diagnostics() -> Iterable[Sample]:
+        found = chronicle.severities()
+        return [((severity.label,), found.get(severity, 0)) for severity in Severity]
+
+    metrics.mirror("ready", "1 while proxies are served.", (), lambda: [((), 0.0 if not_ready() else 1.0)])
+    metrics.mirror("resources", "Resources of a node group.", ("type", "group"), resources)
+    metrics.mirror("diagnostics", "Findings that stand.", ("severity",), diagnostics)
+    metrics.mirror("objects", "Objects by kind.", ("kind",), lambda: _kinds(pipeline))
+    metrics.mirror("groups", "Node groups that have streams.", (), lambda: [((), float(len(groups.uses)))])
+
+
+def _kinds(pipeline: Pipeline) -> Iterable[Sample]:
+    counts: dict[str, int] = {}
+    for ref in pipeline.objects:
+        counts[ref.kind] = counts.get(ref.kind, 0) + 1
+    return [((kind,), number) for kind, number in sorted(counts.items())]

@@ -1,0 +1,80 @@
+"""Views that streams share: built once, kept for a while, dropped."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from dragoman import resource
+from dragoman.graph.pipeline import Pipeline
+from dragoman.runtime.groups import Groups
+from dragoman.xds.snapshot import View
+from dragoman.xds.types import NotReady
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def activate(self, group: str) -> View:
+        self.told.append(f"+{group}")
+        return View()
+
+    def deactivate(self, group: str) -> None:
+        self.told.append(f"-{group}")
+
+
+def make(grace: float) -> tuple[Groups, Recorder]:
+    recorder = Recorder()
+    groups = Groups(cast(Pipeline, recorder), grace, lambda: recorder.told.append("settle"))
+    groups.ready = True
+    return groups, recorder
+
+
+async def test_nobody_is_served_before_the_first_configuration_is_complete() -> None:
+    groups, recorder = make(0)
+    groups.ready = False
+    with pytest.raises(NotReady):
+        groups.acquire("*")
+    assert recorder.told == []
+
+
+async def test_streams_of_a_group_share_one_view() -> None:
+    groups, recorder = make(0)
+    assert groups.acquire("*") is groups.acquire("*")
+    assert dict(groups.uses) == {"*": 2}
+    groups.release("*")
+    assert recorder.told == ["settle", "+*"]
+    groups.release("*")
+    assert recorder.told == ["settle", "+*", "-*"]
+
+
+async def test_a_proxy_that_comes_back_finds_its_view() -> None:
+    groups, recorder = make(3600)
+    view = groups.acquire("*")
+    groups.release("*")
+    assert dict(groups.uses) == {}
+    assert groups.acquire("*") is view
+    assert recorder.told == ["settle", "+*"]
+    groups.close()
+
+
+async def test_a_group_that_nobody_wants_is_dropped() -> None:
+    groups, recorder = make(0.001)
+    groups.acquire("*")
+    groups.release("*")
+    while recorder.told[-1] != "-*":
+        await asyncio.sleep(0)
+    groups.acquire("*")
+    assert recorder.told == ["settle", "+*", "-*", "settle", "+*"]
+    groups.close()
+
+
+async def test_changes_are_counted_by_type() -> None:
+    groups, _ = make(0)
+    view = groups.acquire("*")
+    view.apply({resource.ROUTE: {"a": resource.make(resource.ROUTE, "a", b"x"), "b": None}})
+    assert dict(groups.take_changed()) == {"RDS": 1}
+    assert dict(groups.take_changed()) == {}
