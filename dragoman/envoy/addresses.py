@@ -6,7 +6,7 @@ from dragoman.proto.envoy.config.core import v3 as core
 
 
 def write(target: core.Address, address: str, port: int) -> None:
-    """`address` is an IP address, a host name, or the absolute path of a unix socket (`port` is ignored then)."""
+    """`address` is an IP address, a host name, or the absolute path of a unix socket (without port)."""
     if address.startswith("/"):
         target.pipe.path = address
     else:

@@ -81,7 +81,7 @@ class Admin:
         return _object(await self.get("/clusters?format=json"))
 
     async def stats(self, pattern: str = "") -> Mapping[str, int]:
-        """Counters and gauges by name; `pattern` is a regular expression that some part of the name must match."""
+        """Counters and gauges by name; `pattern` is a regular expression that is looked for in the name."""
         query = f"&filter={quote(pattern)}" if pattern else ""
         found = _object(await self.get(f"/stats?format=json{query}"))
         return {each["name"]: each["value"] for each in found["stats"] if "name" in each}

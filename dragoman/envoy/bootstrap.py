@@ -1,11 +1,12 @@
-"""The bootstrap of an Envoy that gets everything else from this control plane: JSON data, and no secrets in it.
+"""The bootstrap of an Envoy that gets everything else from this control plane: JSON data, without secrets.
 
 Delta ADS by default; an Envoy that waits for its first configuration (it is not ready before); statistics
-that grow by a few per cluster instead of two hundred; limits against overload. Called by `dragoman bootstrap` and by
-the runtime for a local Envoy.
+that grow by a few per cluster instead of two hundred; limits against overload. Called by `dragoman
+bootstrap` and by the runtime for a local Envoy.
 
-Two things are left to the command line: `--disable-hot-restart` unless hot restarts are wanted (dynamic base ids leave
-files in /dev/shm), and `--concurrency` for a sidecar (1 or 2; without it Envoy takes every core).
+Two things are left to the command line: `--disable-hot-restart` unless hot restarts are wanted (dynamic
+base ids leave files in /dev/shm), and `--concurrency` for a sidecar (1 or 2; without it Envoy takes every
+core).
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ _KEPT_SUFFIXES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """TLS to the control plane; the files are Envoy's. `certificate` and `key` for a control plane that asks for them.
+    """TLS to the control plane; the files are Envoy's.
 
-    `name`: what the control plane's certificate must bear; empty: the address.
+    `certificate` and `key`: for a control plane that asks for them. `name`: what the control plane's certificate must bear; empty: the address.
     """
 
     ca: Path
@@ -79,9 +80,9 @@ def bootstrap(
 ) -> Json:
     """A complete bootstrap.
 
-    `gateways` (`namespace/name`, `*`) say which Gateways the node is for; empty leaves it to `cluster` or to the control
-    plane's rules. `admin` None: no admin interface. `heap` in bytes: near it Envoy gives memory back, then
-    refuses requests; 0: no such limit.
+    `gateways` (`namespace/name`, `*`) say which Gateways the node is for; empty leaves it to `cluster` or to the
+    control plane's rules. `admin` None: no admin interface. `heap` in bytes: near it Envoy gives memory back,
+    then refuses requests; 0: no such limit.
     """
     data: Json = {
         "node": _node(node_id, cluster, gateways, zone),
@@ -120,7 +121,7 @@ def _ads(protocol: Protocol) -> Json:
             {
                 "envoy_grpc": {
                     "cluster_name": XDS_CLUSTER,
-                    # A control plane that comes back is found within seconds, not within Envoy's half a minute.
+                    # A control plane that comes back is found in seconds, not in half a minute.
                     "retry_policy": {"retry_back_off": {"base_interval": "0.25s", "max_interval": "5s"}},
                 }
             }
@@ -178,7 +179,10 @@ def _tls(address: str, tls: Tls) -> Json:
     }
     if tls.certificate is not None and tls.key is not None:
         common["tls_certificates"] = [
-            {"certificate_chain": {"filename": str(tls.certificate)}, "private_key": {"filename": str(tls.key)}}
+            {
+                "certificate_chain": {"filename": str(tls.certificate)},
+                "private_key": {"filename": str(tls.key)},
+            }
         ]
     config: Json = {
         "@type": _TYPE + "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
@@ -203,8 +207,7 @@ def _overload(kind: Kind, heap: int) -> Json:
             {
                 "name": monitors + "global_downstream_max_connections",
                 "typed_config": {
-                    "@type": extensions
-                    + "downstream_connections.v3.DownstreamConnectionsConfig",
+                    "@type": extensions + "downstream_connections.v3.DownstreamConnectionsConfig",
                     "max_active_downstream_connections": _CONNECTIONS[kind],
                 },
             }

@@ -82,9 +82,7 @@ def _dns() -> bytes:
 
     Version 4 is preferred: many networks resolve addresses of version 6 that they don't route.
     """
-    return proto.serialize(
-        dns.DnsCluster(respect_dns_ttl=True, dns_lookup_family=dns_common.V4_PREFERRED)
-    )
+    return proto.serialize(dns.DnsCluster(respect_dns_ttl=True, dns_lookup_family=dns_common.V4_PREFERRED))
 
 
 @functools.cache

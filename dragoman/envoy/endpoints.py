@@ -1,7 +1,8 @@
 """Endpoints into load assignments: on their own for EDS, inside the cluster for the rest.
 
-Called by the pipeline when a Service's endpoints change, the shortest way through the program, and by `clusters.py`.
-Endpoints are grouped by priority and zone. Envoy wants priorities without gaps, so they are numbered anew.
+Called by the pipeline when a Service's endpoints change, the shortest way through the program, and by
+`clusters.py`. Endpoints are grouped by priority and zone. Envoy wants priorities without gaps, so they
+are numbered anew.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dragoman.proto.envoy.config.endpoint import v3 as endpoint_proto
 
 
 def encode(endpoints: ir.EndpointSet) -> resource.Resource:
-    """One EDS resource. Without endpoints it is empty, never absent: that is how Envoy is told to forget them."""
+    """One EDS resource. Without endpoints it is empty, never absent: that is how Envoy forgets them."""
     name = naming.cluster(endpoints.key)
     message = endpoint_proto.ClusterLoadAssignment()
     write(message, name, endpoints.endpoints)

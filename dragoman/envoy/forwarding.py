@@ -1,7 +1,8 @@
 """Timeouts, retries and mirrors of a forwarding route. Called by `routes.py`.
 
-Envoy gives every route 15 s for its whole response unless told otherwise, which cuts off downloads and event
-streams; here a route without a timeout has none, and only a stream on which nothing moves ends (`listeners.STREAM_IDLE`).
+Envoy gives every route 15 s for its whole response unless told otherwise, which cuts off downloads and
+event streams; here a route without a timeout has none, and only a stream on which nothing moves ends
+(`listeners.STREAM_IDLE`).
 """
 
 from __future__ import annotations

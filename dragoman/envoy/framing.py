@@ -30,7 +30,7 @@ def varint(number: int) -> bytes:
 
 @functools.cache
 def tag(message: str, field: str) -> bytes:
-    """The bytes before each entry of `field` (a message, string or bytes field) of `message` (its full name)."""
+    """The bytes before each entry of `field` (message, string or bytes) of `message` (its full name)."""
     number: int = proto.message(message).DESCRIPTOR.fields_by_name[field].number
     return varint(number << 3 | _LENGTH_DELIMITED)
 

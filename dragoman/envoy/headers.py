@@ -1,11 +1,11 @@
-"""Header changes of the IR into Envoy's four fields. Used by `routes.py` for routes and for shares of traffic.
+"""Header changes of the IR into Envoy's four fields. Used by `routes.py`, for routes and shares of traffic.
 
 Three traps: `%` starts a format command in Envoy and is doubled; an empty value means "leave it out" unless
 told otherwise; and `Host` and pseudo headers make Envoy refuse the whole route table, so they are left out
 here (the translator reports them, or turns `Host` into a host rewrite).
 
-A fourth: Envoy applies the changes of a share of traffic before those of its route, so the route would win. Here
-several mutations are written as one, the later after the earlier.
+A fourth: Envoy applies the changes of a share of traffic before those of its route, so the route would
+win. Here several mutations are written as one, the later after the earlier.
 """
 
 from __future__ import annotations

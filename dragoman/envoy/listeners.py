@@ -1,9 +1,9 @@
 """Listeners, their filter chains and the connection manager. Called by the pipeline when a bind changes.
 
 A listener is a rope like a route table: one piece per filter chain, kept as long as the chain is. The
-connection manager is the same for all chains but for the name of its route table; what policies change goes
-into routes, since a changed connection manager drains connections. Its settings follow Envoy's advice for edge
-proxies; where they go another way, the line says why.
+connection manager is the same for all chains but for the name of its route table; what policies change
+goes into routes, since a changed connection manager drains connections. Its settings follow Envoy's
+advice for edge proxies; where they go another way, the line says why.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _head(bind: ir.Bind, inspects_tls: bool) -> bytes:
 
 @functools.lru_cache(maxsize=16384)
 def _chain(chain: ir.FilterChain, bind: ir.Bind) -> bytes:
-    """One filter chain as a `filter_chains` entry. Envoy keeps the connections of chains whose bytes stay the same."""
+    """One filter chain as a `filter_chains` entry. Envoy keeps the connections of chains that stay the same."""
     message = listener_proto.FilterChain(name=naming.route_config(chain.scope))
     if chain.tls is not None:
         message.filter_chain_match.transport_protocol = "tls"
@@ -70,14 +70,12 @@ def _chain(chain: ir.FilterChain, bind: ir.Bind) -> bytes:
     network = message.filters.add()
     network.name = _HCM
     network.typed_config.type_url = proto.type_url(hcm.HttpConnectionManager)
-    network.typed_config.value = connection_manager(
-        naming.listener(bind), naming.route_config(chain.scope)
-    )
+    network.typed_config.value = connection_manager(naming.listener(bind), naming.route_config(chain.scope))
     return framing.frame(_chain_tag(), proto.serialize(message))
 
 
 def _terminate(target: core.TransportSocket, termination: ir.TlsTermination) -> None:
-    """TLS towards clients. Envoy picks among the certificates by server name and key type; the first is the default."""
+    """TLS towards clients. Envoy picks a certificate by server name and key type; the first is the default."""
     context = tls.DownstreamTlsContext()
     common = context.common_tls_context
     for key in termination.certificates:
@@ -112,7 +110,7 @@ def _same_for_all() -> bytes:
     manager.normalize_path.value = True
     common = manager.common_http_protocol_options
     durations.assign(common.idle_timeout, _IDLE_CONNECTION)
-    # As nginx: CGI-like backends (WSGI too) cannot tell X_User from X-User, so the former would pass for the latter.
+    # As nginx: to CGI and WSGI, X_User and X-User are one, so the former would pass for the latter.
     common.headers_with_underscores_action = core.HttpProtocolOptions.DROP_HEADER
     http2 = manager.http2_protocol_options
     http2.max_concurrent_streams.value = _STREAMS

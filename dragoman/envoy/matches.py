@@ -1,4 +1,4 @@
-"""A route's match into Envoy's words. Called by `routes.py` for every route, and by `rewrites.py` for its traps.
+"""A route's match in Envoy's words. Called by `routes.py` for every route.
 
 Regular expressions are RE2 and match the whole path (without query) or value, in Envoy as in the IR.
 """

@@ -22,7 +22,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Ref
 
 INVALID_CLUSTER: Final = "invalid-backend"
-"""A cluster that never exists: its share of a route's traffic gets a 500. No object has this name (no slash)."""
+"""A cluster that never exists: its share of traffic gets a 500. No object has this name (no slash)."""
 
 _GROUPS: Final = {"Backend": "dragoman.dev", "HTTPRoute": "gateway.networking.k8s.io"}
 """The groups that bare kinds stand for, where that is not the core group; others are written `Kind.group`."""
@@ -76,7 +76,7 @@ def virtual_host(scope: ir.Scope, domain: str) -> str:
 
 
 def ref_of(type_url: str, name: str) -> Ref | None:
-    """The object behind a cluster, its endpoints or a secret. None for what no single object stands behind."""
+    """The object behind a cluster, its endpoints or a secret; None for tables and listeners."""
     parts = name.split("/")
     match type_url:
         case resource.CLUSTER | resource.ENDPOINT if len(parts) in (3, 4):
@@ -88,6 +88,6 @@ def ref_of(type_url: str, name: str) -> Ref | None:
 
 
 def route_ref(name: str) -> Ref | None:
-    """The object behind an Envoy route, from the name that the translator gave it (`HTTPRoute/shop/cart/#0/1`)."""
+    """The object behind an Envoy route, from the name that the translator gave (`HTTPRoute/shop/cart/#0/1`)."""
     parts = name.split("/")
     return _ref(*parts[:3]) if len(parts) > 3 else None

@@ -1,7 +1,8 @@
 """An Envoy that Dragoman starts itself: `run --envoy`, `validate --envoy` and tests.
 
-`find` looks for the program, `running` starts it with a bootstrap, forwards its log and stops it when the block ends.
-Envoy is given a process group of its own: Ctrl-C in a terminal reaches Dragoman alone, which stops Envoy in order.
+`find` looks for the program, `running` starts it with a bootstrap, forwards its log and stops it when the
+block ends. Envoy is given a process group of its own: Ctrl-C in a terminal reaches Dragoman alone, which
+stops Envoy in order.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Process:
         return await self._process.wait()
 
     async def ready(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109
-        """Until it serves its first configuration. Raises EnvoyFailedError if it ends before, or takes too long."""
+        """Until it serves its first configuration. Raises EnvoyFailedError if it ends or takes too long."""
         if self.admin is None:
             raise EnvoyFailedError("an Envoy without admin interface cannot be asked whether it is ready")
         deadline = asyncio.get_running_loop().time() + timeout
@@ -103,7 +104,7 @@ class Process:
             await asyncio.sleep(_POLL)
 
     async def stop(self, *, drain: float = 0.0, grace: float = 5.0) -> int:
-        """Ends it and returns its exit code. With `drain`, clients are sent away first and given that many seconds."""
+        """Ends it; its exit code. With `drain`, clients are sent away first and given that many seconds."""
         if self._process.returncode is None and drain and self.admin is not None:
             try:
                 await self.admin.drain()
@@ -141,7 +142,7 @@ async def running(
 ) -> AsyncIterator[Process]:
     """Starts Envoy, and stops it when the block ends.
 
-    `bootstrap` is JSON data, or a serialised Bootstrap message. `admin` is where it says the admin interface is.
+    `bootstrap` is JSON data, or a serialised Bootstrap message. `admin` is where the admin interface is in it.
     `concurrency` 0: one worker per core. `drain`: seconds for clients to leave at the end.
     """
     program = binary or find()

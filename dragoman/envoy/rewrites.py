@@ -1,6 +1,7 @@
 r"""Path rewrites for forwarded requests and redirects (Gateway API v1.6, HTTPPathModifier).
 
-Envoy replaces the matched prefix as a string, which leaves `//bar` when `/foo` becomes `/`. What is written instead:
+Envoy replaces the matched prefix as a string, which leaves `//bar` when `/foo` becomes `/`. What is
+written instead:
 
 | match      | replace prefix by | Envoy                                  | /foo    | /foo/    | /foo/bar    |
 |------------|-------------------|----------------------------------------|---------|----------|-------------|
@@ -9,8 +10,8 @@ Envoy replaces the matched prefix as a string, which leaves `//bar` when `/foo` 
 | `/`        | `/xyz`            | `prefix_rewrite: /xyz/`                | /xyz/foo| /xyz/foo/| /xyz/foo/bar|
 | `/`        | `` or `/`         | nothing                                | /foo    | /foo/    | /foo/bar    |
 
-A full replacement swaps the matched path where Envoy takes that to be all of it (exact, regular expression), and
-rewrites by `^.*$` after a prefix. The query is always kept.
+A full replacement swaps the matched path where Envoy takes that to be all of it (exact, regular
+expression), and rewrites by `^.*$` after a prefix. The query is always kept.
 """
 
 from __future__ import annotations

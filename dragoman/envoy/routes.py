@@ -1,9 +1,9 @@
 """IR routes and virtual hosts into bytes: each route is serialised once, and joined ever after.
 
-Called by the pipeline: `encode_route` when a route changes, `encode_virtual_host` when a host's list does.
-One IR route becomes one Envoy route (but for `sessions.py`). Requests that can't be forwarded: no valid backend,
-or only ones of weight 0, answer 500 at once; an invalid share of several answers 500 by way of a cluster that
-doesn't exist.
+Called by the pipeline: `encode_route` when a route changes, `encode_virtual_host` when a host's list
+does. One IR route becomes one Envoy route (but for `sessions.py`). Requests that can't be forwarded: no
+valid backend, or only ones of weight 0, answer 500 at once; an invalid share of several answers 500 by
+way of a cluster that doesn't exist.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class EncodedRoute:
 
 @dataclass(frozen=True, slots=True)
 class HostChunk:
-    """One virtual host as a `virtual_hosts` entry of a RouteConfiguration. Compares by `digest`, which covers the rest."""
+    """One virtual host as a `virtual_hosts` entry of a RouteConfiguration. `digest` covers all of it."""
 
     domain: str
     chunk: bytes = field(repr=False, compare=False)
@@ -47,12 +47,12 @@ class HostChunk:
 
 
 def needs_scope(route: ir.Route) -> bool:
-    """Whether the bytes of `route` depend on the table it stands in: a redirect's Location on the listener's port."""
+    """Whether the bytes of `route` depend on its table: a redirect's Location does, on the listener's port."""
     return isinstance(route.action, ir.Redirect)
 
 
 def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute:
-    """`route` in bytes. `scope` matters where `needs_scope` says so; without it the Location has no port there."""
+    """`route` in bytes. `scope` matters where `needs_scope` says so; None: a listener on port 80."""
     message = route_proto.Route(name=route.name)
     matches.write(message.match, route.match)
     chain.write_route(message, route)
@@ -79,7 +79,7 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
 def encode_virtual_host(
     scope: ir.Scope, domain: str, routes: Sequence[EncodedRoute], misdirected: bool
 ) -> HostChunk:
-    """The host `domain` (`*`: any) with `routes` in order of precedence. Without any: 404, or 421 if `misdirected`."""
+    """The host `domain` (`*`: any), `routes` in order of precedence. None: 404, or 421 if `misdirected`."""
     head = route_proto.VirtualHost(name=naming.virtual_host(scope, domain), domains=(domain,))
     parts = [head.SerializeToString()]
     if misdirected and not routes:
@@ -140,7 +140,7 @@ def _alone(message: route_proto.Route, share: ir.WeightedBackend, route: ir.Rout
 def _dealt(
     message: route_proto.Route, shares: Sequence[ir.WeightedBackend], route: ir.Route
 ) -> frozenset[str]:
-    """Several backends of which one at least is valid. If some change headers, the rule's changes are in each share."""
+    """Several backends, one at least valid. If some change headers, the rule's changes go into each share."""
     target = message.route
     own_request = any(share.request_headers for share in shares)
     own_response = any(share.response_headers for share in shares)
@@ -179,10 +179,11 @@ def _redirect(
 
 
 def _location_port(redirect: ir.Redirect, scope: ir.Scope | None) -> int:
-    """The port to write into Location (HTTPRequestRedirectFilter.port); 0: what Envoy makes of the Host header.
+    """The port to write into Location (HTTPRequestRedirectFilter.port); 0: the Host header's, if any.
 
-    Without a port the redirect goes to its scheme's, and without that to the listener's. A scheme's own port is left
-    out of Location, but for one case: a Host header that carries an unusual port, which Envoy can only replace.
+    Without a port the redirect goes to its scheme's, and without that to the listener's. A scheme's own port is
+    left out of Location, but for one case: a Host header that carries an unusual port, which Envoy can replace but
+    not drop.
     """
     own_scheme = "https" if scope is not None and scope.hostname else "http"
     own_port = scope.bind.port if scope is not None else _WELL_KNOWN[own_scheme]

@@ -1,10 +1,11 @@
 """Sessions over several backends: a client stays with the backend that it was dealt first (GEP-1619).
 
-The session filter pins an endpoint, but the deal between backends comes before it and knows no sessions. So a
-route with a cookie session and several backends becomes several Envoy routes: one per backend, for
-clients whose second cookie (`<name>-backend`) names it, and after them the deal, which sets that cookie. A
-backend whose weight becomes 0 loses its clients, as the specification says of weight 0. A header session has no
-such place to remember: with several backends it holds within each, and the weights decide anew on every request.
+The session filter pins an endpoint, but the deal between backends comes before it and knows no sessions.
+So a route with a cookie session and several backends becomes several Envoy routes: one per backend, for
+clients whose second cookie (`<name>-backend`) names it, and after them the deal, which sets that cookie.
+A backend whose weight becomes 0 loses its clients, as the specification says of weight 0. A header
+session has no such place to remember: with several backends it holds within each, and the weights decide
+anew on every request.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _SUFFIX: Final = "-backend"
 
 
 def pins(message: route_proto.Route, forward: ir.Forward) -> list[route_proto.Route]:
-    """The routes to put before `message`, a finished route that deals between backends; it learns to set the cookie."""
+    """The routes to put before `message`, a finished route that deals; it learns to set the cookie."""
     session = forward.session
     if session is None or session.kind is not ir.SessionKind.COOKIE:
         return []

@@ -1,9 +1,10 @@
 """How route tables are cut into resources. All knowledge of it is here, and only here.
 
-Today a table (`ir.Scope`) is one RouteConfiguration, kept as a rope: its hosts are spread over 128 buckets by
-hash, so that a change among N hosts costs the bytes of one bucket and a join of 128 pieces that are not copied, instead
-of all N. Envoy still applies the whole table (15 us per host); when tables grow past some hundred hosts, scoped routes and matcher
-trees are cut here as well, and nobody else will notice. Called by the pipeline.
+Today a table (`ir.Scope`) is one RouteConfiguration, kept as a rope: its hosts are spread over 128
+buckets by hash, so that a change among N hosts costs the bytes of one bucket and a join of 128 pieces
+that are not copied, instead of all N. Envoy still applies the whole table (15 us per host); when tables
+grow past some hundred hosts, scoped routes and matcher trees are cut here as well, and nobody else will
+notice. Called by the pipeline.
 """
 
 from __future__ import annotations

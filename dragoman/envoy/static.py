@@ -1,7 +1,9 @@
-"""A set of resources as one static bootstrap: route tables, endpoints and secrets put where they are referred to.
+"""A set of resources as one static bootstrap: route tables, endpoints and secrets put where they are
+referred to.
 
-Envoy's `--mode validate` looks at static configuration only, and a test needs no xDS server with it. What comes
-out behaves like the same resources over xDS; it is made for checking and testing, not for production.
+Envoy's `--mode validate` looks at static configuration only, and a test needs no xDS server with it. What
+comes out behaves like the same resources over xDS; it is made for checking and testing, not for
+production.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from dragoman.envoy.admin import Admin
 from dragoman.proto.envoy.config.bootstrap import v3 as bootstrap_proto
 from dragoman.proto.envoy.config.cluster import v3 as cluster_proto
 from dragoman.proto.envoy.config.core import v3 as core
-from dragoman.proto.envoy.config.endpoint import v3 as endpoint_proto
 from dragoman.proto.envoy.config.listener import v3 as listener_proto
 from dragoman.proto.envoy.config.route import v3 as route_proto
 from dragoman.proto.envoy.extensions.filters.network.http_connection_manager import v3 as hcm

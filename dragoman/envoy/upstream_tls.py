@@ -1,4 +1,4 @@
-"""TLS from Envoy to endpoints (Gateway API v1.6, BackendTLSPolicy; Dragoman's Backend). Called by `clusters.py`.
+"""TLS from Envoy to endpoints (Gateway API's BackendTLSPolicy, Dragoman's Backend). Called by `clusters.py`.
 
 A certificate is checked against a chain (the given authority's, or the system's) and against names; only
 `insecure` leaves both out. Without a server name Envoy takes the endpoint's host name.

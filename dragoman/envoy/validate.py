@@ -1,9 +1,10 @@
 """Asks the real Envoy whether it would take a snapshot: `validate --envoy`, and tests.
 
-Envoy's `--mode validate` builds everything that static configuration names (listeners, routes, clusters, certificates)
-and stops at the first thing that it refuses, often without saying which. So the snapshot goes in as one static
-bootstrap (`static.py`), and if that is refused, its pieces are halved until each culprit stands alone: ten runs of
-0.1 s for one among a thousand. What Envoy prints of the configuration itself is left out: it may hold keys.
+Envoy's `--mode validate` builds everything that static configuration names (listeners, routes, clusters,
+certificates) and stops at the first thing that it refuses, often without saying which. So the snapshot
+goes in as one static bootstrap (`static.py`), and if that is refused, its pieces are halved until each
+culprit stands alone: ten runs of 0.1 s for one among a thousand. What Envoy prints of the configuration
+itself is left out: it may hold keys.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dragoman.proto.envoy.config.bootstrap import v3 as bootstrap_proto
 from dragoman.proto.envoy.config.listener import v3 as listener_proto
 from dragoman.proto.envoy.config.route import v3 as route_proto
 from dragoman.proto.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
+from dragoman.proto.envoy.extensions.transport_sockets.tls import v3 as tls
 
 _MOST_FINDINGS: Final = 20
 _TIMEOUT: Final = 120.0
@@ -46,7 +48,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """The smallest things that can be refused by themselves: `part` counts filter chains, or hosts of a table."""
+    """The smallest thing that can be refused by itself; `part` counts filter chains, or hosts of a table."""
 
     type_url: str
     name: str
@@ -58,7 +60,10 @@ Check = Callable[[Sequence[_Piece]], str | None]
 
 
 def snapshot(resources: Iterable[resource.Resource], binary: Path | None = None) -> tuple[Diagnostic, ...]:
-    """What Envoy refuses, as diagnostics of the objects behind it. Raises process.EnvoyNotFoundError (a FileNotFoundError)."""
+    """What Envoy refuses, as diagnostics of the objects behind it.
+
+    Raises process.EnvoyNotFoundError (a FileNotFoundError) where there is no Envoy to ask.
+    """
     return tuple(map(_diagnostic, check(resources, binary)))
 
 
@@ -71,8 +76,11 @@ def check(resources: Iterable[resource.Resource], binary: Path | None = None) ->
         return []
     take = _Taker(program, whole)
     found: list[Finding] = []
-    for pieces in (take.clusters(), take.chains(), take.routes()):
+    for pieces in (take.secrets(), take.clusters(), take.chains(), take.routes()):
+        known = {finding.detail for finding in found if finding.type_url == resource.SECRET}
         for piece, detail in _culprits(pieces, take):
+            if detail in known:
+                continue  # refused for a certificate that it uses, and that has been named
             found.append(take.finding(piece, detail))
             if len(found) == _MOST_FINDINGS:
                 return found
@@ -98,10 +106,13 @@ class _Taker:
     def __init__(self, program: Path, whole: bootstrap_proto.Bootstrap) -> None:
         self._program = program
         static_resources = whole.static_resources
-        self._secrets = static_resources.secrets
+        self._secrets = {each.name: each for each in static_resources.secrets}
         self._clusters = {each.name: each for each in static_resources.clusters}
         self._listeners = {each.name: each for each in static_resources.listeners}
         self._tables = dict(map(_table, _managers(static_resources.listeners)))
+
+    def secrets(self) -> list[_Piece]:
+        return [_Piece(resource.SECRET, name) for name in self._secrets]
 
     def clusters(self) -> list[_Piece]:
         return [_Piece(resource.CLUSTER, name) for name in self._clusters]
@@ -124,8 +135,10 @@ class _Taker:
     def __call__(self, pieces: Sequence[_Piece]) -> str | None:
         """Envoy's words if it refuses `pieces` (all of one type), else None."""
         message = bootstrap_proto.Bootstrap()
-        message.static_resources.secrets.extend(self._secrets)
+        message.static_resources.secrets.extend(self._secrets.values())
         match pieces[0].type_url:
+            case resource.SECRET:
+                self._some_secrets(message, pieces)
             case resource.CLUSTER:
                 message.static_resources.clusters.extend(self._clusters[piece.name] for piece in pieces)
             case resource.LISTENER:
@@ -141,6 +154,19 @@ class _Taker:
         if piece.route < 0:
             return Finding(piece.type_url, piece.name, f"host {host.name}: {detail}")
         return Finding(piece.type_url, piece.name, detail, host.routes[piece.route].name)
+
+    def _some_secrets(self, message: bootstrap_proto.Bootstrap, pieces: Sequence[_Piece]) -> None:
+        """Secrets in use by clusters made up for them: Envoy reads no secret that nobody uses."""
+        for piece in pieces:
+            context = tls.UpstreamTlsContext()
+            common = context.common_tls_context
+            if self._secrets[piece.name].HasField("validation_context"):
+                common.validation_context_sds_secret_config.name = piece.name
+            else:
+                common.tls_certificate_sds_secret_configs.add().name = piece.name
+            cluster = message.static_resources.clusters.add(name=piece.name)
+            cluster.transport_socket.name = "envoy.transport_sockets.tls"
+            cluster.transport_socket.typed_config.CopyFrom(proto.pack_any(context))
 
     def _some_chains(self, message: bootstrap_proto.Bootstrap, pieces: Sequence[_Piece]) -> None:
         """Chains with empty route tables."""
@@ -170,7 +196,9 @@ class _Taker:
                         host.routes.add().CopyFrom(table.virtual_hosts[part].routes[piece.route])
             target = message.static_resources.listeners.add(name=name)
             target.address.pipe.path = f"/validate/{len(message.static_resources.listeners)}"
-            network = target.filter_chains.add().filters.add(name="envoy.filters.network.http_connection_manager")
+            network = target.filter_chains.add().filters.add(
+                name="envoy.filters.network.http_connection_manager"
+            )
             network.typed_config.CopyFrom(proto.pack_any(manager))
 
 
@@ -192,7 +220,9 @@ def _opened(
                 if network.typed_config.type_url == proto.type_url(hcm.HttpConnectionManager):
                     manager = hcm.HttpConnectionManager.FromString(network.typed_config.value)
 
-                    def write(network: listener_proto.Filter = network, manager: proto.Message = manager) -> None:
+                    def write(
+                        network: listener_proto.Filter = network, manager: proto.Message = manager
+                    ) -> None:
                         network.typed_config.value = proto.serialize(manager)
 
                     yield manager, write
@@ -205,7 +235,9 @@ def _ask(program: Path, message: bootstrap_proto.Bootstrap) -> str | None:
         config.write_bytes(proto.serialize(message))
         command = [str(program), "--mode", "validate", "--config-path", str(config), "--disable-hot-restart"]
         command += ["--concurrency", "1", "--log-level", "critical", "--log-format", "%v"]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT, check=False
+        )
     return None if done.returncode == 0 else _reason(done.stderr)
 
 

@@ -1,9 +1,9 @@
 """What an HTTP filter is to the encoder: an entry in the connection manager, and a say in routes.
 
-All filters but the router stand disabled in every connection manager, and a route that has a configuration for one
-enables it: the list of filters never changes with the configuration, so no policy change drains a
-connection, and a filter that a route doesn't use costs it nothing (1.5 us for eight of them, instead of 15).
-`chain.py` holds the filters, `listeners.py` and `routes.py` call them through it.
+All filters but the router stand disabled in every connection manager, and a route that has a
+configuration for one enables it: the list of filters never changes with the configuration, so no policy
+change drains a connection, and a filter that a route doesn't use costs it nothing (1.5 us for eight of
+them, instead of 15). `chain.py` holds the filters, `listeners.py` and `routes.py` call them through it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Config(NamedTuple):
 
 
 class Filter(Protocol):
-    """One HTTP filter. Implementations are stateless; `per_route` is called for every route and must be cheap."""
+    """One HTTP filter. Stateless; `per_route` is called for every route and must be cheap."""
 
     @property
     def name(self) -> str:

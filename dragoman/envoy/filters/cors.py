@@ -1,7 +1,8 @@
 """Cross-origin requests (Gateway API v1.6, HTTPCORSFilter).
 
 A `*` in an origin stands for any number of labels, and alone for any origin. A preflight that matches no
-origin is answered here, without CORS headers: the gateway has been told to decide, so the backend is not asked.
+origin is answered here, without CORS headers: the gateway has been told to decide, so the backend is not
+asked.
 """
 
 from __future__ import annotations
