@@ -1,8 +1,9 @@
 """The native language: Gateway API v1.6 and Dragoman's own kinds.
 
-`decode` validates documents; `wiring` is the part of the graph built from them; each module in between is one
-subject: `classes`, `gateways`, `attachment`, `routes_http` (with `matching` and `filters`), `backends`, `endpoints`,
-`secrets`, `grants`, `status`. `docs/resources.md` says field by field what is supported.
+`decode` validates documents; `wiring` is the part of the graph built from them; each module in between
+is one subject: `classes`, `gateways`, `attachment`, `routes_http` (with `matching` and `filters`),
+`backends`, `endpoints`, `secrets`, `grants`, `status`. `docs/resources.md` says field by field what is
+supported.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ CONTROLLER = "dragoman.dev/gateway-controller"
 class Translator:
     """Implements `translators.base.Translator`.
 
-    `controller` is the GatewayClass controllerName that makes Gateways ours. `addresses` says where a Gateway is bound
-    that asks for no address of its own (shown in its status); `usable` whether Envoy can listen on one asked for.
+    `controller` is the GatewayClass controllerName that makes Gateways ours. `addresses` says where a
+    Gateway is bound that asks for no address of its own (shown in its status); `usable` whether Envoy can
+    listen on one that was asked for.
     """
 
     kinds = decode.KINDS

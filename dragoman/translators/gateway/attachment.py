@@ -1,7 +1,8 @@
-"""Which listeners a route stands on: parentRefs against listeners' names, ports, kinds, namespaces and host names.
+"""Which listeners a route stands on: parentRefs against listeners' names, ports, kinds, namespaces and
+host names.
 
-A route sees of a Gateway only its *doors*, so that certificates, annotations and addresses of the Gateway make no
-route run again.
+A route sees of a Gateway only its *doors*, so that certificates, annotations and addresses of the
+Gateway make no route run again.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ def attach(ctx: Context, sources: Sources, ref: Ref, spec: httproute.HttpRoute) 
             continue
         doors = ctx.fetch(sources.doors, gateway_ref)
         if doors is None:
-            help = names.hint(ctx, sources.gateway_names, gateway_ref)
-            findings.append(error("DRG2001", f"{gateway_ref} is not there", origin.at("name"), help=help))
+            hint = names.hint(ctx, sources.gateway_names, gateway_ref)
+            findings.append(error("DRG2001", f"{gateway_ref} is not there", origin.at("name"), help=hint))
             continue
         if not doors.ours:
             continue
@@ -188,7 +189,7 @@ def _holds(line: meta.LabelRequirement, labels: dict[str, str]) -> bool:
             return line.key not in labels
 
 
-# --- what to say ------------------------------------------------------------------------------------------------
+# --- what to say --------------------------------------------------------------------------------------
 
 
 def _foreign(wanted: meta.ParentReference, origin: Origin) -> Diagnostic:
@@ -210,13 +211,13 @@ def _no_listener(wanted: meta.ParentReference, gateway_ref: Ref, doors: Doors, o
     if wanted.port is not None:
         said.append(f"on port {wanted.port}")
     known = [door.name for door in doors.listeners]
-    help = complaints.near(wanted.section_name, known) if wanted.section_name not in (None, *known) else ""
+    hint = complaints.near(wanted.section_name, known) if wanted.section_name not in (None, *known) else ""
     listed = ", ".join(f"{door.name} ({door.port})" for door in doors.listeners)
     where = origin.at(
         "port" if wanted.section_name is None or wanted.section_name in known else "sectionName"
     )
     message = f"{gateway_ref} has no listener {' '.join(said)}"
-    return error("DRG2002", message, where, label=f"listeners: {listed}", help=help)
+    return error("DRG2002", message, where, label=f"listeners: {listed}", help=hint)
 
 
 def _not_admitted(named: list[Door], ref: Ref, gateway_ref: Ref, origin: Origin) -> Diagnostic:
@@ -224,11 +225,11 @@ def _not_admitted(named: list[Door], ref: Ref, gateway_ref: Ref, origin: Origin)
     message = f"no listener of {gateway_ref} admits {ref.kind}s of namespace {ref.namespace}"
     wrong_kind = all(ref.kind not in door.kinds for door in named)
     if wrong_kind:
-        help = f"allowedRoutes.kinds of {listed} leave {ref.kind} out"
+        hint = f"allowedRoutes.kinds of {listed} leave {ref.kind} out"
     else:
         sources = ", ".join(sorted({door.namespaces.from_ for door in named}))
-        help = f"allowedRoutes.namespaces of {listed} says `from: {sources}`"
-    return error("DRG1303", message, origin, help=help)
+        hint = f"allowedRoutes.namespaces of {listed} says `from: {sources}`"
+    return error("DRG1303", message, origin, help=hint)
 
 
 def _idle_hostnames(

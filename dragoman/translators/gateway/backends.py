@@ -1,7 +1,8 @@
 """Backends: from a reference to a cluster's key, and from the key to the cluster.
 
-One cluster per Service port or Backend, whichever routes use it. A reference that cannot be followed says why in the
-specification's words (`reason`) and in ours (a diagnostic); its share of the traffic is answered with 500.
+One cluster per Service port or Backend, whichever routes use it. A reference that cannot be followed
+says why in the specification's words (`reason`) and in ours (a diagnostic); its share of the traffic is
+answered with 500.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
-from dragoman.translators.gateway import grants, names, rules_gateway, secrets
+from dragoman.translators.gateway import grants, names, secrets
 from dragoman.translators.gateway.models import backend, httproute, meta, service
 
 _CLEAR: Final = {
@@ -126,7 +127,7 @@ def _service(
                 "DRG1401",
                 f"{target} is of type ExternalName",
                 origin.at("name"),
-                help=f"a Backend with `endpoints: [{{hostname: {spec.external_name or '...'}, port: {port}}}]` does what is meant",
+                help=f"use a Backend with endpoint {{hostname: {spec.external_name or '...'}, port: {port}}}",
             ),
         )
     found = port_of(spec, port)
@@ -145,22 +146,27 @@ def _service(
     if found.protocol != "TCP" or _application(found) is None:
         spoken = found.protocol if found.protocol != "TCP" else found.app_protocol
         message = f"port {port} of {target} speaks {spoken}, which a route for HTTP cannot"
-        help = f"appProtocol may be {', '.join(sorted(filter(None, (*_CLEAR, *_TLS))))}"
-        return Unresolved("UnsupportedProtocol", error("DRG1402", message, origin.at("port"), help=help))
+        hint = f"appProtocol may be {', '.join(sorted(filter(None, (*_CLEAR, *_TLS))))}"
+        return Unresolved("UnsupportedProtocol", error("DRG1402", message, origin.at("port"), help=hint))
     return ir.ClusterKey(target, port)
 
 
 def _missing(ctx: Context, known: names.Names, target: Ref, origin: Origin) -> Unresolved:
-    help = names.hint(ctx, known, target)
+    hint = names.hint(ctx, known, target)
     return Unresolved(
-        "BackendNotFound", error("DRG2003", f"{target} is not there", origin.at("name"), help=help)
+        "BackendNotFound", error("DRG2003", f"{target} is not there", origin.at("name"), help=hint)
     )
 
 
 def port_of(spec: service.ServiceSpec, port: int) -> service.ServicePort | None:
     """The Service's port of that number; TCP before UDP where both have it."""
-    found = [p for p in spec.ports if p.port == port]
-    return next((p for p in found if p.protocol == "TCP"), found[0] if found else None)
+    found = None
+    for one in spec.ports:
+        if one.port == port:
+            if one.protocol == "TCP":
+                return one
+            found = found or one
+    return found
 
 
 def cluster(ctx: Context, sources: Sources, key: ir.ClusterKey) -> ir.Cluster | None:
@@ -230,8 +236,3 @@ def findings(ctx: Context, sources: Sources, ref: Ref) -> tuple[Diagnostic, ...]
     if flaw is None:
         return None
     return (error("DRG2007", flaw, Origin(ref, ("spec", "tls")), label="routes to it answer 500"),)
-
-
-def literal(address: str) -> bool:
-    """Whether an endpoint's address is an IP address."""
-    return rules_gateway.is_ip(address)

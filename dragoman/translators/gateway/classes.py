@@ -1,7 +1,7 @@
 """GatewayClasses: whose Gateways are ours.
 
-A Gateway is ours if its class is and names our controller. In files one may leave the class out: a Gateway of class
-`dragoman` is ours too as long as no GatewayClass of that name says otherwise.
+A Gateway is ours if its class is and names our controller. In files one may leave the class out: a
+Gateway of class `dragoman` is ours too as long as no GatewayClass of that name says otherwise.
 """
 
 from __future__ import annotations
@@ -94,10 +94,10 @@ def standing(
     if found is None:
         if name == IMPLIED:
             return Standing(True)
-        help = names.hint(ctx, known, target) or f"class `{IMPLIED}` needs no GatewayClass"
+        hint = names.hint(ctx, known, target) or f"class `{IMPLIED}` needs no GatewayClass"
         where = Origin(item.ref, ("spec", "gatewayClassName"))
         finding = warning(
-            "DRG2008", f"{target} is not there, so nobody serves this Gateway", where, help=help
+            "DRG2008", f"{target} is not there, so nobody serves this Gateway", where, help=hint
         )
         return Standing(False, None, (finding,))
     if found.accepted is None:

@@ -1,7 +1,7 @@
-"""From a validator's errors to diagnostics: in our words, with the field's path, the limits and a likely correction.
+"""From a validator's errors to diagnostics: our words, the field's path, the limits, a likely correction.
 
-Only `decode` calls this, and only for documents that failed, so it may take its time. Values are quoted unless the
-document is a Secret.
+Only `decode` calls this, and only for documents that failed, so it may take its time. Values are quoted
+unless the document is a Secret.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _words(pattern: str) -> str:
     return f"text that matches {pattern}"
 
 
-# --- finding the annotation behind a path -----------------------------------------------------------------------
+# --- finding the annotation behind a path -------------------------------------------------------------
 
 
 def _annotation(shape: Any, path: FieldPath) -> Any:

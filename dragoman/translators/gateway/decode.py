@@ -1,8 +1,9 @@
 """Documents into objects: the one place where what users write is validated.
 
-`decode(document)` looks up the kind, validates the spec (for core kinds, the body) into its frozen shape, then runs the
-rules that span fields. It never raises for what a user wrote: every mistake is a diagnostic with its path, and all of
-them are reported at once. The intake calls it; the graph only ever sees what passed.
+`decode(document)` looks up the kind, validates the spec (for core kinds, the body) into its frozen
+shape, then runs the rules that span fields. It never raises for what a user wrote: every mistake is a
+diagnostic with its path, and all of them are reported at once. The intake calls it; the graph only ever
+sees what passed.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def decode(document: Document) -> base.Decoded:
     try:
         spec = reader.validate(given)
     except pydantic.ValidationError:
-        # Null stands for "not there" (the API server prunes it); looked at only when something is wrong anyway.
+        # Null stands for "not there" (the API server prunes it); it matters only where something fails.
         try:
             spec = reader.validate(_without_nulls(given))
         except pydantic.ValidationError as failure:
@@ -140,10 +141,10 @@ def _envelope(ref: Ref, body: Mapping[str, Any], reader: _Reader) -> Iterator[Di
         return
     for field in body:
         if field not in _TOP:
-            help = complaints.near(field, _TOP) or complaints.near(field, complaints.fields(reader.shape))
+            hint = complaints.near(field, _TOP) or complaints.near(field, complaints.fields(reader.shape))
             if field in complaints.fields(reader.shape):
-                help = f"`{field}` goes below `spec`"
-            yield error("DRG1101", f"`{field}` is not a known field", Origin(ref, (field,)), help=help)
+                hint = f"`{field}` goes below `spec`"
+            yield error("DRG1101", f"`{field}` is not a known field", Origin(ref, (field,)), help=hint)
 
 
 def _meta(ref: Ref, given: Any) -> tuple[base.Meta, list[Diagnostic]]:
@@ -155,8 +156,8 @@ def _meta(ref: Ref, given: Any) -> tuple[base.Meta, list[Diagnostic]]:
         for field in given:
             if field not in _METADATA_SET:
                 where = Origin(ref, ("metadata", field))
-                help = complaints.near(field, _METADATA)
-                findings.append(error("DRG1101", f"`{field}` is not a known field", where, help=help))
+                hint = complaints.near(field, _METADATA)
+                findings.append(error("DRG1101", f"`{field}` is not a known field", where, help=hint))
     labels = _pairs(ref, given, "labels", findings)
     annotations = _pairs(ref, given, "annotations", findings)
     created = given.get("creationTimestamp") or ""

@@ -1,11 +1,11 @@
 """Endpoints: EndpointSlices of a Service -> the EndpointSet of each of its ports that some route uses.
 
-The short way: a slice that changes reaches EDS through here alone; routes and clusters are not looked at again.
+The short way: a slice that changes reaches EDS through here alone; routes and clusters are not looked
+at again.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,7 +14,7 @@ from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
-from dragoman.translators.gateway import backends
+from dragoman.translators.gateway import backends, rules_gateway
 from dragoman.translators.gateway.models import endpointslice as model
 from dragoman.translators.gateway.models import meta, service
 
@@ -44,7 +44,7 @@ def endpoint_set(
             health = _health(endpoint.conditions)
             if health is None:
                 continue
-            for address in filter(backends.literal, endpoint.addresses):
+            for address in filter(rules_gateway.is_ip, endpoint.addresses):
                 place = (address, number)
                 # Listed twice (a pod that moves between slices): healthy wins.
                 if place not in found or health is ir.Health.HEALTHY:
@@ -61,7 +61,7 @@ def undescribed(ref: Ref) -> Diagnostic:
         (),
         Severity.WARNING,
         label="requests for it get a 503",
-        help=f"without Kubernetes, write an EndpointSlice with the label {model.SERVICE_LABEL}: {ref.name}, or use a Backend",
+        help=f"write an EndpointSlice with the label {model.SERVICE_LABEL}: {ref.name}, or use a Backend",
     )
 
 
@@ -74,12 +74,12 @@ def findings(_: Context, ref: Ref, item: base.Object[model.EndpointSlice]) -> tu
         found.append(error("DRG1403", "the EndpointSlice names no Service", where, label=label))
     if item.spec.address_type == "FQDN":
         message = "EndpointSlices of host names are not read"
-        help = "a Backend takes host names"
-        found.append(error("DRG1404", message, Origin(ref, ("addressType",)), help=help))
+        hint = "a Backend takes host names"
+        found.append(error("DRG1404", message, Origin(ref, ("addressType",)), help=hint))
         return tuple(found)
     for at, endpoint in enumerate(item.spec.endpoints):
         for index, address in enumerate(endpoint.addresses):
-            if _family(address) != item.spec.address_type:
+            if rules_gateway.family(address) != item.spec.address_type:
                 where = Origin(ref, ("endpoints", at, "addresses", index))
                 label = f"expected an {item.spec.address_type} address"
                 found.append(error("DRG1404", f"`{address}` is left out", where, label=label))
@@ -125,10 +125,3 @@ def _health(given: model.Conditions) -> ir.Health | None:
         serving = ready if given.serving is None else given.serving
         return ir.Health.DRAINING if serving else None
     return ir.Health.HEALTHY if ready else None
-
-
-def _family(address: str) -> str:
-    try:
-        return f"IPv{ipaddress.ip_address(address).version}"
-    except ValueError:
-        return ""

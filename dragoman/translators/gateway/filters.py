@@ -1,7 +1,8 @@
 """Filters of a rule -> header changes, redirect, rewrite, CORS, mirrors.
 
-Filters on a backendRef: header changes apply to that backend's share. Envoy has no place for the others on one of
-several backends; where one backend gets all of the traffic they mean the same on the rule, and are moved there.
+Filters on a backendRef: header changes apply to that backend's share. Envoy has no place for the others
+on one of several backends; where one backend gets all of the traffic they mean the same on the rule,
+and are moved there.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 @dataclass(slots=True)
 class Filters:
-    """What the filters of one rule come to. `refused`: filters that cannot be skipped, so the rule answers 500."""
+    """What the filters of one rule come to. `refused`: filters that cannot be skipped, so the rule answers
+    500.
+    """
 
     request: ir.HeaderMutation = ir.NO_MUTATION
     response: ir.HeaderMutation = ir.NO_MUTATION
@@ -42,28 +45,37 @@ def translate(
     items: Iterable[model.Filter],
     prefix: str,
     origin: Origin,
-    into: Filters | None = None,
-) -> Filters:
-    """The filters at `origin`. `prefix` is what the rule's PathPrefix match matched."""
-    found = into or Filters()
+    found: Filters,
+) -> None:
+    """Adds the filters at `origin` to `found`. `prefix` is what the rule's PathPrefix match matched."""
     for at, item in enumerate(items):
-        here = origin.at(at)
-        if item.request_header_modifier is not None:
-            found.request = mutation(item.request_header_modifier)
-        elif item.response_header_modifier is not None:
-            found.response = mutation(item.response_header_modifier)
-        elif item.request_redirect is not None:
-            found.redirect = _redirect(item.request_redirect, prefix)
-        elif item.url_rewrite is not None:
-            found.path = _path(item.url_rewrite.path, prefix)
-            found.hostname = item.url_rewrite.hostname or ""
-        elif item.cors is not None:
-            found.cors = _cors(item.cors)
-        elif item.request_mirror is not None:
-            _mirror(ctx, sources, ref, item.request_mirror, here.at("requestMirror"), found)
-        else:
-            found.refused.append(_refusal(item, here))
-    return found
+        _add(ctx, sources, ref, item, prefix, origin.at(at), found)
+
+
+def _add(
+    ctx: Context,
+    sources: backends.Sources,
+    ref: Ref,
+    item: model.Filter,
+    prefix: str,
+    here: Origin,
+    found: Filters,
+) -> None:
+    if item.request_header_modifier is not None:
+        found.request = mutation(item.request_header_modifier)
+    elif item.response_header_modifier is not None:
+        found.response = mutation(item.response_header_modifier)
+    elif item.request_redirect is not None:
+        found.redirect = _redirect(item.request_redirect, prefix)
+    elif item.url_rewrite is not None:
+        found.path = _path(item.url_rewrite.path, prefix)
+        found.hostname = item.url_rewrite.hostname or ""
+    elif item.cors is not None:
+        found.cors = _cors(item.cors)
+    elif item.request_mirror is not None:
+        _mirror(ctx, sources, ref, item.request_mirror, here.at("requestMirror"), found)
+    else:
+        found.refused.append(_refusal(item, here))
 
 
 def of_backend(
@@ -76,10 +88,13 @@ def of_backend(
     origin: Origin,
     rule: Filters,
 ) -> tuple[ir.HeaderMutation, ir.HeaderMutation]:
-    """Request and response changes of one backendRef. `alone`: it gets all of the rule's traffic."""
+    """Request and response changes of the backendRef at `origin`. `alone`: it gets all of the rule's traffic.
+
+    What is moved to the rule is added to `rule`.
+    """
     request = response = ir.NO_MUTATION
     for at, item in enumerate(backend.filters):
-        here = origin.at(at)
+        here = origin.at("filters", at)
         if item.request_header_modifier is not None:
             request = mutation(item.request_header_modifier)
         elif item.response_header_modifier is not None:
@@ -104,7 +119,7 @@ def of_backend(
                 )
             )
         else:
-            translate(ctx, sources, ref, (item,), prefix, origin, rule)
+            _add(ctx, sources, ref, item, prefix, here, rule)
     return request, response
 
 

@@ -1,7 +1,7 @@
 """Gateways: which of their listeners can be served, and how; conflicts, certificates, addresses.
 
-A wrong listener hurts itself alone. What the Gateway comes to (`Report`) holds the IR, the conditions of the Gateway
-and of each listener, and the doors that routes attach to.
+A wrong listener hurts itself alone. What the Gateway comes to (`Report`) holds the IR, the conditions
+of the Gateway and of each listener, and the doors that routes attach to.
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ def judge(ctx: Context, sources: Sources, ref: Ref, item: base.Object[model.Gate
 
 
 def _conflicts(listeners: tuple[model.Listener, ...]) -> dict[int, tuple[str, str]]:
-    """Listener index -> reason and message. All that are in a conflict lose (Gateway, "indistinct Listeners")."""
+    """Listener index -> reason and message. All that are in a conflict lose (Gateway, "indistinct
+    Listeners").
+    """
     protocols: dict[int, set[str]] = {}
     for one in listeners:
         if one.protocol in _PROTOCOLS:
@@ -183,11 +185,11 @@ class _Judgement:
         listener = self._listener
         if listener.protocol not in _PROTOCOLS:
             message = f"protocol {listener.protocol} is not supported"
-            help = (
+            hint = (
                 complaints.near(listener.protocol.upper(), _PROTOCOLS) if listener.protocol.isalpha() else ""
             )
             where = self._origin.at("protocol")
-            self.findings.append(error("DRG1201", message, where, label="expected HTTP or HTTPS", help=help))
+            self.findings.append(error("DRG1201", message, where, label="expected HTTP or HTTPS", help=hint))
             return base.Condition("Accepted", False, "UnsupportedProtocol", message)
         if self._conflict is not None:
             reason, message = self._conflict
@@ -273,19 +275,19 @@ class _Judgement:
             )
         if not grants.permitted(self._ctx, self._sources.grants, self._ref, target):
             message = f"Gateway {self._ref.id} may not refer to {target}"
-            help = grants.hint(self._ref, target)
-            return "RefNotPermitted", error("DRG2006", message, origin.at("namespace"), help=help)
+            hint = grants.hint(self._ref, target)
+            return "RefNotPermitted", error("DRG2006", message, origin.at("namespace"), help=hint)
         flaw = self._ctx.fetch(self._sources.vault.flaws, key)
         return None if flaw is None else ("InvalidCertificateRef", self._unusable(flaw, target, origin))
 
     def _unusable(self, flaw: keypairs.Flaw, target: Ref, origin: Origin) -> Diagnostic:
         if flaw.code == "DRG2007":
-            help = names.hint(self._ctx, self._sources.secret_names, target)
-            return error("DRG2007", f"{target} is not there, or not usable", origin.at("name"), help=help)
+            hint = names.hint(self._ctx, self._sources.secret_names, target)
+            return error("DRG2007", f"{target} is not there, or not usable", origin.at("name"), help=hint)
         return error("DRG2007", f"{target} cannot be used: {flaw.message}", origin.at("name"))
 
 
-# --- the Gateway as a whole ---------------------------------------------------------------------------------------
+# --- the Gateway as a whole ---------------------------------------------------------------------------
 
 
 def _validates_clients(spec: model.Gateway, port: int) -> bool:

@@ -1,6 +1,7 @@
 """ReferenceGrants: whether an object may refer to one of another namespace.
 
-Grants are kept by the namespace that they open, so that a change there makes only those look again that refer into it.
+Grants are kept by the namespace that they open, so that a change there makes only those look again that
+refer into it.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def permitted(ctx: Context, grants: Grants, source: Ref, target: Ref) -> bool:
 def hint(source: Ref, target: Ref) -> str:
     """What to do about a reference that is not permitted."""
     return (
-        f"a ReferenceGrant in namespace {target.namespace} can allow it: from {source.kind} of {source.namespace}"
-        f" to {target.kind} {target.name}"
+        f"a ReferenceGrant in namespace {target.namespace} can allow it:"
+        f" from {source.kind} of {source.namespace} to {target.kind} {target.name}"
     )
 
 

@@ -1,7 +1,7 @@
 """PEM: certificates with their keys, and trusted certificates. What is wrong with them, in words.
 
-`decode` uses it on Secrets of type kubernetes.io/tls, so that a broken renewal leaves the last good certificate in
-service; `secrets` on whatever a Gateway or a Backend refers to.
+`decode` uses it on Secrets of type kubernetes.io/tls, so that a broken renewal leaves the last good
+certificate in service; `secrets` on whatever a Gateway or a Backend refers to.
 """
 
 from __future__ import annotations

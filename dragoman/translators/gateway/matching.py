@@ -24,12 +24,13 @@ _KINDS: Final = {
     ir.StringPrefix: order.PREFIX,
 }
 _PROGRAM: Final = 100
-"""Instructions. Envoy refuses larger RE2 programs unless its runtime key `re2.max_program_size.error_level` is raised;
-and it refuses the whole route table with them."""
+"""Instructions. Envoy refuses larger RE2 programs unless its runtime key
+`re2.max_program_size.error_level` is raised; and it refuses the whole route table with them.
+"""
 
 
-def translate(match: model.Match, origin: Origin) -> ir.RouteMatch | Diagnostic:
-    """One match, or the reason why there is none."""
+def translate(match: model.Match, rule: Origin, at: int) -> ir.RouteMatch | Diagnostic:
+    """The match number `at` of a rule, or the reason why there is none."""
     path = match.path
     if path.type == "PathPrefix":
         trimmed = path.value.rstrip("/")
@@ -39,33 +40,29 @@ def translate(match: model.Match, origin: Origin) -> ir.RouteMatch | Diagnostic:
     else:
         flaw = flaw_of(path.value)
         if flaw:
-            return _bad(path.value, flaw, origin.at("path", "value"))
+            return _bad(path.value, flaw, rule.at("matches", at, "path", "value"))
         meant = ir.RegexPath(path.value)
     if not match.headers and not match.query_params:
         return ir.RouteMatch(meant, match.method or "")
-    return _with_values(meant, match, origin)
-
-
-def _with_values(path: ir.PathMatch, match: model.Match, origin: Origin) -> ir.RouteMatch | Diagnostic:
-    """The first of several entries for one header (whatever its case) or parameter counts."""
+    # The first of several entries for one header (whatever its case) or parameter counts.
     headers: dict[str, ir.HeaderMatch] = {}
-    for at, header in enumerate(match.headers):
+    for index, header in enumerate(match.headers):
         value = _value(header)
         if isinstance(value, str):
-            return _bad(header.value, value, origin.at("headers", at, "value"))
+            return _bad(header.value, value, rule.at("matches", at, "headers", index, "value"))
         name = header.name.lower()
         headers.setdefault(name, ir.HeaderMatch(name, value))
     query: dict[str, ir.QueryMatch] = {}
-    for at, parameter in enumerate(match.query_params):
+    for index, parameter in enumerate(match.query_params):
         value = _value(parameter)
         if isinstance(value, str):
-            return _bad(parameter.value, value, origin.at("queryParams", at, "value"))
+            return _bad(parameter.value, value, rule.at("matches", at, "queryParams", index, "value"))
         query.setdefault(parameter.name, ir.QueryMatch(parameter.name, value))
-    return ir.RouteMatch(path, match.method or "", tuple(headers.values()), tuple(query.values()))
+    return ir.RouteMatch(meant, match.method or "", tuple(headers.values()), tuple(query.values()))
 
 
 def precedence(
-    match: ir.RouteMatch, *, created: str, object_id: str, rule: int, index: int, priority: int
+    match: ir.RouteMatch, created: str, object_id: str, rule: int, index: int, priority: int
 ) -> order.Order:
     """Where a match stands among all of its host name (HTTPRouteRule.matches)."""
     path = match.path
@@ -105,5 +102,5 @@ def _value(given: model.HeaderMatch | model.QueryParamMatch) -> ir.ValueMatch | 
 
 
 def _bad(pattern: str, flaw: str, where: Origin) -> Diagnostic:
-    help = "RE2 has no look-around and no back-references: https://github.com/google/re2/wiki/Syntax"
-    return error("DRG1301", f"`{pattern}` is not a valid regular expression", where, label=flaw, help=help)
+    hint = "RE2 has no look-around and no back-references: https://github.com/google/re2/wiki/Syntax"
+    return error("DRG1301", f"`{pattern}` is not a valid regular expression", where, label=flaw, help=hint)

@@ -1,7 +1,7 @@
 """What else there is by that name: the names of a kind in a namespace, for `did you mean`.
 
-Only what refers to something missing looks here. Namespaces with thousands of objects are left out: keeping their
-names sorted would cost every addition more than the hint is worth.
+Only what refers to something missing looks here. Namespaces with thousands of objects are left out:
+keeping their names sorted would cost every addition more than the hint is worth.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """HTTPRoute rules -> IR routes, and what becomes of the references in them.
 
-One rule gives one action and as many routes as it has matches. Whatever cannot be done is done safely: a reference
-that leads nowhere answers 500 for its share, a rule with a filter that cannot be applied answers 500 as a whole, a match
-that cannot be expressed is dropped; each with a diagnostic and the condition that the specification has for it.
+One rule gives one action and as many routes as it has matches. Whatever cannot be done is done safely:
+a reference that leads nowhere answers 500 for its share, a rule with a filter that cannot be applied
+answers 500 as a whole, a match that cannot be expressed is dropped; each with a diagnostic and the
+condition that the specification has for it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error, warning
@@ -20,6 +21,7 @@ from dragoman.translators.gateway import backends, filters, matching
 from dragoman.translators.gateway.models import httproute as model
 
 PRIORITY: Final = "dragoman.dev/priority"
+_ANYTHING: Final = (model.Match(),)
 _RESOLVED: Final = base.Condition("ResolvedRefs", True, "ResolvedRefs", "every reference leads somewhere")
 
 
@@ -27,7 +29,7 @@ _RESOLVED: Final = base.Condition("ResolvedRefs", True, "ResolvedRefs", "every r
 class Rules:
     """What the rules of a route come to, wherever it is attached.
 
-    `invalid`: None while all rules are valid, else why which were dropped; `usable`: whether any rule is left.
+    `invalid`: None while all rules are valid, else which were dropped and why; `usable`: whether any is left.
     """
 
     routes: tuple[ir.Route, ...]
@@ -39,184 +41,134 @@ class Rules:
 
 def translate(ctx: Context, sources: backends.Sources, ref: Ref, item: base.Object[model.HttpRoute]) -> Rules:
     """All rules of one HTTPRoute."""
-    findings: list[Diagnostic] = []
-    unresolved: list[backends.Unresolved] = []
-    dropped: list[str] = []
-    routes: list[ir.Route] = []
-    priority = _priority(item, findings)
+    work = _Work(ctx, sources, item)
     for index, rule in enumerate(item.spec.rules):
-        made = _Rule(ctx, sources, item, index, rule, priority)
-        routes += made.routes()
-        findings += made.findings
-        unresolved += made.unresolved
-        if made.refused:
-            dropped.append(f"{_title(index, rule)} ({made.refused[0].message})")
+        work.rule(index, rule)
     if item.spec.use_default_gateways == "All":
         where = Origin(ref, ("spec", "useDefaultGateways"))
-        findings.append(warning("DRG3001", "there are no default Gateways: parentRefs alone count", where))
+        work.findings.append(
+            warning("DRG3001", "there are no default Gateways: parentRefs alone count", where)
+        )
     return Rules(
-        tuple(routes),
-        _resolved(unresolved),
-        f"Dropped Rule: {'; '.join(dropped)}" if dropped else None,
-        len(dropped) < len(item.spec.rules),
-        (*findings, *(one.finding for one in unresolved)),
+        tuple(work.routes),
+        _resolved(work.unresolved) if work.unresolved else _RESOLVED,
+        f"Dropped Rule: {'; '.join(work.dropped)}" if work.dropped else None,
+        len(work.dropped) < len(item.spec.rules),
+        (*work.findings, *(one.finding for one in work.unresolved)),
     )
 
 
-class _Rule:
-    """One rule at work."""
+class _Work:
+    """One HTTPRoute at work: rules go in one by one, results pile up."""
 
     __slots__ = (
+        "_created",
         "_ctx",
-        "_index",
-        "_item",
-        "_origin",
+        "_id",
         "_priority",
         "_ref",
-        "_rule",
         "_sources",
+        "dropped",
         "findings",
-        "refused",
+        "routes",
         "unresolved",
     )
 
-    def __init__(
-        self,
-        ctx: Context,
-        sources: backends.Sources,
-        item: base.Object[model.HttpRoute],
-        index: int,
-        rule: model.Rule,
-        priority: int,
-    ) -> None:
+    def __init__(self, ctx: Context, sources: backends.Sources, item: base.Object[model.HttpRoute]) -> None:
         self._ctx = ctx
         self._sources = sources
-        self._item = item
         self._ref = item.ref
-        self._index = index
-        self._rule = rule
-        self._priority = priority
-        self._origin = Origin(item.ref, ("spec", "rules", index))
+        self._id = item.ref.id
+        self._created = item.meta.created
+        self.routes: list[ir.Route] = []
+        self.dropped: list[str] = []
         self.findings: list[Diagnostic] = []
         self.unresolved: list[backends.Unresolved] = []
-        self.refused: list[Diagnostic] = []
+        self._priority = _priority(item, self.findings) if item.meta.annotations else 0
 
-    def routes(self) -> list[ir.Route]:
-        """The rule's routes, one per match."""
-        rule, item, ref = self._rule, self._item, self._ref
-        matches = rule.matches or (model.Match(),)
-        name = f"{ref.kind}/{ref.id}/{rule.name or f'#{self._index}'}"
-        first = matches[0].path
-        found = self._filters(first.value.rstrip("/") or "/" if first.type == "PathPrefix" else "/")
-        action = self._action(found, name)
-        made: list[ir.Route] = []
-        for at, match in enumerate(matches):
-            origin = self._origin.at("matches", at) if rule.matches else self._origin
-            meant = matching.translate(match, origin)
+    def rule(self, index: int, rule: model.Rule) -> None:
+        """The routes of one rule, one per match."""
+        origin = Origin(self._ref, ("spec", "rules", index))
+        name = f"{self._ref.kind}/{self._id}/{rule.name or f'#{index}'}"
+        found = filters.Filters()
+        if rule.filters:
+            where = origin.at("filters")
+            filters.translate(self._ctx, self._sources, self._ref, rule.filters, _prefix(rule), where, found)
+        action = self._action(rule, found, name, origin)
+        refused = found.refused
+        for at, match in enumerate(rule.matches or _ANYTHING):
+            meant = matching.translate(match, origin, at)
             if isinstance(meant, Diagnostic):
-                self.refused.append(meant)
-                self.findings.append(meant)
+                refused.append(meant)
                 continue
-            place = matching.precedence(
-                meant,
-                created=item.meta.created,
-                object_id=ref.id,
-                rule=self._index,
-                index=at,
-                priority=self._priority,
-            )
-            made.append(
+            place = matching.precedence(meant, self._created, self._id, index, at, self._priority)
+            self.routes.append(
                 ir.Route(
-                    f"{name}/{at}",
-                    meant,
-                    action,
-                    place,
-                    found.request,
-                    found.response,
-                    found.cors,
-                    self._origin,
+                    f"{name}/{at}", meant, action, place, found.request, found.response, found.cors, origin
                 )
             )
-        return made
+        if refused:
+            self.findings += refused
+            self.dropped.append(f"{_title(index, rule)} ({refused[0].message})")
 
-    def _filters(self, prefix: str) -> filters.Filters:
-        """The rule's own filters; those of backends are added by `_backends`."""
-        if not self._rule.filters:
-            return filters.Filters()
-        where = self._origin.at("filters")
-        return filters.translate(self._ctx, self._sources, self._ref, self._rule.filters, prefix, where)
-
-    def _action(self, found: filters.Filters, name: str) -> ir.Action:
-        rule = self._rule
-        shares = self._backends(found)
+    def _action(self, rule: model.Rule, found: filters.Filters, name: str, origin: Origin) -> ir.Action:
+        shares = self._backends(rule, found, origin)
         self.unresolved += found.unresolved
-        self.refused += found.refused
-        self.findings += found.refused
         if found.refused:
             return ir.Respond(500)
         if found.redirect is not None:
             if found.mirrors:
-                where = self._origin.at("filters")
+                where = origin.at("filters")
                 self.findings.append(warning("DRG3001", "a redirected request is not mirrored", where))
             return found.redirect
         if not any(share.weight for share in shares):
-            self._warn_of_nothing()
+            self._warn_of_nothing(rule, origin)
         times = rule.timeouts
+        session = rule.session_persistence
         return ir.Forward(
             shares,
             found.path,
             found.hostname,
             times.request if times is not None else None,
             times.backend_request if times is not None else None,
-            _retry(rule.retry),
-            self._session(name),
+            _retry(rule.retry) if rule.retry is not None else None,
+            self._session(rule, session, name, origin) if session is not None else None,
             tuple(found.mirrors),
         )
 
-    def _backends(self, found: filters.Filters) -> tuple[ir.WeightedBackend, ...]:
+    def _backends(
+        self, rule: model.Rule, found: filters.Filters, origin: Origin
+    ) -> tuple[ir.WeightedBackend, ...]:
         shares: list[ir.WeightedBackend] = []
-        refs = self._rule.backend_refs
-        alone = sum(1 for wanted in refs if wanted.weight) == 1
-        for at, wanted in enumerate(refs):
-            origin = self._origin.at("backendRefs", at)
-            cluster = backends.resolve(self._ctx, self._sources, self._ref, wanted, origin)
+        for at, wanted in enumerate(rule.backend_refs):
+            here = origin.at("backendRefs", at)
+            request = response = ir.NO_MUTATION
+            if wanted.filters:
+                alone = sum(1 for one in rule.backend_refs if one.weight) == 1
+                request, response = filters.of_backend(
+                    self._ctx, self._sources, self._ref, wanted, alone, _prefix(rule), here, found
+                )
+            cluster = backends.resolve(self._ctx, self._sources, self._ref, wanted, here)
             if isinstance(cluster, backends.Unresolved):
                 self.unresolved.append(cluster)
-                share = ir.WeightedBackend(None, wanted.weight, reason=cluster.finding.message, origin=origin)
-            else:
-                share = ir.WeightedBackend(cluster, wanted.weight, origin=origin)
-                if wanted.port is not None and wanted.kind == "Backend":
-                    message = "a Backend's endpoints have ports of their own"
-                    self.findings.append(warning("DRG3001", message, origin.at("port")))
-            if wanted.filters:
-                request, response = filters.of_backend(
-                    self._ctx,
-                    self._sources,
-                    self._ref,
-                    wanted,
-                    alone,
-                    self._prefix(),
-                    origin.at("filters"),
-                    found,
-                )
-                share = replace(share, request_headers=request, response_headers=response)
-            shares.append(share)
+                reason = cluster.finding.message
+                shares.append(ir.WeightedBackend(None, wanted.weight, request, response, reason, here))
+                continue
+            if wanted.port is not None and wanted.kind == "Backend":
+                message = "a Backend's endpoints have ports of their own"
+                self.findings.append(warning("DRG3001", message, here.at("port")))
+            shares.append(ir.WeightedBackend(cluster, wanted.weight, request, response, "", here))
         return tuple(shares)
 
-    def _prefix(self) -> str:
-        path = self._rule.matches[0].path if self._rule.matches else model.PathMatch()
-        return path.value.rstrip("/") or "/"
-
-    def _warn_of_nothing(self) -> None:
-        where, message = self._origin, "the rule has no backendRefs"
-        if self._rule.backend_refs:
-            where, message = self._origin.at("backendRefs"), "every backend of the rule has weight 0"
+    def _warn_of_nothing(self, rule: model.Rule, origin: Origin) -> None:
+        where, message = origin, "the rule has no backendRefs"
+        if rule.backend_refs:
+            where, message = origin.at("backendRefs"), "every backend of the rule has weight 0"
         self.findings.append(warning("DRG1306", message, where, label="requests for it get a 500"))
 
-    def _session(self, name: str) -> ir.SessionPersistence | None:
-        given = self._rule.session_persistence
-        if given is None:
-            return None
+    def _session(
+        self, rule: model.Rule, given: model.SessionPersistence, name: str, origin: Origin
+    ) -> ir.SessionPersistence:
         kind = ir.SessionKind.COOKIE if given.type == "Cookie" else ir.SessionKind.HEADER
         permanent = given.cookie_config is not None and given.cookie_config.lifetime_type == "Permanent"
         if given.absolute_timeout and not permanent:
@@ -224,33 +176,38 @@ class _Rule:
                 warning(
                     "DRG3002",
                     "the session's absoluteTimeout is not enforced",
-                    self._origin.at("sessionPersistence", "absoluteTimeout"),
+                    origin.at("sessionPersistence", "absoluteTimeout"),
                     help="a cookie of lifetimeType Permanent ends when absoluteTimeout says"
                     if given.type == "Cookie"
                     else "",
                 )
             )
-        paths = {m.path.value for m in self._rule.matches if m.path.type != "RegularExpression"}
-        only = paths.pop() if len(self._rule.matches) == 1 and paths else "/"
+        path = "/"
+        if kind is ir.SessionKind.COOKIE and len(rule.matches) == 1:
+            only = rule.matches[0].path
+            path = "/" if only.type == "RegularExpression" else only.value
         return ir.SessionPersistence(
             kind,
             # Names of cookies and headers must not meet between rules: each rule's session is its own.
             given.session_name or f"dragoman-{hashlib.blake2s(name.encode(), digest_size=4).hexdigest()}",
             given.absolute_timeout or 0.0 if permanent else 0.0,
-            only if kind is ir.SessionKind.COOKIE else "/",
+            path,
         )
 
 
-def _retry(given: model.Retry | None) -> ir.Retry | None:
-    if given is None:
-        return None
+def _prefix(rule: model.Rule) -> str:
+    """What ReplacePrefixMatch replaces; where it may stand there is exactly one match, a PathPrefix."""
+    return (rule.matches[0].path.value.rstrip("/") if rule.matches else "") or "/"
+
+
+def _retry(given: model.Retry) -> ir.Retry:
     return ir.Retry(
         1 if given.attempts is None else given.attempts, tuple(sorted(set(given.codes))), given.backoff
     )
 
 
 def _priority(item: base.Object[model.HttpRoute], findings: list[Diagnostic]) -> int:
-    text = item.meta.annotation(PRIORITY) if item.meta.annotations else None
+    text = item.meta.annotation(PRIORITY)
     if text is None:
         return 0
     try:
@@ -268,7 +225,5 @@ def _title(index: int, rule: model.Rule) -> str:
 
 
 def _resolved(unresolved: list[backends.Unresolved]) -> base.Condition:
-    if not unresolved:
-        return _RESOLVED
     messages = dict.fromkeys(one.finding.message for one in unresolved)
     return base.Condition("ResolvedRefs", False, unresolved[0].reason, "; ".join(messages))

@@ -1,7 +1,7 @@
 """Rules of HTTPRoute that span several fields (the CRD's CEL validations).
 
-One plain pass over the decoded spec: cheaper than validators on each shape, and the paths come out exact. It runs for
-every HTTPRoute, so the common case (a path, some backends) is left early.
+One plain pass over the decoded spec: cheaper than validators on each shape, and the paths come out
+exact. It runs for every HTTPRoute, so the common case (a path, some backends) is left early.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from dragoman.translators.gateway.models import httproute as model
 from dragoman.translators.gateway.models import meta
 
 _MATCHES: Final = 128
-_PATH: Final = re.compile(r"/(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
-_BAD: Final = re.compile(r"//|/\.\.?(/|$)|%2[fF]")
+_GOOD: Final = re.compile(
+    r"(?!.*(?://|/\.\.?(?:/|$)|%2[fF]))/(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*"
+)
+"""An absolute path as requests have it once normalised: no empty, `.` or `..` segments, no encoded slash."""
 _FIELDS: Final[dict[str, tuple[str, str]]] = {
     "RequestHeaderModifier": ("request_header_modifier", "requestHeaderModifier"),
     "ResponseHeaderModifier": ("response_header_modifier", "responseHeaderModifier"),
@@ -29,6 +31,7 @@ _FIELDS: Final[dict[str, tuple[str, str]]] = {
     "CORS": ("cors", "cors"),
     "ExternalAuth": ("external_auth", "externalAuth"),
 }
+_PLAIN: Final = frozenset(("RequestHeaderModifier", "ResponseHeaderModifier", "ExtensionRef", "ExternalAuth"))
 _ONCE: Final = frozenset(
     ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS")
 )
@@ -77,9 +80,7 @@ def _parents(here: Origin, parents: tuple[meta.ParentReference, ...]) -> Iterato
 def _rule(origin: Origin, index: int, rule: model.Rule) -> Iterator[Diagnostic]:
     for at, match in enumerate(rule.matches):
         path = match.path
-        if path.type != "RegularExpression" and (
-            _PATH.fullmatch(path.value) is None or _BAD.search(path.value) is not None
-        ):
+        if path.type != "RegularExpression" and _GOOD.fullmatch(path.value) is None:
             yield _bad_path(origin.at("rules", index, "matches", at, "path", "value"), path.value)
     for at, ref in enumerate(rule.backend_refs):
         if ref.port is None and ref.kind == "Service" and not ref.group:
@@ -96,7 +97,8 @@ def _rule(origin: Origin, index: int, rule: model.Rule) -> Iterator[Diagnostic]:
                 origin.at("rules", index, "backendRefs"),
                 help="drop one of the two",
             )
-    yield from _timing(origin.at("rules", index), rule)
+    if rule.timeouts is not None or rule.session_persistence is not None:
+        yield from _timing(origin.at("rules", index), rule)
 
 
 def _bad_path(where: Origin, value: str) -> Diagnostic:
@@ -116,14 +118,18 @@ def _no_port(where: Origin) -> Diagnostic:
 
 def _filters(here: Origin, filters: tuple[model.Filter, ...], rule: model.Rule) -> Iterator[Diagnostic]:
     for at, item in enumerate(filters):
-        where = here.at(at)
-        for kind, (attribute, field) in _FIELDS.items():
-            present = getattr(item, attribute) is not None
-            if present and kind != item.type:
-                yield error("DRG1108", f"a filter of type {item.type} has no `{field}`", where.at(field))
-            if not present and kind == item.type:
-                yield error("DRG1102", f"`{field}` is missing", where, label=f"type {kind} needs `{field}`")
-        yield from _filter(where, item, rule)
+        attribute, field = _FIELDS[item.type]
+        if getattr(item, attribute) is None:
+            yield error(
+                "DRG1102", f"`{field}` is missing", here.at(at), label=f"type {item.type} needs `{field}`"
+            )
+        for kind, (other, field) in _FIELDS.items():
+            if kind != item.type and getattr(item, other) is not None:
+                yield error("DRG1108", f"a filter of type {item.type} has no `{field}`", here.at(at, field))
+        if item.type not in _PLAIN:
+            yield from _filter(here.at(at), item, rule)
+    if len(filters) == 1:
+        return
     counts = Counter[str](item.type for item in filters)
     for kind in sorted(_ONCE & counts.keys()):
         if counts[kind] > 1:

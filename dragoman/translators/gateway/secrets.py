@@ -1,7 +1,8 @@
-"""Certificates: from Secrets and ConfigMaps that something refers to, to IR secrets or to a reason why not.
+"""Certificates: from Secrets and ConfigMaps that something refers to, to IR secrets or to a reason why
+not.
 
-Secrets that nothing refers to are never parsed. Whoever refers to one sees only whether it is usable, so a renewed
-certificate goes to Envoy by SDS and makes nothing else run again.
+Secrets that nothing refers to are never parsed. Whoever refers to one sees only whether it is usable,
+so a renewed certificate goes to Envoy by SDS and makes nothing else run again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Status bodies, in Gateway API's shape: plain data, ready for YAML.
 
-`observedGeneration` is the object's `metadata.generation`; `lastTransitionTime` is left to whoever writes a status.
+`observedGeneration` is the object's `metadata.generation`; `lastTransitionTime` is left to whoever
+writes a status.
 """
 
 from __future__ import annotations

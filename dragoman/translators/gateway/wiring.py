@@ -6,8 +6,9 @@
     cluster uses -> clusters;   cluster uses + EndpointSlices -> endpoints;   both -> secrets
     reports, rules, attachments -> statuses, diagnostics
 
-Everything is keyed so that a change reaches only what depends on it: endpoints never touch routes, certificates never
-touch routes, routes never touch Gateways but for the number of routes in their status.
+Everything is keyed so that a change reaches only what depends on it: endpoints never touch routes,
+certificates never touch routes, routes never touch Gateways but for the number of routes in their
+status.
 """
 
 from __future__ import annotations
@@ -227,19 +228,18 @@ class _Backends:
             lambda key, _: (key.ref,) if key.ref.kind == "Service" else (),
             lambda *_: True,
         )
-        self.findings = graph.union(
+
+        def undescribed(ctx: Context, ref: Ref, _: bool) -> Findings | None:
+            return None if ctx.fetch(described, ref) else (endpoints.undescribed(ref),)
+
+        def faulty(ctx: Context, ref: Ref, _: base.AnyObject) -> Findings | None:
+            return backends.findings(ctx, sources, ref)
+
+        self.findings: Collection[Ref, Findings] = graph.union(
             "backend findings",
-            graph.map_one(
-                "Service findings",
-                services,
-                lambda ctx, ref, _: None if ctx.fetch(described, ref) else (endpoints.undescribed(ref),),
-            ),
+            graph.map_one("Service findings", services, undescribed),
             graph.map_one("EndpointSlice findings", slice_objects, endpoints.findings),
-            graph.map_one(
-                "Backend findings",
-                objects[meta.DRAGOMAN_GROUP, "Backend"],
-                lambda ctx, ref, _: backends.findings(ctx, sources, ref),
-            ),
+            graph.map_one("Backend findings", objects[meta.DRAGOMAN_GROUP, "Backend"], faulty),
         )
 
 

@@ -1,7 +1,8 @@
 """Backend (dragoman.dev/v1alpha1): endpoints outside Services.
 
-Host names, addresses and unix sockets; TLS towards them; priorities (fallback), zones and weights. Everything that a
-Backend refers to stands in its own namespace, so it needs no grants of its own; routes of other namespaces need one.
+Host names, addresses and unix sockets; TLS towards them; priorities (fallback), zones and weights.
+Everything that a Backend refers to stands in its own namespace, so it needs no grants of its own;
+routes of other namespaces need one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from dragoman.translators.gateway.models import meta
 
 @meta.shape
 class Endpoint:
-    """Exactly one of `hostname`, `address` and `unix` (`rules_backend` checks); `port` goes with the first two."""
+    """Exactly one of `hostname`, `address` and `unix` (`rules_backend` checks); `port` goes with the first
+    two.
+    """
 
     hostname: meta.PreciseHostname | None = None
     address: Annotated[str, Field(min_length=2, max_length=45)] | None = None

@@ -1,6 +1,7 @@
 """HTTPRoute: hostnames, rules, matches, filters, backends.
 
-`None` where the CRD has no default means "not said"; defaults that the specification prescribes are filled in here.
+`None` where the CRD has no default means "not said"; defaults that the specification prescribes are
+filled in here.
 """
 
 from __future__ import annotations

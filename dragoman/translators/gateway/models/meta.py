@@ -1,6 +1,7 @@
 """What the kinds share: the decorator that makes a shape, scalar types with the CRDs' limits, references.
 
-Scalars are strict where Kubernetes is: `port: "80"` is an error there and here. Durations are seconds once decoded.
+Scalars are strict where Kubernetes is: `port: "80"` is an error there and here. Durations are seconds
+once decoded.
 """
 
 from __future__ import annotations
