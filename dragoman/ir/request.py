@@ -1,0 +1,296 @@
+"""A request, and what Envoy's connection manager makes of it before it looks at routes.
+
+`prepare` follows the settings that `envoy/listeners.py` writes: paths are canonicalised and their slashes
+merged, escaped slashes are answered with a redirect to the plain form, a host name's trailing dot and port
+are left aside, header names with underscores are dropped. Each rule here was seen on Envoy 1.40, and
+`tests/envoy/test_explain_agrees.py` asks the real one. Called by `match` and by those who print a request.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+WELL_KNOWN: Final[Mapping[str, int]] = {"http": 80, "https": 443}
+
+_ESCAPED_SLASH: Final = re.compile(r"%(2[fF]|5[cC])")
+_DOT_WITH_PARAMETER: Final = re.compile(r"(?<=/)(\.{1,2});[^/]*")
+_DOT: Final = re.compile(r"\.|%2[eE]")
+_ESCAPE: Final = re.compile(r"%([0-9a-fA-F]{2})")
+_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_ENCODED: Final = frozenset('"<>^`{|}')
+_HOP_BY_HOP: Final = frozenset(
+    ("connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade")
+)
+
+# Where a request repeats them, Envoy keeps one value of these, joined by commas, and all values of others.
+_JOINED: Final = re.compile(
+    "accept|accept-encoding|access-control-request-(headers|method)|authorization|cache-control|content-type"
+    "|expect|grpc-accept-encoding|grpc-timeout|if-modified-since|if-none-match|origin|pragma|referer"
+    "|user-agent|via|x-client-trace-id|x-envoy-attempt-count|x-forwarded-(host|port)"
+)
+# What a client says with these would steer Envoy itself: an edge proxy drops them.
+_INTERNAL: Final = re.compile(
+    "x-envoy-(downstream-service-(cluster|node)|expected-rq-timeout-ms|external-address|force-trace"
+    "|hedge-on-per-try-timeout|internal|ip-tags|max-retries|original-url"
+    "|retriable-(header-names|status-codes)|retry-(grpc-)?on|upstream-alt-stat-name"
+    "|upstream-rq-(per-try-timeout-ms|timeout-alt-response|timeout-ms))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """As a client sends it. `authority` is the Host header (`host[:port]`), `path` has the query.
+
+    `port` and `address` say where it connects to; 0 and "": wherever a listener fits. `sni` None: the host
+    name, as browsers do.
+    """
+
+    authority: str
+    path: str = "/"
+    method: str = "GET"
+    scheme: str = "http"
+    headers: tuple[tuple[str, str], ...] = ()
+    port: int = 0
+    address: str = ""
+    sni: str | None = None
+    client: str = "127.0.0.1"
+
+    @property
+    def server_name(self) -> str:
+        """The TLS server name; empty without TLS, and for addresses (RFC 6066, section 3)."""
+        if self.scheme != "https":
+            return ""
+        if self.sni is not None:
+            return self.sni.lower()
+        name = host_of(self.authority)
+        return "" if is_address(name) else name
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.scheme}://{self.authority}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the connection manager answers itself, before any route is looked at."""
+
+    status: int
+    reason: str
+    location: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request as routes see it.
+
+    `host` is lower case, without port; `authority` what the backend sees; `path` has no query, `query` no
+    `?`. `headers` maps lower-case names to the values that matchers compare, one by one. `notes` say what
+    was changed, in words.
+    """
+
+    host: str
+    authority: str
+    path: str
+    query: str | None
+    headers: Mapping[str, tuple[str, ...]]
+    reply: Reply | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        return self.path if self.query is None else f"{self.path}?{self.query}"
+
+    def parameter(self, name: str) -> str | None:
+        """The first value of a query parameter, as it stands there: Envoy decodes nothing."""
+        for pair in (self.query or "").split("&"):
+            key, _, value = pair.partition("=")
+            if key == name:
+                return value
+        return None
+
+
+def parse(
+    method: str,
+    url: str,
+    headers: Iterable[tuple[str, str]] = (),
+    *,
+    port: int = 0,
+    address: str = "",
+    sni: str | None = None,
+) -> Request:
+    """A request from a URL. A `Host` among the headers becomes the authority, as with curl; the connection
+    goes where the URL says.
+
+    Raises ValueError for what is no http or https URL.
+    """
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in WELL_KNOWN or not parts.hostname:
+        raise ValueError(f"{url}: expected http://host/path or https://host/path")
+    rest = url.partition("://")[2] or url
+    _, slash, path = rest.partition("/")
+    if not slash:
+        rest, question, path = rest.partition("?")
+        path = f"?{path}" if question else ""
+    kept = tuple((name, value) for name, value in headers if name.lower() != "host")
+    hosts = [value for name, value in headers if name.lower() == "host"]
+    if sni is None and hosts and parts.scheme == "https" and not is_address(parts.hostname):
+        sni = parts.hostname
+    return Request(
+        authority=hosts[-1] if hosts else parts.netloc.rpartition("@")[2],
+        path=f"/{path}",
+        method=method,
+        scheme=parts.scheme,
+        headers=kept,
+        port=port or parts.port or 0,
+        address=address,
+        sni=sni,
+    )
+
+
+def prepare(request: Request) -> Prepared:
+    """What Envoy makes of `request` before routing, or its `reply` where it goes no further."""
+    notes: list[str] = []
+    authority = _without_trailing_dot(request.authority)
+    raw, question, query = request.path.partition("?")
+    reply: Reply | None = None
+    path = raw
+    printable = request.path.isascii() and request.path.isprintable() and " " not in request.path
+    if not raw.startswith("/") or "#" in request.path or not printable:
+        reply = Reply(400, f"`{request.path}` is not a path that Envoy accepts")
+    else:
+        path, reply = _plain_path(raw)
+        if reply is None and path != raw:
+            notes.append(f"the path `{raw}` was normalised to `{path}`")
+        elif reply is not None and reply.status == 307:
+            reply = Reply(307, reply.reason, f"{path}?{query}" if question else path)
+    dropped = sorted({name for name, _ in request.headers if "_" in name})
+    notes.extend(f"the header `{name}` was dropped: its name has an underscore" for name in dropped)
+    return Prepared(
+        host=host_of(authority),
+        authority=authority,
+        path=path,
+        query=query if question else None,
+        headers=_headers(request, authority),
+        reply=reply,
+        notes=tuple(notes),
+    )
+
+
+def host_of(authority: str) -> str:
+    """The host of `host[:port]` as virtual hosts are found by it: lower case, without the port."""
+    end = _port_start(authority)
+    return (authority if end < 0 else authority[:end]).lower()
+
+
+def port_of(authority: str) -> str:
+    """The port of `host[:port]` as it stands there, without the colon; empty where there is none."""
+    end = _port_start(authority)
+    return "" if end < 0 else authority[end + 1 :]
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def canonical(path: str) -> str:
+    """Envoy's `normalize_path`: dot segments resolved, unreserved characters decoded, unsafe ones encoded.
+
+    `path` begins with `/` and has no query. Dots may be written `%2e`; a backslash is a slash.
+    """
+    path = _DOT_WITH_PARAMETER.sub(r"\1", path)
+    out: list[str] = []
+    at, end = 0, len(path)
+    while at < end:
+        char = path[at]
+        if (dot := _DOT.match(path, at)) is not None:
+            at = dot.end()
+            if out[-1:] != ["/"]:
+                out.append(".")
+                continue
+            second = _DOT.match(path, at)
+            after = second.end() if second is not None else at
+            if at == end or path[at] in "/\\":
+                at += 1
+            elif second is not None and (after == end or path[after] in "/\\"):
+                _up(out)
+                at = after + 1
+            else:
+                out.append(".")
+        elif char == "%" and (escape := _ESCAPE.match(path, at)) is not None:
+            decoded = chr(int(escape[1], 16))
+            out.extend(decoded if decoded in _UNRESERVED else escape[0])
+            at += 3
+        else:
+            out.extend("/" if char == "\\" else f"%{ord(char):02X}" if char in _ENCODED else char)
+            at += 1
+    return "".join(out)
+
+
+def merge_slashes(path: str) -> str:
+    """Envoy's `merge_slashes`; a path of nothing but slashes keeps two."""
+    if "//" not in path:
+        return path
+    middle = "/".join(part for part in path.split("/") if part)
+    return f"/{middle}{'/' if path.endswith('/') else ''}"
+
+
+def _plain_path(raw: str) -> tuple[str, Reply | None]:
+    unescaped = _ESCAPED_SLASH.sub(lambda found: "/" if found[0][1] == "2" else "\\", raw)
+    if "%00" in unescaped:
+        return raw, Reply(400, "the path has an escaped null byte")
+    path = merge_slashes(canonical(unescaped))
+    if unescaped != raw:
+        return path, Reply(307, "the path has an escaped slash: Envoy redirects to the plain form")
+    return path, None
+
+
+def _up(out: list[str]) -> None:
+    """Drops the last segment; `out` ends with a slash."""
+    if len(out) > 1:
+        out.pop()
+        while out[-1] != "/":
+            out.pop()
+
+
+def _port_start(authority: str) -> int:
+    """Where the port's colon is, or -1. A bare IPv6 address has none."""
+    colon = authority.rfind(":")
+    if authority.startswith("["):
+        return colon if colon > authority.find("]") else -1
+    return colon if authority.find(":") == colon else -1
+
+
+def _without_trailing_dot(authority: str) -> str:
+    end = _port_start(authority)
+    host, rest = (authority, "") if end < 0 else (authority[:end], authority[end:])
+    return host.removesuffix(".") + rest
+
+
+def _headers(request: Request, authority: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in request.headers:
+        lower = name.lower()
+        if "_" not in lower and not _INTERNAL.fullmatch(lower):
+            found[lower] = (*found.get(lower, ()), value.strip(" \t"))
+    upgrade = "upgrade" in ",".join(found.get("connection", ())).lower() and "upgrade" in found
+    for name in _HOP_BY_HOP:
+        if not (upgrade and name in ("connection", "upgrade")):
+            found.pop(name, None)
+    for name, values in found.items():
+        if len(values) > 1 and _JOINED.fullmatch(name):
+            found[name] = (",".join(values),)
+    found["x-forwarded-for"] = (",".join((*found.get("x-forwarded-for", ()), request.client)),)
+    found["x-forwarded-proto"] = (request.scheme,)
+    found.setdefault("x-request-id", ("",))
+    found["host"] = found[":authority"] = (authority,)
+    return found
