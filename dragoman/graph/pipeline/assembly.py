@@ -9,7 +9,7 @@ other.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from dragoman import config
@@ -114,9 +114,9 @@ def seat(placement: Placement, listener: ir.GatewayListener) -> Seat:
     )
 
 
-def port(bind: ir.Bind, members: Mapping[object, Member]) -> Port:
+def port(bind: ir.Bind, members: Iterable[Member]) -> Port:
     """Resolves what meets on one bind. The oldest Gateway's protocol wins; the rest is told so."""
-    ordered = sorted(members.values(), key=lambda m: (m.age, m.listener.name))
+    ordered = sorted(members, key=lambda m: (m.age, m.listener.name))
     tls = ordered[0].listener.tls is not None
     kept = tuple(m for m in ordered if (m.listener.tls is not None) is tls)
     layout = Layout(
@@ -170,17 +170,22 @@ def fallbacks(layout: Layout) -> Iterator[tuple[ir.Scope, str, bool]]:
 
 
 def with_port(route: ir.Route, seat: Seat) -> ir.Route:
-    """A redirect that leaves the port open gets the listener's (Gateway API,
-    HTTPRequestRedirectFilter.port).
+    """Settles the port of a redirect (Gateway API, HTTPRequestRedirectFilter.port).
 
-    With another scheme it is that scheme's well-known port. A well-known port of the resulting scheme is
-    left out of the Location header (port 0).
+    Left open, it is the new scheme's well-known port, else the listener's; the scheme's well-known port is
+    left out of the Location header (port 0). A redirect that keeps scheme and host keeps what the client
+    asked for (None): behind a port mapping that is the port by which it came.
     """
     action = route.action
-    if not isinstance(action, ir.Redirect) or action.port is not None:
+    if not isinstance(action, ir.Redirect):
         return route
     known = {"http": 80, "https": 443}
-    number = known.get(action.scheme, seat.port)
-    if number == known[action.scheme or ("https" if seat.tls else "http")]:
-        number = 0
-    return replace(route, action=replace(action, port=number))
+    own = "https" if seat.tls else "http"
+    port = action.port
+    if port is None:
+        if not action.scheme and not action.hostname:
+            return route
+        port = known[action.scheme] if action.scheme else seat.port
+    if port == known[action.scheme or own] and (action.hostname or seat.port == known[own]):
+        port = 0
+    return route if port == action.port else replace(route, action=replace(action, port=port))

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dragoman import config
-from dragoman.envoy import clusters, endpoints, listeners, routes, secrets, shape
+from dragoman.envoy import clusters, endpoints, listeners, secrets, shape
+from dragoman.envoy import routes as encoder
 from dragoman.graph.collection import Collection, Context, Graph, Source
 from dragoman.graph.pipeline import assembly
 from dragoman.ir import model as ir
@@ -41,7 +42,7 @@ class PartKey(NamedTuple):
 
     host: HostKey
     ref: Ref
-    index: int
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class EncodedSet:
     """A route object with the bytes of each of its routes."""
 
     routes: ir.RouteSet
-    encoded: tuple[routes.EncodedRoute, ...]
+    encoded: tuple[encoder.EncodedRoute, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Part:
 
     order: Order
     route: ir.Route | None = None
-    encoded: routes.EncodedRoute | None = None
+    encoded: encoder.EncodedRoute | None = None
     clusters: frozenset[ir.ClusterKey] = frozenset()
     misdirected: bool = False
 
@@ -67,7 +68,7 @@ class Part:
 class Host:
     """A virtual host and its bytes. Equal when the bytes are."""
 
-    chunk: routes.HostChunk
+    chunk: encoder.HostChunk
     routes: tuple[ir.Route, ...] = field(compare=False)
     misdirected: bool = field(compare=False, default=False)
 
@@ -90,7 +91,10 @@ class Groups:
         members = graph.map_many("members", placements, _members)
         seats = graph.map_many("seats", placements, _seats)
         self.ports = graph.group_by(
-            "ports", members, lambda key, _: (key[0],), lambda _, key, found: assembly.port(key.bind, found)
+            "ports",
+            members,
+            lambda key, _: (key[0],),
+            lambda _, key, found: assembly.port(key.bind, found.values()),
         )
         layouts = graph.map_one("layouts", self.ports, lambda _, key, port: port.layout)
         self._listeners = graph.map_one("listeners", self.ports, lambda _, key, port: assembly.listener(port))
@@ -186,7 +190,7 @@ def _seats(
 
 
 def _encode(_: Context, ref: Ref, item: ir.RouteSet) -> EncodedSet:
-    return EncodedSet(item, tuple(routes.encode_route(route) for route in item.routes))
+    return EncodedSet(item, tuple(encoder.encode_route(route) for route in item.routes))
 
 
 def _parts(
@@ -216,11 +220,11 @@ def _parts(
 
 
 def _finish(
-    route: ir.Route, encoded: routes.EncodedRoute, seat: assembly.Seat
-) -> tuple[ir.Route, routes.EncodedRoute]:
+    route: ir.Route, encoded: encoder.EncodedRoute, seat: assembly.Seat
+) -> tuple[ir.Route, encoder.EncodedRoute]:
     """The route as this listener has it: redirects may depend on its port."""
     finished = assembly.with_port(route, seat)
-    return (route, encoded) if finished is route else (finished, routes.encode_route(finished))
+    return (route, encoded) if finished is route else (finished, encoder.encode_route(finished))
 
 
 def _clusters(route: ir.Route) -> frozenset[ir.ClusterKey]:
@@ -239,7 +243,7 @@ def _fallbacks(_: Context, key: PortKey, layout: assembly.Layout) -> Iterator[tu
 def _host(_: Context, key: HostKey, parts: list[Part]) -> Host:
     encoded = [part.encoded for part in parts if part.encoded is not None]
     misdirected = not encoded and any(part.misdirected for part in parts)
-    chunk = routes.encode_virtual_host(key.scope, key.domain, encoded, misdirected)
+    chunk = encoder.encode_virtual_host(key.scope, key.domain, encoded, misdirected)
     return Host(chunk, tuple(part.route for part in parts if part.route is not None), misdirected)
 
 

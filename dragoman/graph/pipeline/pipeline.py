@@ -20,7 +20,7 @@ from dragoman.refs import FieldPath, Ref
 from dragoman.resource import Resource
 from dragoman.sources.base import Update
 from dragoman.translators import base, gateway
-from dragoman.xds import snapshot
+from dragoman.xds.snapshot import Snapshot, View
 from dragoman.xds.types import Rejection
 
 
@@ -54,7 +54,7 @@ class Pipeline:
         self._intake = Intake(self._graph, translators)
         self._outputs = _merge(self._graph, [t.build(self._graph, self._intake.objects) for t in translators])
         self._groups = Groups(self._graph, self._outputs, self._settings.gateways)
-        self._views: dict[str, snapshot.View] = {}
+        self._views: dict[str, View] = {}
         self._uses: dict[str, int] = {}
         self._pending: dict[str, dict[str, dict[str, Resource | None]]] = {}
         self._source_findings: tuple[Diagnostic, ...] = ()
@@ -95,12 +95,12 @@ class Pipeline:
 
     # --- views out ----------------------------------------------------------------------------------------
 
-    def activate(self, group: str) -> snapshot.View:
+    def activate(self, group: str) -> View:
         """The live view of a node group, built at its first use. Pair with `deactivate`."""
         self._uses[group] = self._uses.get(group, 0) + 1
         view = self._views.get(group)
         if view is None:
-            view = self._views[group] = snapshot.View()
+            view = self._views[group] = View()
             self._groups.activate(group)
             self._graph.commit()
             self._deliver()
@@ -115,7 +115,7 @@ class Pipeline:
             self._graph.commit()
             self._pending.pop(group, None)
 
-    def snapshot(self, group: str = "*") -> snapshot.Snapshot:
+    def snapshot(self, group: str = "*") -> Snapshot:
         """What a node of `group` gets now."""
         view = self.activate(group)
         try:
@@ -141,7 +141,7 @@ class Pipeline:
             self.deactivate(group)
 
     @property
-    def groups(self) -> Mapping[str, snapshot.View]:
+    def groups(self) -> Mapping[str, View]:
         """The active groups' views."""
         return self._views
 
