@@ -114,7 +114,7 @@ class Admin:
 
 
 async def _answer(reader: asyncio.StreamReader) -> Answer:
-    status = int((await reader.readline()).split(maxsplit=2)[1])
+    status = int((await reader.readline()).partition(b" ")[2][:3])
     headers: dict[bytes, bytes] = {}
     while line := (await reader.readline()).strip():
         name, _, value = line.partition(b":")
@@ -135,7 +135,10 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 def _object(text: str) -> dict[str, Any]:
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except ValueError as failure:
+        raise AdminError(f"the admin interface did not answer with JSON: {failure}") from failure
     if not isinstance(value, dict):
         raise AdminError("the admin interface did not answer with a JSON object")
     return value

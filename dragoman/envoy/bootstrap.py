@@ -54,7 +54,8 @@ _KEPT_SUFFIXES: Final = (
 class Tls:
     """TLS to the control plane; the files are Envoy's.
 
-    `certificate` and `key`: for a control plane that asks for them. `name`: what the control plane's certificate must bear; empty: the address.
+    `certificate` and `key`: for a control plane that asks for them. `name`: what the control plane's
+    certificate must bear; empty: the address.
     """
 
     ca: Path
@@ -80,8 +81,8 @@ def bootstrap(
 ) -> Json:
     """A complete bootstrap.
 
-    `gateways` (`namespace/name`, `*`) say which Gateways the node is for; empty leaves it to `cluster` or to the
-    control plane's rules. `admin` None: no admin interface. `heap` in bytes: near it Envoy gives memory back,
+    `gateways` (`namespace/name`, `*`) say which Gateways the node is for; empty leaves it to `cluster` or to
+    the control plane's rules. `admin` None: no admin interface. `heap` in bytes: near it Envoy gives memory back,
     then refuses requests; 0: no such limit.
     """
     data: Json = {

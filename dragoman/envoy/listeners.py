@@ -60,7 +60,7 @@ def _head(bind: ir.Bind, inspects_tls: bool) -> bytes:
 
 @functools.lru_cache(maxsize=16384)
 def _chain(chain: ir.FilterChain, bind: ir.Bind) -> bytes:
-    """One filter chain as a `filter_chains` entry. Envoy keeps the connections of chains that stay the same."""
+    """One filter chain as a `filter_chains` entry. Envoy keeps the connections of unchanged ones."""
     message = listener_proto.FilterChain(name=naming.route_config(chain.scope))
     if chain.tls is not None:
         message.filter_chain_match.transport_protocol = "tls"
@@ -75,7 +75,7 @@ def _chain(chain: ir.FilterChain, bind: ir.Bind) -> bytes:
 
 
 def _terminate(target: core.TransportSocket, termination: ir.TlsTermination) -> None:
-    """TLS towards clients. Envoy picks a certificate by server name and key type; the first is the default."""
+    """TLS towards clients. Envoy picks certificates by server name and key type; the first is the default."""
     context = tls.DownstreamTlsContext()
     common = context.common_tls_context
     for key in termination.certificates:

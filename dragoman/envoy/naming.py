@@ -88,6 +88,6 @@ def ref_of(type_url: str, name: str) -> Ref | None:
 
 
 def route_ref(name: str) -> Ref | None:
-    """The object behind an Envoy route, from the name that the translator gave (`HTTPRoute/shop/cart/#0/1`)."""
+    """The object behind an Envoy route, from its name: `HTTPRoute/shop/cart/#0/1`."""
     parts = name.split("/")
     return _ref(*parts[:3]) if len(parts) > 3 else None

@@ -142,7 +142,7 @@ async def running(
 ) -> AsyncIterator[Process]:
     """Starts Envoy, and stops it when the block ends.
 
-    `bootstrap` is JSON data, or a serialised Bootstrap message. `admin` is where the admin interface is in it.
+    `bootstrap` is JSON data, or a serialised Bootstrap message. `admin` is where its admin interface is.
     `concurrency` 0: one worker per core. `drain`: seconds for clients to leave at the end.
     """
     program = binary or find()

@@ -47,7 +47,7 @@ class HostChunk:
 
 
 def needs_scope(route: ir.Route) -> bool:
-    """Whether the bytes of `route` depend on its table: a redirect's Location does, on the listener's port."""
+    """Whether the bytes of `route` depend on its table: Location does, on the listener's port."""
     return isinstance(route.action, ir.Redirect)
 
 
@@ -181,9 +181,9 @@ def _redirect(
 def _location_port(redirect: ir.Redirect, scope: ir.Scope | None) -> int:
     """The port to write into Location (HTTPRequestRedirectFilter.port); 0: the Host header's, if any.
 
-    Without a port the redirect goes to its scheme's, and without that to the listener's. A scheme's own port is
-    left out of Location, but for one case: a Host header that carries an unusual port, which Envoy can replace but
-    not drop.
+    Without a port the redirect goes to its scheme's, and without that to the listener's. A scheme's own port
+    is left out of Location, but for one case: a Host header that carries an unusual port, which Envoy can
+    replace but not drop.
     """
     own_scheme = "https" if scope is not None and scope.hostname else "http"
     own_port = scope.bind.port if scope is not None else _WELL_KNOWN[own_scheme]

@@ -1,0 +1,74 @@
+"""Listeners: chains by server name, the connection manager, what they refer to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dragoman import proto, resource
+from dragoman.envoy import listeners
+from dragoman.ir import model as ir
+from dragoman.proto.envoy.config.listener import v3 as listener_proto
+from tests.unit.envoy.build import BIND, PLAIN, secret
+
+TLS = ir.TlsTermination((secret("rsa"), secret("ecdsa")))
+
+
+def decode(made: resource.Resource) -> dict[str, Any]:
+    return proto.to_dict(listener_proto.Listener.FromString(made.payload))
+
+
+def chain(hostname: str) -> ir.FilterChain:
+    return ir.FilterChain(hostname, TLS, ir.Scope(BIND, hostname or "*"))
+
+
+def test_plain_http() -> None:
+    made = listeners.encode(ir.Listener(BIND, (ir.FilterChain("", None, PLAIN),)))
+    shown = decode(made)
+    assert made.name == shown["name"] == "127.0.0.1:8080"
+    assert "listener_filters" not in shown
+    (only,) = shown["filter_chains"]
+    assert "filter_chain_match" not in only
+    manager = only["filters"][0]["typed_config"]
+    assert manager["rds"] == {
+        "route_config_name": "127.0.0.1:8080",
+        "config_source": {"ads": {}, "resource_api_version": "V3"},
+    }
+    assert [(each["name"], each.get("disabled", False)) for each in manager["http_filters"]] == [
+        ("envoy.filters.http.cors", True),
+        ("envoy.filters.http.stateful_session", True),
+        ("envoy.filters.http.router", False),
+    ]
+    assert manager["use_remote_address"] is True
+    assert manager["normalize_path"] is True
+    assert set(made.refers(resource.ROUTE)) == {"127.0.0.1:8080"}
+    assert not made.refers(resource.SECRET)
+
+
+def test_tls_by_server_name() -> None:
+    made = listeners.encode(ir.Listener(BIND, (chain("*.shop.example"), chain(""), chain("shop.example"))))
+    shown = decode(made)
+    assert shown["listener_filters"][0]["name"] == "envoy.filters.listener.tls_inspector"
+    assert [each["filter_chain_match"] for each in shown["filter_chains"]] == [
+        {"transport_protocol": "tls"},
+        {"transport_protocol": "tls", "server_names": ["*.shop.example"]},
+        {"transport_protocol": "tls", "server_names": ["shop.example"]},
+    ]
+    assert len({each["name"] for each in shown["filter_chains"]}) == 3
+    common = shown["filter_chains"][0]["transport_socket"]["typed_config"]["common_tls_context"]
+    assert [each["name"] for each in common["tls_certificate_sds_secret_configs"]] == [
+        "Secret/shop/rsa/tls",
+        "Secret/shop/ecdsa/tls",
+    ]
+    assert common["alpn_protocols"] == ["h2", "http/1.1"]
+    assert set(made.refers(resource.SECRET)) == {"Secret/shop/rsa/tls", "Secret/shop/ecdsa/tls"}
+    assert len(set(made.refers(resource.ROUTE))) == 3
+
+
+def test_chains_keep_their_bytes() -> None:
+    """Envoy drains the connections of a chain that changed, and of no other."""
+    one = listeners.encode(ir.Listener(BIND, (chain("a"), chain("b"))))
+    two = listeners.encode(ir.Listener(BIND, (chain("c"), chain("b"), chain("a"))))
+    assert set(one.chunks) < set(two.chunks)
+    assert one.version != two.version
+    again = listeners.encode(ir.Listener(BIND, (chain("b"), chain("a"))))
+    assert (again.version, again.payload) == (one.version, one.payload)
