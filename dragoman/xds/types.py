@@ -1,7 +1,7 @@
 """The values and protocols that the xDS server shares with whoever feeds it.
 
-A node group is a name for a set of Gateways: `*` for all of them, `shop/edge` for one,
-`shop/edge,shop/internal` for several (sorted). Every node of a group gets the same resources. The feeder
+A node group is a name for a set of Gateways: `*` for all of them, `shop/*` for a namespace's, `shop/edge` for
+one, `shop/edge,shop/internal` for several (sorted). Every node of a group gets the same resources. The feeder
 (the runtime) keeps one live `View` per group that some stream uses and applies changes to it; the server's
 sessions read it and are woken by it.
 """
@@ -16,6 +16,13 @@ from dragoman.resource import Resource
 
 Changes = Mapping[str, Mapping[str, Resource | None]]
 """type URL -> name -> the new resource, or None where it is gone."""
+
+Transitions = Mapping[str, Mapping[str, tuple[Resource | None, Resource | None]]]
+"""type URL -> name -> (before, after), None where there is nothing. Before and after always differ."""
+
+
+class NotReadyError(Exception):
+    """`Provider.acquire`: the first complete configuration has not been built yet (rule 9)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +60,25 @@ class ResourceView(Protocol):
     def resources(self, type_url: str) -> Mapping[str, Resource]: ...
 
     def version(self, type_url: str) -> str:
-        """Order-independent hash of the type's content: SotW's `version_info` for wildcard
-        subscriptions."""
+        """Order-independent hash of the type's content: SotW's `version_info` for wildcard subscriptions."""
 
     def subscribe(self, observer: Callable[[Changes], None]) -> Callable[[], None]:
         """Calls `observer` after each applied change; returns the function that ends it."""
+
+    def follow(self, observer: Callable[[Transitions], None]) -> Callable[[], None]:
+        """Like `subscribe`, and says what was there before: what a session needs to know what its client
+        has."""
 
 
 class Provider(Protocol):
     """Where the server gets views from. Implemented by the runtime over `graph.pipeline`."""
 
     def acquire(self, group: str) -> ResourceView:
-        """The group's view, built at its first use. Every `acquire` is paired with a `release`."""
+        """The group's view, built at its first use. Every `acquire` is paired with a `release`.
+
+        Raises `NotReadyError` before the first complete configuration: the stream is then ended with
+        UNAVAILABLE.
+        """
 
     def release(self, group: str) -> None:
         """One stream less; the view may be dropped after a grace period."""
@@ -72,8 +86,8 @@ class Provider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A NACK: what one proxy refused, in its own words. `names` are the resources named in the message,
-    else all of the response's changed ones."""
+    """A NACK: what one proxy refused, in its own words. `names` are the resources named in the message, else
+    all of the response's changed ones."""
 
     node: str
     group: str

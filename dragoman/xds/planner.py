@@ -1,0 +1,214 @@
+"""Make before break: what of a substream's pending names may be sent now, and what has to wait.
+
+One change reaches a client in phases (rules 59 to 70): clusters that are new or changed, with their
+endpoints; once the client ACKs them (Envoy does when they are warm) the listeners and routes that use them;
+once those are ACKed, the removal of what nothing uses any more. Nobody computes phases, though. Two
+questions, asked of each resource whenever something may be sent, yield them:
+
+- a listener or route table waits while it refers to a cluster that was not sent, or is new and not ACKed;
+- a removal waits while something that the client may still be using refers to the name.
+
+So what is not concerned flows at once, and changes that overlap cannot deadlock: clusters and endpoints wait
+for nothing. Both kinds of waiting end after `patience` seconds, but for what a client goes on using because
+it NACKed the successor.
+
+Everything works on names that changed, and on what `Resource.refs` says of them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource
+from dragoman.xds.substream import Known, Substream, Unproven
+from dragoman.xds.wire import Form
+
+USES: Final[Mapping[str, tuple[str, ...]]] = {LISTENER: (CLUSTER,), ROUTE: (CLUSTER,)}
+"""What must be there before a resource of the type is sent."""
+
+USED_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    CLUSTER: (LISTENER, ROUTE),
+    ENDPOINT: (CLUSTER,),
+    ROUTE: (LISTENER,),
+    SECRET: (LISTENER, CLUSTER),
+}
+"""Whose references keep a resource of the type from being removed."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What to send of one type. `whole`: everything the client wants, `upserts` then being left empty;
+    `held`: upserts that wait; `mute`: removals that have no form on the wire; `wake`: when waiting ends at
+    the latest."""
+
+    whole: bool = False
+    upserts: dict[str, Resource] = field(default_factory=dict)
+    removals: list[str] = field(default_factory=list)
+    mute: list[str] = field(default_factory=list)
+    held: set[str] = field(default_factory=set)
+    parked: set[str] = field(default_factory=set)
+    wake: float | None = None
+
+    def _wake_at(self, moment: float) -> None:
+        if self.wake is None or moment < self.wake:
+            self.wake = moment
+
+
+def plan(
+    sub: Substream, streams: Mapping[str, Substream], now: float, patience: float, *, aggregated: bool
+) -> Plan:
+    """What may be sent of `sub`. `streams` are all types of its stream; `aggregated` says that others may
+    still come."""
+    out = Plan()
+    gates = list(_gates(sub, streams, now, patience, out))
+    if sub.fresh:
+        if gates and any(gate.shuts_out(resource) for resource in sub.wanted() for gate in gates):
+            # A first answer is a whole one: a proxy takes it for all there is, and declares itself ready.
+            return out
+        out.whole = True
+    gone: list[str] = []
+    changed: list[tuple[str, Resource]] = []
+    for name, known in sub.pending.items():
+        target = sub.target(name)
+        if target is not None:
+            changed.append((name, target))
+        elif known is None:
+            out.mute.append(name)
+        else:
+            gone.append(name)
+    if not out.whole:
+        _sort(out, changed, gates)
+    for name in sub.owed:
+        resource = sub.view.get(sub.type_url, name)
+        if resource is not None and name not in out.held:
+            out.upserts[name] = resource
+    _remove(sub, streams, gone, now, patience, aggregated, out)
+    return out
+
+
+# --- upserts: wait for what they refer to
+# --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """Names of `type_url` that are not there yet; None: none is."""
+
+    type_url: str
+    names: frozenset[str] | None
+
+    def shuts_out(self, resource: Resource) -> bool:
+        refs = resource.refers(self.type_url)
+        if not refs:
+            return False
+        return self.names is None or bool(_common(resource, self.type_url, self.names))
+
+
+@functools.lru_cache(maxsize=32)
+def _common(resource: Resource, type_url: str, names: frozenset[str]) -> frozenset[str]:
+    """Those of `names` that the resource refers to. Kept, because every stream of a group asks the same, and
+    a large route table has many parts."""
+    refs = resource.refers(type_url)
+    return frozenset() if refs.isdisjoint(names) else names.intersection(refs)
+
+
+def _gates(
+    sub: Substream, streams: Mapping[str, Substream], now: float, patience: float, out: Plan
+) -> Iterator[_Gate]:
+    for type_url in USES.get(sub.type_url, ()):
+        other = streams.get(type_url)
+        if other is None:
+            continue
+        if other.fresh:
+            yield _Gate(type_url, None)
+            continue
+        unsent = frozenset(name for name in other.pending if other.target(name) is not None)
+        if unsent:
+            yield _Gate(type_url, unsent)
+        for group in other.unproven:
+            if now < group.since + patience:
+                out._wake_at(group.since + patience)
+                yield _Gate(type_url, group.names)
+
+
+def _sort(out: Plan, resources: Iterable[tuple[str, Resource]], gates: list[_Gate]) -> None:
+    for name, resource in resources:
+        if any(gate.shuts_out(resource) for gate in gates):
+            out.held.add(name)
+        else:
+            out.upserts[name] = resource
+
+
+def unproven(sub: Substream, upserts: Iterable[Resource], now: float) -> Unproven | None:
+    """Of clusters about to be sent, those whose users must wait for the ACK.
+
+    New ones, whatever their kind: a DNS cluster warms as well. Of changed ones those with endpoints of their
+    own (61).
+    """
+    names = frozenset(
+        r.name
+        for r in upserts
+        if r.refers(ENDPOINT) or not isinstance(sub.pending.get(r.name), Resource | str)
+    )
+    return Unproven(names, now) if names else None
+
+
+# --- removals: wait for whom they are used by
+# -----------------------------------------------------------------
+
+
+def _remove(
+    sub: Substream,
+    streams: Mapping[str, Substream],
+    gone: list[str],
+    now: float,
+    patience: float,
+    aggregated: bool,
+    out: Plan,
+) -> None:
+    if not gone:
+        return
+    names = frozenset(gone)
+    used: set[str] = set()
+    pinned: set[str] = set()
+    for type_url in USED_BY.get(sub.type_url, ()) if aggregated else ():
+        other = streams.get(type_url)
+        if other is None:
+            # A client that comes back asks for its other types presently; one that does not never will.
+            if sub.returning:
+                used |= names
+            continue
+        if other.opaque:
+            used |= names
+        for record in (other.pending, other.replaced):
+            for known in record.values():
+                used |= _uses(known, sub.type_url, names)
+        for known in other.rejected.values():
+            if isinstance(known, Resource):
+                pinned |= _uses(known, sub.type_url, names)
+    for name in gone:
+        if name in pinned:
+            out.parked.add(name)
+            continue
+        if name in used:
+            since = sub.parked.setdefault(name, now)
+            if now < since + patience:
+                out.parked.add(name)
+                out._wake_at(since + patience)
+                continue
+        if sub.form is Form.SOTW and not sub.full_state:
+            out.mute.append(name)  # rule 27
+        else:
+            out.removals.append(name)
+
+
+def _uses(known: Known, type_url: str, names: frozenset[str]) -> frozenset[str]:
+    """Those of `names` that a resource the client has refers to; all, if it cannot be told."""
+    if known is None:
+        return frozenset()
+    if not isinstance(known, Resource):
+        return names
+    return _common(known, type_url, names) if known.refers(type_url) else frozenset()

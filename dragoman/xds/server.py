@@ -1,0 +1,293 @@
+"""The gRPC shell around the sessions: grpc.aio, generic handlers, raw bytes.
+
+Per stream one task reads requests into the session and one writes the responses it has; a changed view wakes
+the writers. Nothing is queued, so a slow reader costs nothing but its own stream (rules 81, 82). The runtime
+starts and stops it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from dragoman import config
+from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, SHORT
+from dragoman.xds import auth, csds, groups, wire
+from dragoman.xds.ledger import Ledger, Stream
+from dragoman.xds.session import ProtocolError, Session
+from dragoman.xds.snapshot import Without
+from dragoman.xds.types import NotReadyError, Provider, ResourceView, Transitions
+from dragoman.xds.wire import Encoder, Form
+
+log: Final = logging.getLogger(__name__)
+
+Context = Any  # grpc.aio.ServicerContext: grpcio has no types
+Handler = Callable[[AsyncIterator[bytes], Context], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A discovery service: `Stream<noun>` and `Delta<noun>`. `only` None: aggregated."""
+
+    name: str
+    noun: str
+    only: str | None
+
+
+SERVICES: Final = (
+    Service("envoy.service.discovery.v3.AggregatedDiscoveryService", "AggregatedResources", None),
+    Service("envoy.service.listener.v3.ListenerDiscoveryService", "Listeners", LISTENER),
+    Service("envoy.service.route.v3.RouteDiscoveryService", "Routes", ROUTE),
+    Service("envoy.service.cluster.v3.ClusterDiscoveryService", "Clusters", CLUSTER),
+    Service("envoy.service.endpoint.v3.EndpointDiscoveryService", "Endpoints", ENDPOINT),
+    Service("envoy.service.secret.v3.SecretDiscoveryService", "Secrets", SECRET),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a stream ends, if not with OK: a gRPC status code's name."""
+
+    code: str
+    message: str
+
+
+_SHUTDOWN: Final = _End("UNAVAILABLE", "the control plane is shutting down")
+
+
+class Server:
+    """The xDS server. One per process; `start` and `stop` once each."""
+
+    def __init__(self, settings: config.Xds, provider: Provider, ledger: Ledger) -> None:
+        self._settings = settings
+        self._provider = provider
+        self._ledger = ledger
+        self._encoder = Encoder()
+        self._server: Any = None
+        self._streams: set[_Stream] = set()
+        self._draining = False
+
+    async def start(self) -> int:
+        """Listens; returns the port. Raises `OSError` if the address is taken, or a certificate cannot be
+        used."""
+        self._server = grpc.aio.server(options=_options(self._settings))
+        for service in SERVICES:
+            self._server.add_generic_rpc_handlers((self._methods(service),))
+        self._server.add_generic_rpc_handlers((csds.handler(self._ledger),))
+        tls = self._settings.tls
+        target = _target(self._settings.address, self._settings.port)
+        try:
+            if tls is None:
+                port: int = self._server.add_insecure_port(target)
+            else:
+                port = self._server.add_secure_port(target, auth.Certificates(tls).credentials())
+        except RuntimeError as failure:
+            raise OSError(f"cannot listen on {target}: {failure}") from failure
+        await self._server.start()
+        log.info("serving xDS on %s", _target(self._settings.address, port))
+        return port
+
+    async def stop(self, drain: float | None = None) -> None:
+        """Takes no more streams, ends those there are one by one within `drain` seconds (default: the
+        settings'), and closes. Proxies keep what they have and reconnect elsewhere, not all at once."""
+        if self._server is None:
+            return
+        self._draining = True
+        window = self._settings.drain if drain is None else drain
+        loop = asyncio.get_running_loop()
+        for stream in self._streams:
+            loop.call_later(random.uniform(0, window), stream.end, _SHUTDOWN)
+        await self._server.stop(window + 1.0)
+        self._server = None
+
+    def _methods(self, service: Service) -> Any:
+        def method(form: Form) -> Any:
+            async def handle(requests: AsyncIterator[bytes], context: Context) -> None:
+                await self._serve(form, service, requests, context)
+
+            return grpc.stream_stream_rpc_method_handler(handle)
+
+        methods = {f"Stream{service.noun}": method(Form.SOTW), f"Delta{service.noun}": method(Form.DELTA)}
+        return grpc.method_handlers_generic_handler(service.name, methods)
+
+    async def _serve(
+        self, form: Form, service: Service, requests: AsyncIterator[bytes], context: Context
+    ) -> None:
+        """One stream, from its first request to its end."""
+        try:
+            end = await self._admit(form, service, requests, context)
+        except* Exception:
+            # The supervisor of one stream: a fault ends this one, is logged in full, and tells the client
+            # nothing.
+            log.exception("a stream of %s failed", context.peer())
+            end = _End("INTERNAL", "internal error")
+        if end is not None:
+            await context.abort(grpc.StatusCode[end.code], end.message)
+
+    async def _admit(
+        self, form: Form, service: Service, requests: AsyncIterator[bytes], context: Context
+    ) -> _End | None:
+        if self._draining:
+            return _SHUTDOWN
+        first = await anext(requests, None)
+        if first is None:
+            return None
+        try:
+            request = wire.parse(form, first)
+        except wire.DecodeError:
+            return _End("INVALID_ARGUMENT", "not a discovery request")
+        node, request.node = request.node, None
+        if node is None or not node.id:
+            return _End("INVALID_ARGUMENT", "missing node information: the first request must carry node.id")
+        peer = auth.peer_of(context)
+        admission = groups.resolve(self._settings.nodes, node, peer)
+        if isinstance(admission, groups.Refusal):
+            log.warning("DRG4102 %s at %s is turned away: %s", node.id, peer.address, admission.message)
+            return _End(admission.code, admission.message)
+        try:
+            view = self._provider.acquire(admission.group)
+        except NotReadyError:
+            return _End("UNAVAILABLE", "the first configuration is not built yet")
+        kind = SHORT.get(service.only, service.only) if service.only else "ADS"
+        entry = self._ledger.open(node, peer, admission.group, form, kind)
+        try:
+            stream = _Stream(
+                view if admission.secrets else Without(view),
+                form,
+                service.only,
+                self._encoder,
+                entry,
+                self._settings.warming_timeout,
+            )
+            self._streams.add(stream)
+            try:
+                return await stream.run(request, requests, context)
+            finally:
+                self._streams.discard(stream)
+        finally:
+            entry.close()
+            self._provider.release(admission.group)
+
+
+class _Stream:
+    """One admitted stream: a reader and a writer around a session."""
+
+    __slots__ = ("_end", "_ended", "_form", "_loop", "_session", "_view", "_wake")
+
+    def __init__(
+        self,
+        view: ResourceView,
+        form: Form,
+        only: str | None,
+        encoder: Encoder,
+        entry: Stream,
+        patience: float,
+    ) -> None:
+        self._view = view
+        self._form = form
+        self._loop = asyncio.get_running_loop()
+        self._session = entry.session = Session(view, form, encoder, entry, only=only, patience=patience)
+        self._wake = asyncio.Event()
+        self._end: _End | None = None
+        self._ended = False
+
+    def end(self, how: _End | None) -> None:
+        """Ends the stream as soon as the writer is not in the middle of a message."""
+        if not self._ended:
+            self._ended = True
+            self._end = how
+            self._wake.set()
+
+    async def run(self, first: wire.Request, requests: AsyncIterator[bytes], context: Context) -> _End | None:
+        leave = self._view.follow(self._changed)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                reader = tasks.create_task(self._read(first, requests))
+                await self._write(context)
+                reader.cancel()
+        finally:
+            leave()
+        return self._end
+
+    def _changed(self, changes: Transitions) -> None:
+        if self._session.change(changes, self._loop.time()):
+            self._wake.set()
+
+    async def _read(self, first: wire.Request, requests: AsyncIterator[bytes]) -> None:
+        """Never waits for the writer (rule 82)."""
+        try:
+            self._session.request(first, self._loop.time())
+            self._wake.set()
+            async for data in requests:
+                self._session.request(wire.parse(self._form, data), self._loop.time())
+                self._wake.set()
+        except ProtocolError as failure:
+            self.end(_End(failure.code, str(failure)))
+        except wire.DecodeError:
+            self.end(_End("INVALID_ARGUMENT", "not a discovery request"))
+        else:
+            self.end(None)  # the client has closed its half (rule 90)
+
+    async def _write(self, context: Context) -> None:
+        while not self._ended:
+            response = self._session.next_response(self._loop.time())
+            if response is not None:
+                await context.write(response.data)
+                continue
+            # Nothing ran since: what happens from here on sets the event.
+            self._wake.clear()
+            if self._session.deadline is None:
+                await self._wake.wait()
+            else:
+                timer = self._loop.call_at(self._session.deadline, self._wake.set)
+                try:
+                    await self._wake.wait()
+                finally:
+                    timer.cancel()
+
+
+def _target(address: str, port: int) -> str:
+    if address.startswith("unix:"):
+        return address
+    try:
+        if ipaddress.ip_address(address).version == 6:
+            return f"[{address}]:{port}"
+    except ValueError:
+        pass  # a host name
+    return f"{address}:{port}"
+
+
+def _options(settings: config.Xds) -> list[tuple[str, int]]:
+    """gRPC's channel arguments. Ages are spread by gRPC itself, by a tenth up and down."""
+
+    def ms(seconds: float) -> int:
+        return int(seconds * 1000)
+
+    options: Mapping[str, int] = {
+        # Two servers on one port would each get some of the proxies.
+        "grpc.so_reuseport": 0,
+        "grpc.max_concurrent_streams": 1 << 20,
+        "grpc.max_receive_message_length": settings.max_message,
+        "grpc.max_send_message_length": -1,
+        "grpc.keepalive_time_ms": ms(settings.keepalive_time),
+        "grpc.keepalive_timeout_ms": ms(settings.keepalive_timeout),
+        "grpc.keepalive_permit_without_calls": 1,
+        "grpc.http2.max_pings_without_data": 0,
+        "grpc.http2.min_ping_interval_without_data_ms": 5000,
+        "grpc.http2.max_ping_strikes": 0,
+    }
+    if settings.max_connection_age > 0:
+        options = {
+            **options,
+            "grpc.max_connection_age_ms": ms(settings.max_connection_age),
+            "grpc.max_connection_age_grace_ms": ms(settings.max_connection_age_grace),
+        }
+    return list(options.items())

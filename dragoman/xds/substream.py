@@ -1,0 +1,370 @@
+"""One type on one stream: what the client wants, what it has, and what it has yet to get.
+
+What a client *has* is not listed. It is the view's content within the subscription, except for the names in
+`pending`: those changed since they were last sent, and their entry says what the client was sent last. So a
+stream costs memory for what is under way, not for what is there, and a change costs the change; nothing is
+ever queued (rules 79, 81).
+
+Three more records serve make-before-break: `replaced` (what a response under way replaces, until the client
+ACKs it), `rejected` (what the client goes on using because it refused the successor) and `unproven` (clusters
+that were sent and may not be warm). `planner` reads them; `session` drives.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from dragoman.resource import CLUSTER, LISTENER, Resource
+from dragoman.xds import subscription
+from dragoman.xds.snapshot import MODULUS, fingerprint, version_of
+from dragoman.xds.types import ResourceView
+from dragoman.xds.wire import Form, Request
+
+FULL_STATE: Final = frozenset({CLUSTER, LISTENER})
+"""Types of which a state-of-the-world response is always the complete set: absence is removal (rule 25)."""
+
+
+class Unknown(enum.Enum):
+    """Nothing is known of what the client has: whatever is there must be sent."""
+
+    UNKNOWN = "unknown"
+
+
+UNKNOWN: Final = Unknown.UNKNOWN
+
+Known = Resource | str | None | Literal[Unknown.UNKNOWN]
+"""What the client has of a name: what it was sent, the version it reported at reconnect, nothing, or who
+knows."""
+
+
+def same(known: Known, resource: Resource | None) -> bool:
+    """Whether the client, having `known`, needs nothing to have `resource`."""
+    if known is None or resource is None:
+        return known is None and resource is None
+    if isinstance(known, Resource):
+        return known.version == resource.version
+    return known == resource.version
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A response that the client has not answered. `published`: when the oldest change in it was made."""
+
+    nonce: str
+    version: str
+    names: frozenset[str]
+    sent_at: float
+    published: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unproven:
+    """Clusters that may not be warm: sent at `since`, not ACKed."""
+
+    names: frozenset[str]
+    since: float
+
+
+class Substream:
+    """State of one (stream, type). Pure: no clock, no I/O."""
+
+    __slots__ = (
+        "_total",
+        "answer",
+        "dirty_since",
+        "flight",
+        "form",
+        "fresh",
+        "last_nonce",
+        "nacked",
+        "opaque",
+        "owed",
+        "parked",
+        "pending",
+        "rejected",
+        "replaced",
+        "returning",
+        "subscription",
+        "type_url",
+        "unproven",
+        "view",
+    )
+
+    def __init__(self, type_url: str, form: Form, view: ResourceView) -> None:
+        self.type_url = type_url
+        self.form = form
+        self.view = view
+        self.subscription = subscription.Subscription(legacy=type_url in subscription.LEGACY_WILDCARD)
+        self.fresh = False  # everything under the wildcard has yet to be sent
+        self.answer = False  # a response is due even if it has nothing in it (rules 24, 38)
+        self.pending: dict[str, Known] = {}
+        self.owed: set[str] = set()  # names to send whether they changed or not (rule 60)
+        self.parked: dict[str, float] = {}  # removals that wait, and since when
+        self.flight: Flight | None = None
+        self.last_nonce = ""
+        self.replaced: dict[str, Known] = {}
+        self.rejected: dict[str, Known] = {}
+        self.nacked: frozenset[str] = frozenset()
+        self.unproven: list[Unproven] = []
+        self.returning = False  # the client brought state from an earlier stream
+        self.opaque = False  # ... which nobody can see (SotW), until it ACKs what we sent
+        self.dirty_since: float | None = None
+        self._total = 0
+
+    # --- what is there and what is wanted
+    # ---------------------------------------------------------------------
+
+    @property
+    def dirty(self) -> bool:
+        """Whether something may have to be sent."""
+        return bool(self.pending) or self.fresh or self.answer or bool(self.owed)
+
+    @property
+    def full_state(self) -> bool:
+        """Whether each response must hold everything."""
+        return self.form is Form.SOTW and self.type_url in FULL_STATE
+
+    @property
+    def version(self) -> str:
+        """SotW's version_info: a hash of exactly what the client has once it has taken everything sent."""
+        return version_of(self._total)
+
+    def version_after(self, upserts: Mapping[str, Resource], removals: Iterable[str]) -> str:
+        """`version` once a response with these changes is sent."""
+        if self.fresh:
+            return self.view.version(self.type_url)
+        total = self._total
+        for name, resource in upserts.items():
+            if name in self.pending:
+                total += fingerprint(resource) - _weight(self.pending[name])
+        for name in removals:
+            total -= _weight(self.pending[name])
+        return version_of(total)
+
+    def target(self, name: str) -> Resource | None:
+        """What the client should have of a name."""
+        return self.view.get(self.type_url, name) if name in self.subscription else None
+
+    def known(self, name: str) -> Known:
+        """What the client was sent last of a name."""
+        if name in self.pending:
+            return self.pending[name]
+        return None if self.fresh else self.target(name)
+
+    def wanted(self) -> Iterator[Resource]:
+        """Everything the client should have."""
+        there = self.view.resources(self.type_url)
+        if self.subscription.wildcard:
+            yield from there.values()
+        else:
+            for name in sorted(self.subscription.names):
+                if (resource := there.get(name)) is not None:
+                    yield resource
+
+    # --- requests
+    # ---------------------------------------------------------------------------------------------
+
+    def open(self, request: Request) -> None:
+        """The stream's first request of this type, whatever nonce it carries (rule 14)."""
+        if self.form is Form.DELTA:
+            self._open_delta(request)
+        else:
+            self._open_sotw(request)
+
+    def _open_sotw(self, request: Request) -> None:
+        wants = self.subscription
+        wants.replace(request.names)
+        self.returning = bool(request.version)
+        if wants.wildcard and not wants.names and request.version == self.view.version(self.type_url):
+            self._total = int(request.version, 16)  # rule 22: it has everything
+            return
+        self.opaque = self.returning
+        self.answer = self.full_state and (wants.wildcard or bool(wants.names))
+        self.fresh = wants.wildcard
+        if not wants.wildcard:
+            self.pending.update(dict.fromkeys(wants.names, UNKNOWN))
+
+    def _open_delta(self, request: Request) -> None:
+        wants, has = self.subscription, request.versions
+        wants.update(request.names, request.unsubscribe, first=True)
+        self.returning = bool(has)
+        there = self.view.resources(self.type_url)
+        if wants.wildcard:
+            if has:
+                for name, resource in there.items():
+                    if has.get(name) != resource.version:
+                        self.pending[name] = has.get(name)
+            else:
+                self.fresh = self.answer = True
+        for name in wants.names:
+            resource_ = there.get(name)
+            if name not in has:
+                if resource_ is None or not self.fresh:
+                    self.pending[name] = UNKNOWN
+            elif resource_ is None or resource_.version != has[name]:
+                self.pending[name] = has[name]
+        for name, version in has.items():
+            if name not in there or name not in wants:
+                self.pending[name] = version  # rule 41: it is told that this is gone
+
+    def resubscribe(self, request: Request) -> None:
+        """A later request's subscription, honoured whatever its nonce (rules 17, 18, 50)."""
+        had_all = self.subscription.wildcard
+        if self.form is Form.DELTA:
+            interest = self.subscription.update(request.names, request.unsubscribe, first=False)
+        else:
+            interest = self.subscription.replace(request.names)
+        if interest is subscription.SAME:
+            return
+        for name in interest.dropped:
+            if not self.subscription.wildcard:
+                self._forget(name)
+            elif self.form is Form.DELTA:
+                self.pending[name] = UNKNOWN  # rule 47: it wants to hear whether the wildcard includes this
+        if interest.narrowed:
+            self._narrow()
+        if interest.widened:
+            self._widen()
+        for name in interest.added:
+            if self.form is Form.SOTW and self.subscription.wildcard:
+                self.owed.add(name)  # it has this, or will have it with all the others
+                continue
+            if had_all or name in self.pending:
+                self._add(-_weight(self.known(name)))
+            self.pending[name] = UNKNOWN
+        if interest.added and self.full_state:
+            self.answer = True
+
+    def _widen(self) -> None:
+        """The wildcard came after names."""
+        if self.form is Form.SOTW:
+            self.fresh = True
+            self.answer = self.full_state
+            self.pending.clear()
+            self.parked.clear()
+            return
+        for name in self.view.resources(self.type_url):
+            if name not in self.subscription.names:
+                self.pending.setdefault(name, None)
+
+    def _narrow(self) -> None:
+        """The wildcard went; names stay (rule 48)."""
+        names = self.subscription.names
+        if self.fresh:
+            self.fresh = False
+            self.pending = dict.fromkeys(names, UNKNOWN)
+            self._total = 0
+        else:
+            kept = [self.known(name) for name in names]
+            self.pending = {name: known for name, known in self.pending.items() if name in names}
+            self._total = sum(map(_weight, kept)) % MODULUS
+        for record in (self.parked, self.replaced, self.rejected):
+            for name in [name for name in record if name not in names]:
+                del record[name]
+
+    def _forget(self, name: str) -> None:
+        """The client gave a name up: should it come back, it is sent anew (rules 21, 46)."""
+        if name in self.pending:
+            self._add(-_weight(self.pending.pop(name)))
+        elif not self.fresh:
+            self._add(-_weight(self.view.get(self.type_url, name)))
+        for record in (self.parked, self.replaced, self.rejected):
+            record.pop(name, None)
+
+    # --- changes
+    # ----------------------------------------------------------------------------------------------
+
+    def change(self, name: str, old: Resource | None, new: Resource | None, now: float) -> bool:
+        """The view changed; whether this concerns the client."""
+        if self.fresh:
+            # All of it is sent yet; only what the client holds from before has an entry.
+            return False
+        if name not in self.subscription:
+            return False
+        if name not in self.pending:
+            self.pending[name] = old
+        elif same(self.pending[name], new):
+            del self.pending[name]
+            self.parked.pop(name, None)
+            return False
+        if new is not None:
+            self.parked.pop(name, None)
+        if self.dirty_since is None:
+            self.dirty_since = now
+        return True
+
+    # --- responses
+    # --------------------------------------------------------------------------------------------
+
+    def sent(self, names: frozenset[str], nonce: str, now: float) -> Flight:
+        """A response with `names` (added, changed and removed) goes out; what stays in `pending` waits."""
+        fresh, self.fresh = self.fresh, False
+        if fresh:
+            self._total = int(self.view.version(self.type_url), 16)
+        for name in names:
+            if name not in self.pending:
+                continue  # part of a first complete set, or sent again unchanged
+            before = self.pending.pop(name)
+            self.parked.pop(name, None)
+            if before is not None:
+                self.replaced.setdefault(name, before)
+            if not fresh:
+                self._add(_weight(self.target(name)) - _weight(before))
+        version = self.version if self.form is Form.SOTW else self.view.version(self.type_url)
+        self.owed.clear()
+        self.answer = False
+        self.last_nonce = nonce
+        self.flight = Flight(nonce, version, names, now, self.dirty_since)
+        if not self.pending:
+            self.dirty_since = None
+        return self.flight
+
+    def drop(self, name: str) -> None:
+        """A pending name of which there is nothing to say to the client."""
+        if self.form is Form.SOTW and not self.fresh:
+            self._add(-_weight(self.pending[name]))
+        del self.pending[name]
+        self.parked.pop(name, None)
+        if not self.pending:
+            self.dirty_since = None
+
+    def settle(self) -> Flight:
+        """The client ACKed the response under way."""
+        assert self.flight is not None
+        flight, self.flight = self.flight, None
+        if self.full_state:
+            self.rejected.clear()
+        for name in [name for name in self.rejected if name in flight.names]:
+            del self.rejected[name]
+        self.replaced.clear()
+        self.unproven.clear()
+        self.nacked = frozenset()
+        self.opaque = False
+        return flight
+
+    def refuse(self, culprits: frozenset[str]) -> Flight:
+        """The client NACKed it. Nothing is sent again (72); what it had before counts as used (66), what it
+        was sent as possibly applied (75). `culprits` are the names it complains of: the others of the
+        response are in use [E]."""
+        assert self.flight is not None
+        flight, self.flight = self.flight, None
+        for name, before in self.replaced.items():
+            if name in culprits:
+                self.rejected.setdefault(name, before)
+        self.replaced.clear()
+        new = culprits.difference(self.rejected)  # what is no successor of something that goes on working
+        self.unproven = [
+            Unproven(left, group.since) for group in self.unproven if (left := group.names & new)
+        ]
+        self.nacked = culprits
+        return flight
+
+    def _add(self, amount: int) -> None:
+        self._total = (self._total + amount) % MODULUS
+
+
+def _weight(known: Known) -> int:
+    return fingerprint(known) if isinstance(known, Resource) else 0
