@@ -65,6 +65,22 @@ def resolve(rules: Sequence[config.NodeRule], node: Node, peer: Peer) -> Admissi
             f"node {node.id!r} does not say which Gateway it is for: set node.metadata.gateways,"
             " or node.cluster, to namespace/name",
         )
+    return Admission(group_of(asked), rule.secrets)
+
+
+def matches(rule: config.NodeRule, node: Node, peer: Peer) -> bool:
+    """Whether every condition that the rule gives holds. Patterns are the shell's; case matters."""
+    if rule.id and not fnmatch.fnmatchcase(node.id, rule.id):
+        return False
+    if rule.cluster and not fnmatch.fnmatchcase(node.cluster, rule.cluster):
+        return False
+    if rule.san and not any(fnmatch.fnmatchcase(san, rule.san) for san in peer.sans):
+        return False
+    return all(
+        isinstance(value := node.metadata.get(key), str | int | float | bool)
+        and fnmatch.fnmatchcase(_text(value), pattern)
+        for key, pattern in rule.metadata.items()
+    )
 
 
 def _text(value: object) -> str:
