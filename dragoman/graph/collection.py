@@ -40,7 +40,8 @@ class Collection(Generic[K, V]):
         self._graph = graph
         self._values: dict[K, V] = {}
         self._changed: dict[K, V | None] = {}  # key -> value before this commit
-        self._readers: dict[K, set[tuple[_Derived[Any, Any], Hashable]]] = {}
+        # node -> key read here -> the key there that read it, or several (_Many). Most are read by one key.
+        self._readers: dict[_Derived[Any, Any], dict[Hashable, Hashable]] = {}
         self._observers: list[Callable[[list[Change[K, V]]], None]] = []
         self._index = graph._register(self)
 
@@ -83,6 +84,11 @@ class Collection(Generic[K, V]):
         if key not in self._changed:
             self._changed[key] = old
             self._graph._wake(self)
+        elif self._changed[key] == value:
+            # Changed and changed back within one commit: nothing happened.
+            before = self._changed.pop(key)
+            if before is not None:
+                self._values[key] = before
 
     def _take_changes(self) -> list[Change[K, V]]:
         values = self._values
@@ -99,10 +105,13 @@ class Collection(Generic[K, V]):
         if changes:
             for node in self._graph._dependents.get(self._index, ()):
                 node._input_changed(changes)
-            if self._readers:
+            for node, readers in self._readers.items():
                 for change in changes:
-                    for node, key in self._readers.get(change.key, ()):
-                        node._mark(key)
+                    reader = readers.get(change.key, _NOBODY)
+                    if type(reader) is _Many:
+                        node._mark(reader)
+                    elif reader is not _NOBODY:
+                        node._mark((reader,))
         return changes
 
 
@@ -121,19 +130,28 @@ class Source(Collection[K, V]):
 class Context:
     """Handed to every transform: the only way to read another collection."""
 
-    __slots__ = ("_key", "_node", "_reads")
+    __slots__ = ("_node", "_reads")
 
-    def __init__(self, node: _Derived[Any, Any], key: Hashable) -> None:
+    def __init__(self, node: _Derived[Any, Any]) -> None:
         self._node = node
-        self._key = key
-        self._reads: set[tuple[Collection[Any, Any], Hashable]] = set()
+        self._reads: list[Any] = []  # collection, key, collection, key ...: the compact form of pairs
 
     def fetch(self, collection: Collection[K, V], key: K) -> V | None:
         """The value under `key`, and a promise to run again when it changes."""
         if collection._index >= self._node._index:
             raise RuntimeError(f"{self._node.name} fetches {collection.name}, which is made after it")
-        self._reads.add((collection, key))
+        self._reads.append(collection)
+        self._reads.append(key)
         return collection._values.get(key)
+
+
+class _Many(set[Hashable]):
+    """Several readers of one key."""
+
+    __slots__ = ()
+
+
+_NOBODY = object()
 
 
 class _Derived(Collection[K, V]):
@@ -144,11 +162,12 @@ class _Derived(Collection[K, V]):
     def __init__(self, graph: Graph, name: str) -> None:
         super().__init__(graph, name)
         self._dirty: dict[Hashable, None] = {}
-        self._reads: dict[Hashable, set[tuple[Collection[Any, Any], Hashable]]] = {}
+        self._reads: dict[Hashable, tuple[Any, ...]] = {}
         self.runs = 0  # transforms run so far: tests and metrics read it
 
-    def _mark(self, key: Hashable) -> None:
-        self._dirty[key] = None
+    def _mark(self, keys: Iterable[Hashable]) -> None:
+        for key in keys:
+            self._dirty[key] = None
         self._graph._wake(self)
 
     def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
@@ -156,34 +175,52 @@ class _Derived(Collection[K, V]):
             self._dirty[change.key] = None
         self._graph._wake(self)
 
-    def _record(self, key: Hashable, reads: set[tuple[Collection[Any, Any], Hashable]]) -> None:
-        before = self._reads.get(key)
-        if before is None and not reads:
-            return
+    def _evaluate(self) -> None:
+        dirty, self._dirty = self._dirty, {}
+        self.runs += len(dirty)
+        ctx = Context(self)
+        for key in dirty:
+            self._compute(ctx, key)
+            if ctx._reads or key in self._reads:
+                self._record(key, tuple(ctx._reads))
+                ctx._reads.clear()
+
+    def _record(self, key: Hashable, reads: tuple[Any, ...]) -> None:
+        """Registers at what was read and leaves what no longer is."""
+        before = self._reads.get(key, ())
         if before == reads:
             return
-        for collection, read in (before or set()) - reads:
-            readers = collection._readers[read]
-            readers.discard((self, key))
-            if not readers:
-                del collection._readers[read]
-        for collection, read in reads - (before or set()):
-            collection._readers.setdefault(read, set()).add((self, key))
+        old, new = set(_pairs(before)), set(_pairs(reads))
+        for collection, read in old - new:
+            self._leave(collection._readers[self], read, key)
+        for collection, read in new - old:
+            readers = collection._readers.setdefault(self, {})
+            present = readers.setdefault(read, key)
+            if type(present) is _Many:
+                present.add(key)
+            elif present != key:
+                readers[read] = _Many((present, key))
         if reads:
             self._reads[key] = reads
         else:
             del self._reads[key]
 
-    def _evaluate(self) -> None:
-        dirty, self._dirty = self._dirty, {}
-        for key in dirty:
-            self.runs += 1
-            ctx = Context(self, key)
-            self._compute(ctx, key)
-            self._record(key, ctx._reads)
+    @staticmethod
+    def _leave(readers: dict[Hashable, Hashable], read: Hashable, key: Hashable) -> None:
+        present = readers[read]
+        if type(present) is _Many:
+            present.discard(key)
+            if not present:
+                del readers[read]
+        else:
+            del readers[read]
 
     def _compute(self, ctx: Context, key: Any) -> None:
         raise NotImplementedError
+
+
+def _pairs(flat: tuple[Any, ...]) -> Iterator[tuple[Collection[Any, Any], Hashable]]:
+    return zip(flat[::2], flat[1::2], strict=True)
 
 
 class _MapOne(_Derived[K, W], Generic[K, V, W]):
@@ -215,19 +252,20 @@ class _MapMany(_Derived[K2, W], Generic[K, V, K2, W]):
         super().__init__(graph, name)
         self._over = over
         self._fn = fn
-        self._owned: dict[K, frozenset[K2]] = {}
+        self._owned: dict[K, tuple[K2, ...]] = {}
         graph._depend(over, self)
 
     def _compute(self, ctx: Context, key: Any) -> None:
         value = self._over._values.get(key)
         result = {} if value is None else dict(self._fn(ctx, key, value))
-        before = self._owned.get(key, frozenset())
+        before = self._owned.get(key, ())
         if result:
-            self._owned[key] = frozenset(result)
+            self._owned[key] = tuple(result)
         elif before:
             del self._owned[key]
-        for gone in before - result.keys():
-            self._put(gone, None)
+        for made in before:
+            if made not in result:
+                self._put(made, None)
         for made, item in result.items():
             self._put(made, item)
 
