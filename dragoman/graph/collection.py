@@ -41,7 +41,7 @@ class Collection(Generic[K, V]):
         self._values: dict[K, V] = {}
         self._changed: dict[K, V | None] = {}  # key -> value before this commit
         # node -> key read here -> the key there that read it, or several (_Many). Most are read by one key.
-        self._readers: dict[_Derived[Any, Any], dict[Hashable, Hashable]] = {}
+        self._readers: dict[_Derived[Any, Any], dict[Hashable, Any]] = {}
         self._observers: list[Callable[[list[Change[K, V]]], None]] = []
         self._index = graph._register(self)
 
@@ -107,7 +107,7 @@ class Collection(Generic[K, V]):
                 node._input_changed(changes)
             for node, readers in self._readers.items():
                 for change in changes:
-                    reader = readers.get(change.key, _NOBODY)
+                    reader: Any = readers.get(change.key, _NOBODY)
                     if type(reader) is _Many:
                         node._mark(reader)
                     elif reader is not _NOBODY:
@@ -145,7 +145,7 @@ class Context:
         return collection._values.get(key)
 
 
-class _Many(set[Hashable]):
+class _Many(set[Any]):
     """Several readers of one key."""
 
     __slots__ = ()
@@ -206,7 +206,7 @@ class _Derived(Collection[K, V]):
             del self._reads[key]
 
     @staticmethod
-    def _leave(readers: dict[Hashable, Hashable], read: Hashable, key: Hashable) -> None:
+    def _leave(readers: dict[Hashable, Any], read: Hashable, key: Hashable) -> None:
         present = readers[read]
         if type(present) is _Many:
             present.discard(key)

@@ -60,7 +60,7 @@ class Part:
     order: Order
     route: ir.Route | None = None
     encoded: encoder.EncodedRoute | None = None
-    clusters: frozenset[ir.ClusterKey] = frozenset()
+    clusters: tuple[ir.ClusterKey, ...] = ()
     misdirected: bool = False
 
 
@@ -227,11 +227,11 @@ def _finish(
     return (route, encoded) if finished is route else (finished, encoder.encode_route(finished))
 
 
-def _clusters(route: ir.Route) -> frozenset[ir.ClusterKey]:
+def _clusters(route: ir.Route) -> tuple[ir.ClusterKey, ...]:
     if not isinstance(route.action, ir.Forward):
-        return frozenset()
+        return ()
     backends = [b.cluster for b in route.action.backends if b.cluster is not None]
-    return frozenset(backends + [mirror.cluster for mirror in route.action.mirrors])
+    return tuple(dict.fromkeys(backends + [mirror.cluster for mirror in route.action.mirrors]))
 
 
 def _fallbacks(_: Context, key: PortKey, layout: assembly.Layout) -> Iterator[tuple[PartKey, Part]]:
