@@ -122,6 +122,12 @@ def within(name: str, bound: str) -> bool:
     return bound in (ALL, name) or (bound.endswith("/*") and name.startswith(bound[:-1]))
 
 
+def covers(bound: str, group: str) -> bool:
+    """Whether everything of one group lies within another."""
+    limits = bound.split(",")
+    return all(any(within(name, limit) for limit in limits) for name in group.split(","))
+
+
 def group_of(names: Iterable[str]) -> str:
     """The group's canonical name: sorted, without what a wildcard among them covers."""
     wanted = set(names)

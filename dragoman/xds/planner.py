@@ -58,7 +58,7 @@ class Plan:
 
 
 def plan(
-    sub: Substream, streams: Mapping[str, Substream], now: float, patience: float, *, aggregated: bool
+    sub: Substream, streams: Mapping[str, Substream], now: float, patience: float, *, expecting: bool
 ) -> Plan:
     """What may be sent of `sub`. `streams` are all types of its stream; `aggregated` says that others may
     still come."""
@@ -69,7 +69,7 @@ def plan(
             # A first answer is a whole one: a proxy takes it for all there is, and declares itself ready.
             return out
         out.whole = True
-    gone: list[str] = []
+    gone: dict[str, Known] = {}
     changed: list[tuple[str, Resource]] = []
     for name, known in sub.pending.items():
         target = sub.target(name)
@@ -78,19 +78,18 @@ def plan(
         elif known is None:
             out.mute.append(name)
         else:
-            gone.append(name)
+            gone[name] = known
     if not out.whole:
         _sort(out, changed, gates)
     for name in sub.owed:
         resource = sub.view.get(sub.type_url, name)
         if resource is not None and name not in out.held:
             out.upserts[name] = resource
-    _remove(sub, streams, gone, now, patience, aggregated, out)
+    _remove(sub, streams, gone, now, patience, expecting, out)
     return out
 
 
-# --- upserts: wait for what they refer to
-# --------------------------------------------------------------------
+# --- upserts: wait for what they refer to ----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,29 +155,27 @@ def unproven(sub: Substream, upserts: Iterable[Resource], now: float) -> Unprove
     return Unproven(names, now) if names else None
 
 
-# --- removals: wait for whom they are used by
-# -----------------------------------------------------------------
+# --- removals: wait for whom they are used by ------------------------------------------------------------
 
 
 def _remove(
     sub: Substream,
     streams: Mapping[str, Substream],
-    gone: list[str],
+    gone: Mapping[str, Known],
     now: float,
     patience: float,
-    aggregated: bool,
+    expecting: bool,
     out: Plan,
 ) -> None:
-    if not gone:
-        return
-    names = frozenset(gone)
+    # A name that is asked for and does not exist is no removal: the answer may end a warming (44, 62).
+    names = frozenset(name for name, known in gone.items() if isinstance(known, Resource | str))
     used: set[str] = set()
     pinned: set[str] = set()
-    for type_url in USED_BY.get(sub.type_url, ()) if aggregated else ():
+    for type_url in USED_BY.get(sub.type_url, ()) if names else ():
         other = streams.get(type_url)
         if other is None:
-            # A client that comes back asks for its other types presently; one that does not never will.
-            if sub.returning:
+            # A client that comes back asks for its other types presently, and then says what it has.
+            if sub.returning and expecting:
                 used |= names
             continue
         if other.opaque:

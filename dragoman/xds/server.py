@@ -81,7 +81,7 @@ class Server:
         self._server = grpc.aio.server(options=_options(self._settings))
         for service in SERVICES:
             self._server.add_generic_rpc_handlers((self._methods(service),))
-        self._server.add_generic_rpc_handlers((csds.handler(self._ledger),))
+        self._server.add_generic_rpc_handlers((csds.handler(self._ledger, self._settings.nodes),))
         tls = self._settings.tls
         target = _target(self._settings.address, self._settings.port)
         try:

@@ -87,13 +87,14 @@ class Session:
         self._order = [only] if only else list(served)
         self._patience = patience
         self._nonce = 0
+        self._opened = float("inf")
         self._owed: set[str] = set()  # endpoints of clusters sent before the client asked for any
 
-    # --- in
-    # -----------------------------------------------------------------------------------------------------
+    # --- in ----------------------------------------------------------------------------------------------
 
     def request(self, request: Request, now: float) -> None:
         """A request of the client. Raises `ProtocolError`."""
+        self._opened = min(self._opened, now)
         type_url = request.type_url
         if self._only is None:
             if not type_url:
@@ -143,8 +144,7 @@ class Session:
                 concerned |= sub.change(name, old, new, now)
         return concerned
 
-    # --- out
-    # ----------------------------------------------------------------------------------------------------
+    # --- out ---------------------------------------------------------------------------------------------
 
     def next_response(self, now: float) -> Response | None:
         """The next message to write, or None; then `deadline` is the time at which to ask again at the
@@ -157,7 +157,8 @@ class Session:
             if sub.flight is not None and now < sub.flight.sent_at + self._patience:
                 self._wake_at(sub.flight.sent_at + self._patience)
                 continue
-            plan = planner.plan(sub, self.streams, now, self._patience, aggregated=self._only is None)
+            expecting = self._only is None and now < self._opened + self._patience
+            plan = planner.plan(sub, self.streams, now, self._patience, expecting=expecting)
             for name in plan.mute:
                 sub.drop(name)
             body = self._body(sub, plan)

@@ -114,8 +114,7 @@ class Substream:
         self.dirty_since: float | None = None
         self._total = 0
 
-    # --- what is there and what is wanted
-    # ---------------------------------------------------------------------
+    # --- what is there and what is wanted ----------------------------------------------------------------
 
     @property
     def dirty(self) -> bool:
@@ -164,8 +163,25 @@ class Substream:
                 if (resource := there.get(name)) is not None:
                     yield resource
 
-    # --- requests
-    # ---------------------------------------------------------------------------------------------
+    def holdings(self) -> Iterator[tuple[str, Resource | str | None, str]]:
+        """For CSDS: each name, what the client was sent of it, and SYNCED, STALE, NOT_SENT or ERROR."""
+        there = self.view.resources(self.type_url)
+        names = set(there) if self.subscription.wildcard else set(self.subscription.names)
+        names.update(name for name, known in self.pending.items() if isinstance(known, Resource | str))
+        for name in sorted(names):
+            known = self.known(name)
+            if isinstance(known, Unknown):
+                known = None
+            if name in self.nacked:
+                yield name, known, "ERROR"
+            elif known is None:
+                yield name, None, "NOT_SENT"
+            elif name in self.pending or (self.flight is not None and name in self.flight.names):
+                yield name, known, "STALE"
+            else:
+                yield name, known, "SYNCED"
+
+    # --- requests ----------------------------------------------------------------------------------------
 
     def open(self, request: Request) -> None:
         """The stream's first request of this type, whatever nonce it carries (rule 14)."""
@@ -274,8 +290,7 @@ class Substream:
         for record in (self.parked, self.replaced, self.rejected):
             record.pop(name, None)
 
-    # --- changes
-    # ----------------------------------------------------------------------------------------------
+    # --- changes -----------------------------------------------------------------------------------------
 
     def change(self, name: str, old: Resource | None, new: Resource | None, now: float) -> bool:
         """The view changed; whether this concerns the client."""
@@ -287,8 +302,7 @@ class Substream:
         if name not in self.pending:
             self.pending[name] = old
         elif same(self.pending[name], new):
-            del self.pending[name]
-            self.parked.pop(name, None)
+            self._untrack(name)
             return False
         if new is not None:
             self.parked.pop(name, None)
@@ -296,8 +310,7 @@ class Substream:
             self.dirty_since = now
         return True
 
-    # --- responses
-    # --------------------------------------------------------------------------------------------
+    # --- responses ---------------------------------------------------------------------------------------
 
     def sent(self, names: frozenset[str], nonce: str, now: float) -> Flight:
         """A response with `names` (added, changed and removed) goes out; what stays in `pending` waits."""
@@ -326,6 +339,9 @@ class Substream:
         """A pending name of which there is nothing to say to the client."""
         if self.form is Form.SOTW and not self.fresh:
             self._add(-_weight(self.pending[name]))
+        self._untrack(name)
+
+    def _untrack(self, name: str) -> None:
         del self.pending[name]
         self.parked.pop(name, None)
         if not self.pending:

@@ -69,7 +69,7 @@ def parse(form: Form, data: bytes) -> Request:
             list(delta.resource_names_unsubscribe),
             dict(delta.initial_resource_versions),
             _error(delta),
-            _node(delta.node) if delta.HasField("node") else None,
+            node_of(delta.node) if delta.HasField("node") else None,
         )
     sotw = discovery.DiscoveryRequest.FromString(data)
     return Request(
@@ -80,7 +80,7 @@ def parse(form: Form, data: bytes) -> Request:
         (),
         {},
         _error(sotw),
-        _node(sotw.node) if sotw.HasField("node") else None,
+        node_of(sotw.node) if sotw.HasField("node") else None,
     )
 
 
@@ -90,7 +90,8 @@ def _error(message: discovery.DiscoveryRequest | discovery.DeltaDiscoveryRequest
     return message.error_detail.message or f"status {message.error_detail.code} without a message"
 
 
-def _node(message: core.Node) -> Node:
+def node_of(message: core.Node) -> Node:
+    """A node without its extensions."""
     build = message.user_agent_build_version.version
     version = message.user_agent_version
     if not version and (build.major_number or build.minor_number):
