@@ -19,9 +19,6 @@ from dragoman.envoy.filters import chain
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.route import v3 as route_proto
 
-METADATA: Final = "dragoman"
-"""The namespace of route metadata: `%METADATA(ROUTE:dragoman:name)%` in an access log names the object."""
-
 _INVALID_BACKEND: Final = 500
 _MISDIRECTED: Final = 421
 _WELL_KNOWN: Final = {"http": 80, "https": 443}
@@ -56,7 +53,6 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
     message = route_proto.Route(name=route.name)
     matches.write(message.match, route.match)
     chain.write_route(message, route)
-    _metadata(message, route)
     clusters = _NO_CLUSTERS
     chunk = b""
     action = route.action
@@ -204,18 +200,6 @@ def _respond(message: route_proto.Route, status: int, body: str = "") -> None:
     message.direct_response.status = status
     if body:
         message.direct_response.body.inline_string = body
-
-
-def _metadata(message: route_proto.Route, route: ir.Route) -> None:
-    """Names the object and rule behind the route, for access logs and error bodies."""
-    kind, _, rest = route.name.partition("/")
-    namespace, _, rest = rest.partition("/")
-    name, _, rest = rest.partition("/")
-    fields = message.metadata.filter_metadata[METADATA].fields
-    fields["kind"].string_value = kind
-    fields["namespace"].string_value = namespace
-    fields["name"].string_value = name
-    fields["rule"].string_value = rest.rpartition("/")[0]
 
 
 def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -408,22 +407,3 @@ async def test_redirects_replace_the_clients_port(site: StaticSite) -> None:
 async def test_direct_answers(site: StaticSite) -> None:
     reply = await site.ask(host="direct.example")
     assert (reply.body, reply.headers["x-kind"]) == (b"no coffee", "pot")
-
-
-async def test_routes_name_their_objects(site: StaticSite) -> None:
-    """As access logs read it: `%METADATA(ROUTE:dragoman:name)%`."""
-    found = [each["dragoman"] for each in _values(await site.admin.config_dump(), "filter_metadata")]
-    assert {"kind": "HTTPRoute", "namespace": "shop", "name": "cart", "rule": "#0"} in found
-
-
-def _values(data: Any, key: str) -> Iterator[Any]:
-    """Every value of `key`, however deep."""
-    if isinstance(data, dict):
-        for name, value in data.items():
-            if name == key:
-                yield value
-            else:
-                yield from _values(value, key)
-    elif isinstance(data, list):
-        for value in data:
-            yield from _values(value, key)

@@ -22,11 +22,6 @@ def test_a_plain_route() -> None:
         "name": "HTTPRoute/shop/cart/#0/0",
         "match": {"prefix": "/"},
         "route": {"cluster": V1, "timeout": "0s"},
-        "metadata": {
-            "filter_metadata": {
-                "dragoman": {"kind": "HTTPRoute", "namespace": "shop", "name": "cart", "rule": "#0"}
-            }
-        },
     }
 
 
