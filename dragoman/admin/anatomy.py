@@ -11,6 +11,7 @@ from typing import Final
 
 from dragoman.admin import views, wording
 from dragoman.graph.pipeline import GroupIR, Pipeline
+from dragoman.ir import describe
 from dragoman.ir import model as ir
 from dragoman.refs import FieldPath, Origin, Ref, format_path
 
@@ -123,7 +124,7 @@ def _routes(view: GroupIR, ref: Ref, placed: Placed) -> Iterable[Data]:
     for route in sorted(routes.routes, key=lambda r: r.order) if routes else ():
         yield {
             "name": route.name,
-            "match": wording.match(route.match),
+            "match": describe.conditions(route.match),
             "action": wording.action(route.action),
             **placed(route.origin, ()),
             "values": [

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import dragoman
-from dragoman.admin import views
+from dragoman.admin import anatomy, views
 from dragoman.resource import SHORT, TYPES
 
 if TYPE_CHECKING:
@@ -121,7 +121,11 @@ def explain(state: State, query: Query) -> Any:
             query.all("header"),
         )
     if query.one("object"):
-        return views.explain_object(state.pipeline, query.one("group", "*"), query.one("object"))
+        try:
+            ref = anatomy.find(state.pipeline, query.one("object"))
+        except anatomy.UnknownObject as error:
+            raise Refused(str(error), 404) from None
+        return anatomy.explain(state.pipeline, query.one("group", "*"), ref)
     raise Refused("`url` (with method, header) or `object` (kind/namespace/name) is needed")
 
 
@@ -131,10 +135,10 @@ def types_of(names: list[str]) -> tuple[str, ...]:
         return TYPES
     known = {SHORT[url].lower(): url for url in TYPES} | {url.lower(): url for url in TYPES}
     known |= {url.rpartition(".")[2].lower(): url for url in TYPES}
-    try:
-        return tuple(known[name.lower()] for name in names)
-    except KeyError as error:
-        raise Refused(f"no such type: {error.args[0]}; there are {', '.join(SHORT.values())}") from None
+    for name in names:
+        if name.lower() not in known:
+            raise Refused(f"no such type: {name}; there are {', '.join(SHORT.values())}")
+    return tuple(known[name.lower()] for name in names)
 
 
 ENDPOINTS: Final = (

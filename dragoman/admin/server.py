@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import orjson
-from aiohttp import web
+from aiohttp import typedefs, web
 
 from dragoman.admin import api
 from dragoman.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _NO_STORE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class Server:
-    """`start` listens (raises `OSError` where it cannot), `stop` closes. `port` 0 takes a free one."""
+    """`start` listens and returns the port (raises `OSError` where it cannot), `stop` closes. Port 0 takes a free one."""
 
     def __init__(self, state: api.State, address: str, port: int) -> None:
         self._state = state
@@ -39,16 +37,17 @@ class Server:
         host = f"[{self._address}]" if ":" in self._address else self._address
         return f"http://{host}:{self.port}"
 
-    async def start(self) -> None:
-        runner = web.AppRunner(application(self._state, self._address), access_log=None, handle_signals=False)
+    async def start(self) -> int:
+        runner = web.AppRunner(application(self._state, self._address), access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._address, self._asked, shutdown_timeout=1.0).start()
+            await web.TCPSite(runner, self._address, self._asked).start()
         except OSError:
             await runner.cleanup()
             raise
         self._runner = runner
         self.port = runner.addresses[0][1]
+        return self.port
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -69,12 +68,12 @@ def application(state: api.State, address: str) -> web.Application:
     return app
 
 
-def _guard(address: str) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def _guard(address: str) -> typedefs.Middleware:
     """Refuses what a web page could have sent."""
     loopback = _is_loopback(address)
 
     @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def guard(request: web.Request, handler: typedefs.Handler) -> web.StreamResponse:
         if not host_allowed(request.headers.get("Host", ""), loopback=loopback):
             raise web.HTTPMisdirectedRequest(text="this host name is not served here\n")
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
@@ -114,7 +113,7 @@ def _is_loopback(address: str) -> bool:
 
 
 @web.middleware
-async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _errors(request: web.Request, handler: typedefs.Handler) -> web.StreamResponse:
     """Mistakes of the caller as JSON with the right status."""
     try:
         return await handler(request)
@@ -130,7 +129,7 @@ async def _index(_: web.Request) -> web.StreamResponse:
     return _reply({f"{api.PREFIX}/{endpoint.name}": endpoint.text for endpoint in api.ENDPOINTS})
 
 
-def _ready(state: api.State) -> Handler:
+def _ready(state: api.State) -> typedefs.Handler:
     async def ready(_: web.Request) -> web.StreamResponse:
         why = state.not_ready()
         return web.Response(text=f"{why or 'ok'}\n", status=503 if why else 200, headers=_NO_STORE)
@@ -138,14 +137,14 @@ def _ready(state: api.State) -> Handler:
     return ready
 
 
-def _metrics(state: api.State) -> Handler:
+def _metrics(state: api.State) -> typedefs.Handler:
     async def scrape(_: web.Request) -> web.StreamResponse:
         return web.Response(body=state.metrics.text(), headers={"Content-Type": metrics.CONTENT_TYPE, **_NO_STORE})
 
     return scrape
 
 
-def _json(state: api.State, endpoint: api.Endpoint) -> Handler:
+def _json(state: api.State, endpoint: api.Endpoint) -> typedefs.Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         return _reply(endpoint.answer(state, api.Query(request.query)))
 

@@ -58,17 +58,22 @@ def conditions(status: Mapping[str, Any]) -> list[Data]:
     return found
 
 
+def holds(condition: Mapping[str, Any]) -> bool:
+    """Whether a condition says something good."""
+    return (condition["status"] == "True") is not (condition["type"] in _GOOD_WHEN_FALSE)
+
+
 def verdicts(status: Mapping[str, Any]) -> list[tuple[bool, str]]:
     """(good, words) of a status in short, the bad ones first: `not Accepted (NoMatchingParent)`, `Accepted`."""
     good: dict[str, None] = {}
     bad: dict[str, None] = {}
     for condition in conditions(status):
-        kind, holds = condition["type"], condition["status"] == "True"
-        if holds is not (kind in _GOOD_WHEN_FALSE):
+        kind = condition["type"]
+        if holds(condition):
             good[kind] = None
         else:
             about = f" {condition['of']}" if condition["of"].startswith("listener") else ""
-            bad[f"{'not ' if not holds else ''}{kind} ({condition['reason']}){about}"] = None
+            bad[f"{'' if kind in _GOOD_WHEN_FALSE else 'not '}{kind} ({condition['reason']}){about}"] = None
     spoilt = {words.removeprefix("not ").partition(" ")[0] for words in bad}
     quiet = spoilt | _GOOD_WHEN_FALSE
     return [(False, words) for words in bad] + [(True, kind) for kind in good if kind not in quiet]
@@ -103,12 +108,10 @@ def resource(item: Resource, *, body: bool) -> Data:
 
 
 def decoded(item: Resource) -> Data:
-    """The message as JSON data; of a sensitive one only a fingerprint."""
-    if item.sensitive:
-        return {"name": item.name, "redacted": f"xxh3:{item.version}"}
-    from dragoman import proto
+    """The message as JSON data; of keys nothing, of certificates a fingerprint."""
+    from dragoman.envoy import dump
 
-    return proto.to_dict(proto.message(item.type_url).FromString(item.payload))
+    return dump.to_dict(item)
 
 
 def proxies(ledger: Ledger) -> list[Data]:

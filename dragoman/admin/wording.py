@@ -1,44 +1,10 @@
-"""Matches and actions of the IR in one line of words each, in the terms of Gateway API."""
+"""Actions, backends and endpoints of the IR in words. Matches are worded by `ir.describe`."""
 
 from __future__ import annotations
 
 from typing import assert_never
 
 from dragoman.ir import model as ir
-
-
-def match(route: ir.RouteMatch) -> str:
-    """`GET PathPrefix /api, header x-env = canary`."""
-    parts = [path(route.path)]
-    parts += [f"header {h.name} {'is not' if h.invert else ''}{_value(h.value)}" for h in route.headers]
-    parts += [f"query {q.name} {_value(q.value)}" for q in route.query]
-    return f"{route.method} {', '.join(parts)}".strip()
-
-
-def path(match: ir.PathMatch) -> str:
-    match match:
-        case ir.ExactPath(value):
-            return f"Exact {value}"
-        case ir.SegmentPrefix(value):
-            return f"PathPrefix {value}"
-        case ir.StringPrefix(value):
-            return f"string prefix {value}"
-        case ir.RegexPath(pattern):
-            return f"RegularExpression {pattern}"
-        case _:
-            assert_never(match)
-
-
-def _value(value: ir.ValueMatch) -> str:
-    match value:
-        case ir.Exact(text):
-            return f"= {text}"
-        case ir.Regex(pattern):
-            return f"~ {pattern}"
-        case ir.Present():
-            return "present"
-        case _:
-            assert_never(value)
 
 
 def action(action: ir.Action) -> str:

@@ -40,11 +40,11 @@ class Services:
         runners: list[web.AppRunner] = []
         try:
             for service in self._services:
-                runner = web.AppRunner(application(service), access_log=None, handle_signals=False)
+                runner = web.AppRunner(application(service), access_log=None, handle_signals=False, shutdown_timeout=1.0)
                 runners.append(runner)
                 await runner.setup()
                 try:
-                    await web.TCPSite(runner, self._address, service.port, shutdown_timeout=0.5).start()
+                    await web.TCPSite(runner, self._address, service.port).start()
                 except OSError as error:
                     what = f"demo service {service.name}"
                     raise runtime.cannot_listen(what, self._address, service.port, error) from None

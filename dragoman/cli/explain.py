@@ -61,3 +61,118 @@ def command(
         click.secho(line, fg="red", err=True)
     if wrong:
         click.get_current_context().exit(1)
+
+
+def _parse(what: tuple[str, ...]) -> tuple[tuple[str, str] | None, tuple[str, ...]]:
+    """((method, URL), paths) for a request, (None, paths) for an object."""
+    if _METHOD.match(what[0]):
+        if len(what) < 2:
+            raise failure.Failure(f"{what[0]} what?", help=f"dragoman explain {what[0]} http://shop.example/")
+        return (what[0], what[1]), what[2:]
+    if "://" in what[0]:
+        return ("GET", what[0]), what[1:]
+    return None, what[1:]
+
+
+def _object(name: str, paths: tuple[str, ...], server: str, group: str, settings_path: Path | None) -> Data:
+    from dragoman.cli import client, workspace
+
+    if not paths:
+        found: Data = client.get(server, "explain", {"object": name, "group": group})
+        return found
+    from dragoman.admin import anatomy
+
+    loaded = workspace.load(paths, options.load_settings(settings_path), group)
+    try:
+        return anatomy.explain(loaded.pipeline, group, anatomy.find(loaded.pipeline, name))
+    except anatomy.UnknownObject as error:
+        raise failure.Failure(str(error)) from None
+
+
+def object_text(found: Data) -> str:
+    """An object's page: who it is, how it fares, then a section for each thing that it became."""
+    from dragoman.admin import views
+    from dragoman.cli import render
+
+    ref = views.ref_of(found["object"])
+    parts = [click.style(str(ref), bold=True) + (f"  {found['place']}" if found["place"] else "")]
+    rows = [
+        (c["of"], click.style(c["type"], fg=None if views.holds(c) else "red"), c["status"], c["reason"], c.get("message", ""))
+        for c in found["conditions"]
+    ]
+    if rows:
+        parts.append(render.table(("ABOUT", "CONDITION", "STATUS", "REASON", "MESSAGE"), rows, indent="  "))
+    if found["diagnostics"]:
+        parts.append("\n".join("  " + _finding(item) for item in found["diagnostics"]))
+    for title, lines in (
+        ("listeners", _listeners), ("attached", _attached), ("routes", _routes), ("cluster", _clusters), ("used_by", _used_by)
+    ):  # fmt: skip
+        if found.get(title):
+            heading = click.style(_TITLES[title], bold=True)
+            parts.append("\n".join([heading, *lines(found[title])]))
+    return "\n\n".join(parts)
+
+
+_TITLES: Final = {
+    "listeners": "Listeners",
+    "attached": "Attached to",
+    "routes": "Matches, in order of precedence",
+    "cluster": "What Envoy gets",
+    "used_by": "Used by",
+}
+
+
+def _finding(item: Data) -> str:
+    return click.style(f"{item['severity']}[{item['code']}]", fg="red", bold=True) + f": {item['message']}"
+
+
+def _listeners(rows: Sequence[Data]) -> list[str]:
+    out: list[str] = []
+    for row in rows:
+        secrets = f", certificates {', '.join(row['certificates'])}" if row["certificates"] else ""
+        out.append(f"  {row['name']}: {row['protocol']} {row['hostname']} on {', '.join(row['envoy']) or 'no address'}{secrets}")
+        out += [f"    {name}" for name in row["routes"]]
+    return out
+
+
+def _attached(rows: Sequence[Data]) -> list[str]:
+    return [f"  Gateway {row['gateway']} listener {row['listener']}: {', '.join(row['hostnames'])}" for row in rows]
+
+
+def _routes(rows: Sequence[Data]) -> list[str]:
+    out: list[str] = []
+    for number, row in enumerate(rows, 1):
+        out.append(f"  {number}. {row['match']}")
+        out.append(f"     -> {click.style(row['action'], fg='green')}")
+        out += _aligned([("from", row["from"], row), *((v["name"], v["value"], v) for v in row["values"])])
+    return out
+
+
+def _aligned(values: Sequence[tuple[str, str, Data]]) -> list[str]:
+    """Name, value, and who set it."""
+    names = max(len(name) for name, _, _ in values)
+    widest = max(len(value) for _, value, _ in values)
+    out: list[str] = []
+    for name, value, said in values:
+        who = said.get("place", "") if name == "from" else f"{said['from']}  {said.get('place', '')}"
+        out.append(f"        {name:<{names}}  {value:<{widest}}  {click.style(who.rstrip(), dim=True)}".rstrip())
+    return out
+
+
+def _clusters(rows: Sequence[Data]) -> list[str]:
+    out: list[str] = []
+    for row in rows:
+        port = f"port {row['port']}: " if row["port"] else ""
+        tls = "" if row["tls"] == "no" else f", TLS to {row['tls']}"
+        out.append(f"  {port}{row['protocol']} cluster, endpoints by {row['discovery']}{tls}, connect timeout {row['connect_timeout']}")
+        out += [f"    {endpoint}" for endpoint in row["endpoints"]] or ["    no endpoint"]
+    return out
+
+
+def _used_by(rows: Sequence[Data]) -> list[str]:
+    out: list[str] = []
+    for row in rows:
+        more = f" listener {row['listener']}" if "listener" in row else ""
+        out.append(f"  {row['object']}{more}")
+        out += [f"    {name}" for name in row.get("routes", ())]
+    return out

@@ -71,23 +71,21 @@ def command(
 
 def _announce(plane: ControlPlane, with_envoy: bool, with_demo: bool) -> None:
     """Where to go and what to try, on stderr."""
-    say = lambda text="": click.echo(text, err=True)  # noqa: E731
-    say()
-    if with_envoy:
-        for url in _urls(plane):
-            say(f"  Envoy serves    {click.style(url, fg='green', bold=True)}")
-    say(f"  xDS             {plane.settings.xds.address}:{plane.xds.port}")
-    say(f"  admin           {plane.admin.url}")
-    if with_envoy and with_demo:
-        url = next(iter(_urls(plane)), "http://127.0.0.1:8080")
-        say()
-        say("  Try, in another terminal:")
-        say(f"    curl -s {url}/                        # the hello service answers")
-        say(f"    curl -s {url}/ -H 'x-env: canary'     # the canary answers")
-        say("    dragoman status                                   # who has what")
-        say(f"    dragoman explain GET {url}/ -H 'x-env: canary'")
-        say("  Then edit the YAML and ask again: the change is live. Ctrl-C stops everything.")
-    say()
+    urls = _urls(plane) if with_envoy else []
+    lines = ["", *(f"  Envoy serves    {click.style(url, fg='green', bold=True)}" for url in urls)]
+    lines += [f"  xDS             {plane.settings.xds.address}:{plane.xds_port}", f"  admin           {plane.admin.url}"]
+    if urls and with_demo:
+        tries = [
+            (f"curl -s {urls[0]}/", "the hello service answers"),
+            (f"curl -s {urls[0]}/ -H 'x-env: canary'", "the canary answers"),
+            (f"dragoman explain GET {urls[0]}/ -H 'x-env: canary'", "why"),
+            ("dragoman status", "who has what"),
+        ]
+        width = max(len(command) for command, _ in tries)
+        lines += ["", "  Try, in another terminal:"]
+        lines += [f"    {command:<{width}}   # {why}" for command, why in tries]
+        lines += ["", "  Then edit the YAML and ask again: the change is live."]
+    click.echo("\n".join([*lines, "", "  Ctrl-C stops everything.", ""]), err=True)
 
 
 def _urls(plane: ControlPlane) -> list[str]:

@@ -63,6 +63,7 @@ class ControlPlane:
         self._chronicle = chronicle.Chronicle(self.pipeline, self.metrics)
         self._feed = feed.Feed(self.pipeline, settings.batch, self._applied)
         self._groups = groups.Groups(self.pipeline, settings.xds.group_grace, self._feed.settle)
+        self.xds_port = settings.xds.port
         self.xds = Server(settings.xds, self._groups, self.ledger)
         self.admin = admin.Server(self, settings.admin.address, settings.admin.port)
         self.ledger.observer = gauges.Counts(self.metrics)
@@ -95,7 +96,7 @@ class ControlPlane:
             settings = self.settings
             await _listen(self.admin.start(), "the admin server", settings.admin, "--admin-port")
             stack.push_async_callback(self.admin.stop)
-            await _listen(self.xds.start(), "the xDS server", settings.xds, "--xds-port")
+            self.xds_port = await _listen(self.xds.start(), "the xDS server", settings.xds, "--xds-port")
             stack.push_async_callback(self._drain)
             stack.callback(self._groups.close)
             await self._load()
@@ -103,7 +104,7 @@ class ControlPlane:
             self._supervise(tasks, stack, self._feed.run(), self._watch())
             self._why = ""
             after = f"{time.time() - self.started:.2f}s"
-            xds = f"{settings.xds.address}:{self.xds.port}"
+            xds = f"{settings.xds.address}:{self.xds_port}"
             log.info("ready", extra=fields(xds=xds, admin=self.admin.url, after=after))
             for companion in self._companions:
                 await self._accompany(tasks, stack, companion)
@@ -216,8 +217,8 @@ class ControlPlane:
                 loop.remove_signal_handler(number)
 
 
-async def _listen(start: Awaitable[None], what: str, settings: config.Xds | config.Admin, setting: str) -> None:
+async def _listen(start: Awaitable[int], what: str, settings: config.Xds | config.Admin, setting: str) -> int:
     try:
-        await start
+        return await start
     except OSError as error:
         raise faults.cannot_listen(what, settings.address, settings.port, error, setting) from None

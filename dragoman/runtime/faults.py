@@ -16,7 +16,8 @@ class StartError(Exception):
 
 def cannot_listen(what: str, address: str, port: int, error: OSError, setting: str = "") -> StartError:
     """An address that cannot be listened on; `setting` is the one that moves it."""
-    taken = error.errno == errno.EADDRINUSE
+    # gRPC gives no errno, only words.
+    taken = error.errno == errno.EADDRINUSE or "address already in use" in str(error).lower()
     reason = "the port is in use" if taken else (error.strerror or str(error))
     hints = [f"find who holds it: `ss -ltnp 'sport = :{port}'`"] if taken else []
     if setting:

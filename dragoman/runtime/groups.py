@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dragoman.graph.pipeline import Pipeline
 from dragoman.resource import SHORT
-from dragoman.xds.types import Changes, NotReady
+from dragoman.xds.types import Changes, NotReadyError
 
 if TYPE_CHECKING:
     from dragoman.xds.snapshot import View
@@ -35,9 +35,9 @@ class Groups:
         """Whether the first configuration is complete."""
 
     def acquire(self, group: str) -> View:
-        """The group's live view. Pair with `release`. Raises `NotReady` before the first complete configuration."""
+        """The group's live view. Pair with `release`. Raises `NotReadyError` before the first complete configuration."""
         if not self.ready:
-            raise NotReady
+            raise NotReadyError
         timer = self._leaving.pop(group, None)
         if timer is not None:
             timer.cancel()

@@ -11,7 +11,7 @@ from dragoman import resource
 from dragoman.graph.pipeline import Pipeline
 from dragoman.runtime.groups import Groups
 from dragoman.xds.snapshot import View
-from dragoman.xds.types import NotReady
+from dragoman.xds.types import NotReadyError
 
 
 class Recorder:
@@ -36,7 +36,7 @@ def make(grace: float) -> tuple[Groups, Recorder]:
 async def test_nobody_is_served_before_the_first_configuration_is_complete() -> None:
     groups, recorder = make(0)
     groups.ready = False
-    with pytest.raises(NotReady):
+    with pytest.raises(NotReadyError):
         groups.acquire("*")
     assert recorder.told == []
 
