@@ -285,7 +285,7 @@ def backend(spec: str) -> str:
 
 
 def cluster(world: Any) -> ir.Cluster:
-    found = world.outputs.clusters.get(ir.ClusterKey(PAY))
+    found: ir.Cluster | None = world.outputs.clusters.get(ir.ClusterKey(PAY))
     assert found is not None
     return found
 
