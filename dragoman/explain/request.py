@@ -1,0 +1,232 @@
+"""A request's way as plain data: listener, virtual host, candidates, winner, action, backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, assert_never
+
+import re2
+
+from dragoman.diagnostics import Locate
+from dragoman.envoy import naming
+from dragoman.explain import expect, text
+from dragoman.ir import describe, dump, rewrite
+from dragoman.ir import model as ir
+from dragoman.ir.match import Candidate, Compile, Match, Matcher, Outcome
+from dragoman.ir.request import Prepared, Request
+from dragoman.refs import Origin, format_path
+
+Data = dict[str, Any]
+
+_NO_BACKEND: Final = 500
+_NO_ENDPOINT: Final = 503
+_PREFLIGHT: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The answer. `data` is JSON-ready and holds everything that `lines` says."""
+
+    match: Match
+    data: Data
+
+    def lines(self) -> list[str]:
+        """The answer for people, without colour."""
+        return list(text.lines(self.data))
+
+    def unmet(self, expectations: Iterable[str]) -> list[str]:
+        """One sentence for each expectation (`key=value`) that does not hold.
+
+        Raises ValueError for what is no expectation.
+        """
+        return expect.unmet(self.data, expectations)
+
+
+def explain_request(
+    view: dump.View, request: Request, locate: Locate | None = None, compile: Compile = re2.compile
+) -> Explanation:
+    """What Envoy does with `request` in one node group. `locate` finds file and line of fields."""
+    match = Matcher(view.listeners, view.hosts, compile).match(request)
+    place = _places(locate)
+    prepared = match.prepared
+    data: Data = {
+        "request": str(request),
+        "outcome": match.outcome.value,
+        "status": match.status,
+        "notes": list(match.notes),
+    }
+    if match.bind is not None:
+        data["listener"] = _listener(match, place)
+    if match.host is not None:
+        table = naming.route_config(match.host.scope)
+        data["virtual_host"] = {"domain": match.host.domain, "table": table, "passed": list(match.passed)}
+        data["candidates"] = [_candidate(each, match, place) for each in match.candidates]
+    if match.outcome is Outcome.REFUSED and prepared.reply is not None and prepared.reply.location:
+        data["action"] = {"kind": "redirect", "status": match.status, "location": prepared.reply.location}
+    if match.winner is not None:
+        data |= _won(view, match, match.winner, place)
+    return Explanation(match, data)
+
+
+_Place = Callable[[Origin | None], Data]
+
+
+def _places(locate: Locate | None) -> _Place:
+    """Object, field, and file and line where they are known."""
+
+    def place(origin: Origin | None) -> Data:
+        if origin is None:
+            return {}
+        found = {"object": str(origin.ref), "field": format_path(origin.path)}
+        span = locate(origin.ref, origin.path) if locate is not None else None
+        return found if span is None else {**found, "place": f"{span.file}:{span.line}"}
+
+    return place
+
+
+def _listener(match: Match, place: _Place) -> Data:
+    assert match.bind is not None
+    found: Data = {"name": naming.listener(match.bind)}
+    if match.chain is not None:
+        if match.chain.tls is not None:
+            found["server_name"] = match.chain.hostname or "*"
+            found["certificates"] = [naming.secret(key) for key in match.chain.tls.certificates]
+        found["from"] = [place(origin) for origin in match.chain.origins]
+    return found
+
+
+def _candidate(candidate: Candidate, match: Match, place: _Place) -> Data:
+    route = candidate.route
+    found: Data = {
+        "route": route.name,
+        "match": describe.conditions(route.match),
+        "won": route is match.winner,
+        "reason": candidate.reason,
+    }
+    if candidate.failure is not None:
+        failure = candidate.failure
+        found["failure"] = {
+            "condition": failure.condition,
+            "name": failure.name,
+            "wanted": failure.wanted,
+            "found": failure.found,
+        }
+    return found | place(route.origin)
+
+
+def _won(view: dump.View, match: Match, route: ir.Route, place: _Place) -> Data:
+    """The parts that only a request with a route has; `status` where Envoy answers itself."""
+    assert match.bind is not None
+    found: Data = {"route": {"name": route.name, **place(route.origin)}}
+    action = route.action
+    match action:
+        case ir.Respond(status, body):
+            found |= {"status": status, "action": {"kind": "respond", "status": status, "body": body}}
+        case ir.Redirect():
+            where = rewrite.location(action, match.request, match.prepared, match.bind.port)
+            found["status"] = action.status
+            found["action"] = {"kind": "redirect", "status": action.status, "location": where}
+        case ir.Forward():
+            found["action"] = _forward(view, action, match.prepared, place)
+            found["status"] = _own_status(found["action"]["clusters"])
+        case _:
+            assert_never(action)
+    for name in ("request_headers", "response_headers"):
+        if getattr(route, name):
+            found[name] = dump.plain(getattr(route, name))
+    if route.cors is not None:
+        found["cors"] = dump.plain(route.cors)
+        found["preflight"] = _preflight(match)
+        if found["preflight"] and isinstance(action, ir.Forward):
+            found["status"] = _PREFLIGHT
+    return found
+
+
+def _forward(view: dump.View, action: ir.Forward, prepared: Prepared, place: _Place) -> Data:
+    found: Data = {
+        "kind": "forward",
+        "path": rewrite.path(action.rewrite, prepared),
+        "host": action.hostname or prepared.authority,
+        "clusters": [_share(view, each, action.backends, place) for each in action.backends],
+        "websocket": action.websocket,
+    }
+    if action.timeout is not None:
+        found["timeout"] = dump.plain(action.timeout)
+    if action.try_timeout is not None:
+        found["try_timeout"] = dump.plain(action.try_timeout)
+    if action.retry is not None:
+        found["retry"] = dump.plain(action.retry)
+    if action.session is not None:
+        found["session"] = dump.plain(action.session)
+    if action.mirrors:
+        found["mirrors"] = [
+            {
+                "name": naming.cluster(each.cluster),
+                "percent": round(100 * each.numerator / each.denominator, 3),
+            }
+            for each in action.mirrors
+        ]
+    return found
+
+
+def _share(
+    view: dump.View, backend: ir.WeightedBackend, all_of_them: Sequence[ir.WeightedBackend], place: _Place
+) -> Data:
+    total = sum(each.weight for each in all_of_them)
+    found: Data = {
+        "name": naming.cluster(backend.cluster) if backend.cluster is not None else None,
+        "weight": backend.weight,
+        "percent": round(100 * backend.weight / total, 2) if total else 0,
+    }
+    if backend.cluster is None:
+        found["reason"] = backend.reason
+    else:
+        found["endpoints"] = _endpoints(view, backend.cluster)
+    for name in ("request_headers", "response_headers"):
+        if getattr(backend, name):
+            found[name] = dump.plain(getattr(backend, name))
+    return found | place(backend.origin)
+
+
+def _endpoints(view: dump.View, key: ir.ClusterKey) -> Data:
+    """How many there are and how many get requests. Host names count as ready: Envoy resolves them."""
+    cluster, own = view.clusters.get(key), view.endpoints.get(key)
+    inside = cluster.endpoints if cluster is not None else ()
+    there = [each for each in (own.endpoints if own is not None else inside) if each.weight > 0]
+    ready = [each for each in there if each.health is ir.Health.HEALTHY]
+    found: Data = {"ready": len(ready), "total": len(there)}
+    if cluster is not None and cluster.discovery is ir.Discovery.DNS:
+        found["by"] = "dns"
+    return found | {"addresses": [_address(each) for each in there]}
+
+
+def _address(endpoint: ir.Endpoint) -> str:
+    where = dump.plain(ir.Bind(endpoint.address, endpoint.port)) if endpoint.port else endpoint.address
+    return f"{where}" if endpoint.health is ir.Health.HEALTHY else f"{where} {endpoint.health.value}"
+
+
+def _own_status(clusters: Sequence[Data]) -> int | None:
+    """What Envoy answers when no share of the traffic can be served; None: a backend answers."""
+    shares = [each for each in clusters if each["weight"] > 0]
+    if all(each["name"] is None for each in shares):
+        return _NO_BACKEND
+    if all(each["name"] is not None and not each["endpoints"]["ready"] for each in shares):
+        return _NO_ENDPOINT
+    return None
+
+
+def _preflight(match: Match) -> bool:
+    """Whether Envoy's CORS filter answers this request itself: a preflight of an allowed origin."""
+    headers, cors = match.prepared.headers, match.winner.cors if match.winner is not None else None
+    asks = "access-control-request-method" in headers and match.request.method == "OPTIONS"
+    origin = ",".join(headers.get("origin", ()))
+    return cors is not None and asks and any(_allows(each, origin) for each in cors.allow_origins)
+
+
+def _allows(pattern: str, origin: str) -> bool:
+    before, star, after = pattern.partition("*")
+    if not star:
+        return bool(origin) and pattern == origin
+    long_enough = len(origin) > len(before) + len(after)
+    return long_enough and origin.startswith(before) and origin.endswith(after)

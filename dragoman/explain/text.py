@@ -1,0 +1,125 @@
+"""An explanation's data as lines of text, without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Data = Mapping[str, Any]
+
+_SHOWN = 20
+"""So many losers are listed; the rest is counted."""
+
+
+def lines(data: Data) -> Iterator[str]:
+    """From the request down to the endpoints; what was not reached is left out."""
+    yield data["request"]
+    for note in data["notes"]:
+        yield f"  note: {note}"
+    if "listener" in data:
+        yield from _listener(data["listener"])
+    if "virtual_host" in data:
+        host = data["virtual_host"]
+        passed = f" (before {', '.join(host['passed'])})" if host["passed"] else ""
+        yield f"  virtual host  {host['domain']}{passed}"
+        yield from _candidates(data["candidates"])
+    if "route" in data:
+        yield f"  route         {data['route']['name']}{_from(data['route'])}"
+    yield f"  outcome       {_outcome(data)}"
+    if "action" in data and data["action"]["kind"] == "forward":
+        yield from _forward(data)
+    for name, title in (("request_headers", "request"), ("response_headers", "response")):
+        if name in data:
+            yield f"  {title:<12}  {mutation(data[name])}"
+    if "cors" in data:
+        yield f"  cors          allows {', '.join(data['cors']['allow_origins'])}"
+
+
+def mutation(change: Data) -> str:
+    """A header mutation's data on one line: `set x-a: 1; add x-b: 2; remove x-c`."""
+    parts = [f"{verb} {name}: {value}" for verb in ("set", "add") for name, value in change.get(verb, ())]
+    parts += [f"remove {name}" for name in change.get("remove", ())]
+    return "; ".join(parts)
+
+
+def _listener(listener: Data) -> Iterator[str]:
+    name = f" for {listener['server_name']}" if "server_name" in listener else ""
+    sources = listener.get("from", ())
+    yield f"  listener      {listener['name']}{name}{_from(sources[0]) if sources else ''}"
+    for source in sources[1:]:
+        yield f"                and{_from(source)}"
+
+
+def _from(data: Data) -> str:
+    if "object" not in data:
+        return ""
+    where = f", {data['place']}" if "place" in data else ""
+    return f"  ({data['object']} {data['field']}{where})"
+
+
+def _candidates(candidates: Sequence[Data]) -> Iterator[str]:
+    if not candidates:
+        yield "  candidates    none"
+        return
+    yield "  candidates"
+    won = next((number for number, each in enumerate(candidates) if each["won"]), len(candidates))
+    first = max(0, won - _SHOWN)
+    if first:
+        yield f"    ... {first} more before"
+    for each in candidates[first : won + _SHOWN]:
+        yield f"    {'=>' if each['won'] else ' -'} {each['route']}  {each['match']}"
+        if not each["won"]:
+            yield f"         {each['reason']}"
+    left = len(candidates) - won - _SHOWN
+    if left > 0:
+        yield f"    ... {left} more behind"
+
+
+def _outcome(data: Data) -> str:
+    action = data.get("action", {})
+    match action.get("kind"):
+        case "redirect":
+            return f"{action['status']} to {action['location']}"
+        case "respond":
+            return f"{action['status']} from Envoy"
+        case "forward" if data.get("preflight"):
+            return f"{data['status']} from Envoy: a CORS preflight"
+        case "forward" if data["status"] is None:
+            return "forwarded"
+        case "forward" if data["status"] == 500:
+            return "500 from Envoy: no valid backend has a weight"
+        case "forward":
+            return f"{data['status']} from Envoy: no backend has a ready endpoint"
+        case _ if data["status"]:
+            return f"{data['status']} from Envoy: {data['outcome']}"
+        case _:
+            return f"no answer: {data['outcome']}"
+
+
+def _forward(data: Data) -> Iterator[str]:
+    action = data["action"]
+    yield f"  as            {action['path']} for {action['host']}"
+    for each in action["clusters"]:
+        yield f"  backend       {each['percent']:g}% {_share(each)}{_from(each)}"
+        for name, title in (("request_headers", "request"), ("response_headers", "response")):
+            if name in each:
+                yield f"                  {title}: {mutation(each[name])}"
+    for each in action.get("mirrors", ()):
+        yield f"  mirror        {each['percent']:g}% {each['name']}"
+    for name, title in (("timeout", "timeout"), ("try_timeout", "per try")):
+        if name in action:
+            yield f"  {title:<12}  {f'{action[name]:g} s' if action[name] else 'none'}"
+    if "retry" in action:
+        codes = ", ".join(map(str, action["retry"].get("codes", ())))
+        yield f"  retry         {action['retry']['attempts']} times{f' on {codes}' if codes else ''}"
+    if "session" in action:
+        yield f"  session       by {action['session']['kind'].lower()} {action['session']['name']}"
+
+
+def _share(share: Data) -> str:
+    if share["name"] is None:
+        return f"answered with 500: {share['reason']}"
+    endpoints = share["endpoints"]
+    if endpoints.get("by") == "dns":
+        return f"{share['name']}  {', '.join(endpoints['addresses'])} (resolved by Envoy)"
+    return f"{share['name']}  {endpoints['ready']} of {endpoints['total']} endpoints ready"
