@@ -84,6 +84,7 @@ class ControlPlane:
         try:
             async with asyncio.TaskGroup() as tasks:
                 await self._run(tasks)
+            log.info("stopped")
         except* faults.StartError as failed:
             first: BaseException = failed
             while isinstance(first, BaseExceptionGroup):
@@ -94,9 +95,9 @@ class ControlPlane:
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(self._signals())
             settings = self.settings
-            await _listen(self.admin.start(), "the admin server", settings.admin, "--admin-port")
+            await _listen(self.admin.start, "the admin server", settings.admin, "--admin-port")
             stack.push_async_callback(self.admin.stop)
-            self.xds_port = await _listen(self.xds.start(), "the xDS server", settings.xds, "--xds-port")
+            self.xds_port = await _listen(self.xds.start, "the xDS server", settings.xds, "--xds-port")
             stack.push_async_callback(self._drain)
             stack.callback(self._groups.close)
             await self._load()
@@ -217,8 +218,11 @@ class ControlPlane:
                 loop.remove_signal_handler(number)
 
 
-async def _listen(start: Awaitable[int], what: str, settings: config.Xds | config.Admin, setting: str) -> int:
+async def _listen(
+    start: Callable[[], Awaitable[int]], what: str, settings: config.Xds | config.Admin, setting: str
+) -> int:
     try:
-        return await start
+        faults.probe(settings.address, settings.port)
+        return await start()
     except OSError as error:
         raise faults.cannot_listen(what, settings.address, settings.port, error, setting) from None

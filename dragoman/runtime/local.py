@@ -56,6 +56,10 @@ class LocalEnvoy:
                 if not served:
                     raise faults.StartError("DRG5006", str(error)) from None
                 log.error("%s", error)
+            except asyncio.CancelledError:
+                # What it says while it is being ended is known.
+                logging.getLogger(process.__name__).setLevel(logging.ERROR)
+                raise
             finally:
                 self._pid = 0
             await asyncio.sleep(_RESTART)
