@@ -1,0 +1,81 @@
+"""Shapes against CRDs: the same fields, the same limits, the same enumerations.
+
+Ours (Backend) always; the Gateway API's where its CRDs are at hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dragoman.translators.gateway import complaints
+from dragoman.translators.gateway.models import backend, gateway, gatewayclass, httproute, referencegrant
+
+OWN = Path(__file__).parents[3] / "manifests" / "crds"
+THEIRS = Path(os.environ.get("GATEWAY_API_CRDS", "/work/shared/crds"))
+# The CRD says more loosely what we say by a list of words.
+LOOSE = {"operator"}
+
+
+def schema(path: Path, version: str) -> dict[str, Any]:
+    crd = yaml.safe_load(path.read_text())
+    versions = {one["name"]: one["schema"]["openAPIV3Schema"] for one in crd["spec"]["versions"]}
+    found: dict[str, Any] = versions[version]["properties"]["spec"]
+    return found
+
+
+def differences(given: dict[str, Any], annotation: Any, path: str) -> Iterator[str]:
+    plain = complaints._plain(annotation)
+    limits = complaints._limits(annotation)
+    pairs = {"ge": "minimum", "le": "maximum"}
+    if given["type"] == "string" and typing.get_origin(plain) is not typing.Literal:
+        pairs |= {"min_length": "minLength", "max_length": "maxLength"}
+    if given["type"] == "array":
+        pairs |= {"min_length": "minItems", "max_length": "maxItems"}
+    for ours, theirs in pairs.items():
+        if limits.get(ours) != given.get(theirs) and "enum" not in given:
+            yield f"{path}: {ours} {limits.get(ours)}, CRD has {given.get(theirs)}"
+    listed = "enum" in given and typing.get_origin(plain) is typing.Literal
+    if listed and set(typing.get_args(plain)) != set(given["enum"]):
+        yield f"{path}: enumeration differs"
+    if given["type"] == "array":
+        yield from differences(given["items"], typing.get_args(plain)[0], f"{path}[]")
+    elif "properties" in given:
+        if not dataclasses.is_dataclass(plain):
+            yield f"{path}: not a shape"
+            return
+        known = complaints._hints(plain)
+        for name in sorted(known.keys() ^ given["properties"].keys()):
+            yield f"{path}.{name}: only on one side"
+        for name in sorted(known.keys() & given["properties"].keys()):
+            if name not in LOOSE:
+                yield from differences(given["properties"][name], known[name], f"{path}.{name}")
+
+
+def test_backend() -> None:
+    given = schema(OWN / "dragoman.dev_backends.yaml", "v1alpha1")
+    assert list(differences(given, backend.Backend, "spec")) == []
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize(
+    ("name", "version", "shape"),
+    [
+        ("gatewayclasses", "v1", gatewayclass.GatewayClass),
+        ("gateways", "v1", gateway.Gateway),
+        ("httproutes", "v1", httproute.HttpRoute),
+        ("referencegrants", "v1beta1", referencegrant.ReferenceGrant),
+    ],
+)
+def test_gateway_api(name: str, version: str, shape: type) -> None:
+    path = THEIRS / f"gateway.networking.k8s.io_{name}.yaml"
+    if not path.is_file():
+        pytest.skip(f"no CRDs of the Gateway API in {THEIRS} (set GATEWAY_API_CRDS)")
+    assert list(differences(schema(path, version), shape, "spec")) == []
