@@ -15,7 +15,7 @@ import re2
 
 from dragoman import config, proto
 from dragoman.proto.google.protobuf import Any as AnyMessage
-from dragoman.resource import Resource
+from dragoman.resource import SECRET, Resource
 from dragoman.xds import auth, groups, wire
 from dragoman.xds.csds_messages import SERVICE, messages
 from dragoman.xds.ledger import Ledger, Status, Stream, TypeState
@@ -106,7 +106,7 @@ def _entry(
         entry.version_info = known if isinstance(known, str) else known.version
     if state.sent_at and status is not Status.NOT_SENT:
         entry.last_updated.FromNanoseconds(int(state.sent_at * 1e9))
-    if contents and isinstance(known, Resource) and not known.sensitive:
+    if contents and isinstance(known, Resource) and not known.sensitive and type_url != SECRET:
         entry.xds_config.CopyFrom(AnyMessage(type_url=type_url, value=known.payload))
     if status is Status.ERROR:
         entry.error_state.details = state.error
@@ -141,7 +141,8 @@ def _text_matches(matcher: Any, value: str) -> bool:
             return value.endswith(wanted)
         case "contains":
             return wanted in value
-    return False
+        case _:
+            return False
 
 
 def _struct_matches(matcher: Any, metadata: Any) -> bool:
@@ -164,12 +165,13 @@ def _value_matches(matcher: Any, value: Any) -> bool:
         case "string_match":
             return isinstance(value, str) and _text_matches(matcher.string_match, value)
         case "bool_match":
-            return isinstance(value, bool) and value == matcher.bool_match
+            return isinstance(value, bool) and value == bool(matcher.bool_match)
         case "present_match":
-            return (value is not None) == matcher.present_match
+            return (value is not None) == bool(matcher.present_match)
         case "list_match":
             one = matcher.list_match.one_of
             return isinstance(value, list) and any(_value_matches(one, item) for item in value)
         case "or_match":
             return any(_value_matches(one, value) for one in matcher.or_match.value_matchers)
-    return False
+        case _:
+            return False

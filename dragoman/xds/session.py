@@ -149,24 +149,29 @@ class Session:
     def next_response(self, now: float) -> Response | None:
         """The next message to write, or None; then `deadline` is the time at which to ask again at the
         latest."""
-        self.deadline = None
-        for type_url in self._order:
-            sub = self.streams.get(type_url)
-            if sub is None or not sub.dirty:
-                continue
-            if sub.flight is not None and now < sub.flight.sent_at + self._patience:
-                self._wake_at(sub.flight.sent_at + self._patience)
-                continue
-            expecting = self._only is None and now < self._opened + self._patience
-            plan = planner.plan(sub, self.streams, now, self._patience, expecting=expecting)
-            for name in plan.mute:
-                sub.drop(name)
-            body = self._body(sub, plan)
-            if body is not None:
-                return self._send(sub, plan, body, now)
-            sub.owed.clear()
-            if plan.wake is not None:
-                self._wake_at(plan.wake)
+        again = True
+        while again:
+            # What is dropped without a word may have been the last user of something that goes.
+            again = False
+            self.deadline = None
+            for type_url in self._order:
+                sub = self.streams.get(type_url)
+                if sub is None or not sub.dirty:
+                    continue
+                if sub.flight is not None and now < sub.flight.sent_at + self._patience:
+                    self._wake_at(sub.flight.sent_at + self._patience)
+                    continue
+                expecting = self._only is None and now < self._opened + self._patience
+                plan = planner.plan(sub, self.streams, now, self._patience, expecting=expecting)
+                for name in plan.mute:
+                    sub.drop(name)
+                    again = True
+                body = self._body(sub, plan)
+                if body is not None:
+                    return self._send(sub, plan, body, now)
+                sub.owed.clear()
+                if plan.wake is not None:
+                    self._wake_at(plan.wake)
         return None
 
     def _wake_at(self, moment: float) -> None:
