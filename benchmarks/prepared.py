@@ -25,6 +25,7 @@ from dragoman.proto.envoy.config.route import v3 as route
 from dragoman.proto.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 from dragoman.proto.envoy.service.discovery import v3 as discovery
 from dragoman.refs import Ref
+from dragoman.sources.base import Update
 from tests.harness.manifests import Body
 
 
@@ -44,6 +45,11 @@ class Prepared:
         )
         self.pipeline.load([document(body) for body in bodies])
         self.view = self.pipeline.activate("*")
+
+    def apply(self, item: Document) -> None:
+        """One changed document, all the way to the views."""
+        self.pipeline.apply(Update((item,)))
+        self.pipeline.commit()
 
     def state(self) -> bare.State:
         return bare.State(

@@ -90,9 +90,9 @@ def _expectation(item: Mapping[str, Any]) -> Expectation:
     response = item.get("Response", {})
     statuses = tuple(response.get("StatusCodes") or [response.get("StatusCode", 200)])
     expected = item.get("ExpectedRequest")
-    seen = item["Request"] if expected is None else expected["Request"]
+    seen = item.get("Request", {}) if expected is None else expected.get("Request", {})
     return Expectation(
-        request=item["Request"],
+        request=item.get("Request", {}),
         statuses=statuses,
         backend=item.get("Backend", ""),
         namespace=item.get("Namespace", ""),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from tests.conformance import client, status
@@ -195,18 +195,20 @@ async def _static_addresses(run: Run, case: Case) -> list[str]:
     given[1] = {"type": "IPAddress", "value": unusable}
     given[2] = {"type": "IPAddress", "value": usable}
     await run.apply([body])
-    found = list(
-        status.condition(run.status(GATEWAY, name), "Accepted", False, "UnsupportedAddress", where=name)
-    )
+
+    def gateway(kind: str, met: bool, reason: str) -> Callable[[], Iterable[str]]:
+        return lambda: status.condition(run.status(GATEWAY, name), kind, met, reason, where=name)
+
+    found = await run.eventually(gateway("Accepted", False, "UnsupportedAddress"))
     body = copy.deepcopy(body)
     del body["spec"]["addresses"][0]
     await run.apply([body])
-    found += status.condition(run.status(GATEWAY, name), "Accepted", True, "Accepted", where=name)
-    found += status.condition(run.status(GATEWAY, name), "Programmed", False, "AddressNotUsable", where=name)
+    found += await run.eventually(gateway("Accepted", True, "Accepted"))
+    found += await run.eventually(gateway("Programmed", False, "AddressNotUsable"))
     body = copy.deepcopy(body)
     del body["spec"]["addresses"][0]
     await run.apply([body])
-    found += status.condition(run.status(GATEWAY, name), "Programmed", True, "Programmed", where=name)
+    found += await run.eventually(gateway("Programmed", True, "Programmed"))
     values = [item["value"] for item in run.status(GATEWAY, name).get("addresses", ())]
     return found if values == [usable] else [*found, f"{name}: addresses {values}, expected [{usable}]"]
 

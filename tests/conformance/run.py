@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from dragoman import config
 from dragoman.document import Document
 from dragoman.graph.pipeline import Pipeline
 from dragoman.refs import Ref
@@ -83,6 +82,14 @@ class Run:
             context.load_cert_chain(*certificate)
         return client.Target(self.target(gateway).address, port, context, sni)
 
+    async def eventually(self, faults: Callable[[], Iterable[str]]) -> list[str]:
+        """For what Envoy has a word in: tries until there is no fault, or until the limit."""
+        end = asyncio.get_running_loop().time() + LIMIT
+        # Nothing says when Envoy has an opinion.
+        while (found := list(faults())) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        return found
+
     async def expect(self, wanted: Expectation, target: client.Target) -> list[str]:
         """Tries until three passes in a row, or until the limit; then says what was different last."""
         end = asyncio.get_running_loop().time() + LIMIT
@@ -104,10 +111,6 @@ class Run:
         for wanted in expected:
             found += await self.expect(wanted, target)
         return found
-
-
-def settings(xds_port: int) -> config.Settings:
-    return config.load(environment={}, flags={"xds.port": xds_port, "gateways.addresses": "per-gateway"})
 
 
 def _ref(key: Key) -> Ref:

@@ -20,7 +20,12 @@ import pytest_asyncio
 from tests.conformance import cases, checks, expected, serving, world
 from tests.conformance.run import Run, manifest
 
-pytestmark = [pytest.mark.conformance, pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.conformance,
+    pytest.mark.envoy,
+    pytest.mark.xdist_group("conformance"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 RESULTS = Path(__file__).with_name("results.md")
 
@@ -104,6 +109,8 @@ async def test_case(case: cases.Case, run: Run, results: Results) -> None:
     await run.apply(manifest(case))
     try:
         faults = await checks.of(case)(run, case)
+    except AssertionError as failure:
+        faults = [str(failure)]
     finally:
         run.delete([body for key, body in run.world.objects.items() if key not in before])
     results.faults[case.name] = faults

@@ -162,7 +162,7 @@ class World:
             "second-example.org",
             "third-example.org",
             "*.wildcard.org",
-            "*.org",
+            "unknown-example.org",
             "abc.example.com",
             "secure.test.com",
         )

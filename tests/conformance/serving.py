@@ -1,0 +1,61 @@
+"""Starts what the replay needs: pipeline and xDS server in this process, one Envoy beside it."""
+
+from __future__ import annotations
+
+import fcntl
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from dragoman import config
+from dragoman.graph.pipeline import Pipeline
+from dragoman.xds.ledger import Ledger
+from dragoman.xds.server import Server
+from dragoman.xds.types import ResourceView
+from tests.conformance.run import Run
+from tests.conformance.world import World
+from tests.harness import envoy, net
+
+_LOCK = Path(tempfile.gettempdir()) / "dragoman-conformance.lock"
+
+
+class _Views:
+    """The pipeline's live views as the server asks for them; dropped with the last stream."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def acquire(self, group: str) -> ResourceView:
+        return self._pipeline.activate(group)
+
+    def release(self, group: str) -> None:
+        self._pipeline.deactivate(group)
+
+
+@asynccontextmanager
+async def serve(world: World, folder: Path) -> AsyncIterator[Run]:
+    """One Envoy for all Gateways, each on an address of its own."""
+    flags = {"xds.port": net.free_port(), "gateways.addresses": "per-gateway"}
+    settings = config.load(environment={}, flags=flags)
+    with _LOCK.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.fail(
+                "another replay runs on this machine, and ports are the suite's own (xdist: --dist loadgroup)"
+            )
+        pipeline = Pipeline(settings)
+        ledger = Ledger()
+        ledger.on_rejection(pipeline.report_rejection)
+        ledger.on_recovery(pipeline.clear_rejection)
+        server = Server(settings.xds, _Views(pipeline), ledger)
+        await server.start()
+        try:
+            bootstrap = envoy.bare(net.free_port(), envoy.ads(), [envoy.grpc_cluster(settings.xds.port)])
+            async with envoy.Envoy(bootstrap, folder):
+                yield Run(world, pipeline)
+        finally:
+            await server.stop(0)
