@@ -325,6 +325,39 @@ def test_no_transform_runs_twice_in_one_commit(rounds: list[dict[str, Value]]) -
     assert set(met) == set(source)
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["x", "y"]), st.sampled_from(KEYS), st.integers(0, 3)), max_size=20)
+)
+def test_what_is_no_longer_read_wakes_nobody(changes: list[tuple[str, str, int]]) -> None:
+    """Where the data decides what is fetched, the last run's fetches count and no earlier ones."""
+    graph = Graph()
+    pointers: Source[str, str] = graph.source("pointers")
+    data: Source[str, int] = graph.source("data")
+    computed: list[str] = []
+
+    def follow(ctx: Context, key: str, pointer: str) -> tuple[str, int | None]:
+        computed.append(key)
+        return pointer, ctx.fetch(data, pointer)
+
+    followed = graph.map_one("followed", pointers, follow)
+    aims: dict[str, str] = {}
+    known: dict[str, int] = {}
+    for reader, key, value in changes:
+        computed.clear()
+        if value:
+            data.put(key, value)
+            expected = [name for name, aim in aims.items() if aim == key and known.get(key) != value]
+            known[key] = value
+        else:
+            pointers.put(reader, key)
+            expected = [reader] if aims.get(reader) != key else []
+            aims[reader] = key
+        graph.commit()
+        assert sorted(computed) == sorted(expected)
+    assert dict(followed.items()) == {reader: (aim, known.get(aim)) for reader, aim in aims.items()}
+
+
 def test_a_transform_cannot_read_what_is_made_after_it() -> None:
     graph = Graph()
     source: Source[str, Value] = graph.source("source")
