@@ -190,16 +190,20 @@ class _Derived(Collection[K, V]):
         before = self._reads.get(key, ())
         if before == reads:
             return
-        old, new = set(_pairs(before)), set(_pairs(reads))
-        for collection, read in old - new:
-            self._leave(collection._readers[self], read, key)
-        for collection, read in new - old:
-            readers = collection._readers.setdefault(self, {})
+        if before:
+            kept = set(_pairs(reads))
+            for collection, read in set(_pairs(before)) - kept:
+                self._leave(collection._readers[self], read, key)
+        for collection, read in zip(reads[::2], reads[1::2], strict=True):
+            readers = collection._readers.get(self)
+            if readers is None:
+                readers = collection._readers[self] = {}
             present = readers.setdefault(read, key)
-            if type(present) is _Many:
-                present.add(key)
-            elif present != key:
-                readers[read] = _Many((present, key))
+            if present is not key and present != key:
+                if type(present) is _Many:
+                    present.add(key)
+                else:
+                    readers[read] = _Many((present, key))
         if reads:
             self._reads[key] = reads
         else:
