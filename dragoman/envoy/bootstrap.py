@@ -82,8 +82,8 @@ def bootstrap(
     """A complete bootstrap.
 
     `gateways` (`namespace/name`, `*`) say which Gateways the node is for; empty leaves it to `cluster` or to
-    the control plane's rules. `admin` None: no admin interface. `heap` in bytes: near it Envoy gives memory back,
-    then refuses requests; 0: no such limit.
+    the control plane's rules. `admin` None: no admin interface. `heap` in bytes: near it Envoy gives memory
+    back, then refuses requests; 0: no such limit.
     """
     data: Json = {
         "node": _node(node_id, cluster, gateways, zone),
@@ -93,6 +93,8 @@ def bootstrap(
             "lds_config": _from_ads(),
         },
         "static_resources": {"clusters": [_control_plane(xds_address, xds_port, tls)]},
+        # A worker makes a cluster at its first request for it: memory for what is used.
+        "cluster_manager": {"enable_deferred_cluster_creation": True},
         "overload_manager": _overload(kind, heap),
     }
     if admin is not None:

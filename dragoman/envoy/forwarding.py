@@ -20,16 +20,22 @@ from dragoman.proto.envoy.type import v3 as type_proto
 STREAM_IDLE: Final = 300.0
 """Seconds without a byte in either direction after which a stream ends, where a route says nothing else."""
 
+RETRY_BODY: Final = 1024 * 1024
+"""Bytes of a request's body that are kept for further tries; larger ones are sent once. Envoy's own limit is
+the connection's buffer (32 KiB): no upload would be retried."""
+
 _RETRY_ON: Final = "connect-failure,refused-stream,reset"
 _BACKOFF_CEILING: Final = 10  # times the base interval, Envoy's own ratio
 _HOST_ATTEMPTS: Final = 3
 
 
-def write(target: route_proto.RouteAction, forward: ir.Forward) -> None:
-    """Writes timeouts, retries and mirrors of `forward`."""
+def write(message: route_proto.Route, forward: ir.Forward) -> None:
+    """Writes timeouts, retries and mirrors of `forward` into the route's action."""
+    target = message.route
     _timeouts(target, forward)
     if forward.retry is not None and forward.retry.attempts > 0:
         _retry(target.retry_policy, forward.retry, forward.try_timeout)
+        message.request_body_buffer_limit.value = RETRY_BODY
     for mirror in forward.mirrors:
         _mirror(target, mirror)
 

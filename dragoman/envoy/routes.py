@@ -21,7 +21,6 @@ from dragoman.proto.envoy.config.route import v3 as route_proto
 
 _INVALID_BACKEND: Final = 500
 _MISDIRECTED: Final = 421
-_WELL_KNOWN: Final = {"http": 80, "https": 443}
 _NO_CLUSTERS: Final[frozenset[str]] = frozenset()
 
 
@@ -43,13 +42,8 @@ class HostChunk:
     clusters: frozenset[str] = field(compare=False)
 
 
-def needs_scope(route: ir.Route) -> bool:
-    """Whether the bytes of `route` depend on its table: Location does, on the listener's port."""
-    return isinstance(route.action, ir.Redirect)
-
-
-def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute:
-    """`route` in bytes. `scope` matters where `needs_scope` says so; None: a listener on port 80."""
+def encode_route(route: ir.Route) -> EncodedRoute:
+    """`route` in bytes."""
     message = route_proto.Route(name=route.name)
     matches.write(message.match, route.match)
     chain.write_route(message, route)
@@ -62,7 +56,7 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
             if action.session is not None:
                 chunk = b"".join(map(_framed, sessions.pins(message, action)))
         case ir.Redirect():
-            _redirect(message.redirect, action, route.match.path, scope)
+            _redirect(message.redirect, action, route.match.path)
             _headers(message, route)
         case ir.Respond(status, body):
             _respond(message, status, body)
@@ -111,7 +105,7 @@ def _forward(message: route_proto.Route, forward: ir.Forward, route: ir.Route) -
         rewrites.write(target, forward.rewrite, route.match.path)
     if forward.hostname:
         target.host_rewrite_literal = forward.hostname
-    forwarding.write(target, forward)
+    forwarding.write(message, forward)
     if not forward.websocket:
         upgrade = target.upgrade_configs.add()
         upgrade.upgrade_type = "websocket"
@@ -161,39 +155,17 @@ def _dealt(
     return frozenset(names)
 
 
-def _redirect(
-    target: route_proto.RedirectAction, redirect: ir.Redirect, path: ir.PathMatch, scope: ir.Scope | None
-) -> None:
+def _redirect(target: route_proto.RedirectAction, redirect: ir.Redirect, path: ir.PathMatch) -> None:
+    """Without a port Envoy keeps the Host header's, and writes none where the host is another."""
     target.response_code = _redirect_codes()[redirect.status]
     if redirect.scheme:
         target.scheme_redirect = redirect.scheme
     if redirect.hostname:
         target.host_redirect = redirect.hostname
-    target.port_redirect = _location_port(redirect, scope)
+    if redirect.port:
+        target.port_redirect = redirect.port
     if redirect.path is not None:
         rewrites.write(target, redirect.path, path)
-
-
-def _location_port(redirect: ir.Redirect, scope: ir.Scope | None) -> int:
-    """The port to write into Location (HTTPRequestRedirectFilter.port); 0: the Host header's, if any.
-
-    Without a port the redirect goes to its scheme's, and without that to the listener's. A scheme's own port
-    is left out of Location, but for one case: a Host header that carries an unusual port, which Envoy can
-    replace but not drop.
-    """
-    own_scheme = "https" if scope is not None and scope.hostname else "http"
-    own_port = scope.bind.port if scope is not None else _WELL_KNOWN[own_scheme]
-    default = _WELL_KNOWN[redirect.scheme or own_scheme]
-    if redirect.port is not None:
-        port = redirect.port or default
-    elif redirect.scheme:
-        port = default
-    elif redirect.hostname:
-        port = own_port
-    else:
-        return 0
-    unusual = own_port != _WELL_KNOWN[own_scheme] and not redirect.hostname
-    return port if port != default or unusual else 0
 
 
 def _respond(message: route_proto.Route, status: int, body: str = "") -> None:

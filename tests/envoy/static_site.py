@@ -28,7 +28,7 @@ def table(scope: ir.Scope, hosts: Hosts, misdirected: Sequence[str] = ()) -> res
     """A route table as the pipeline makes it."""
     buckets: dict[int, list[routes.HostChunk]] = {}
     for domain, items in {**hosts, **dict.fromkeys(misdirected, ())}.items():
-        encoded = [routes.encode_route(item, scope) for item in items]
+        encoded = [routes.encode_route(item) for item in items]
         made = routes.encode_virtual_host(scope, domain, encoded, domain in misdirected)
         buckets.setdefault(shape.bucket(domain), []).append(made)
     return shape.route_configuration(scope, {n: shape.encode_bucket(found) for n, found in buckets.items()})
@@ -56,6 +56,17 @@ class StaticSite:
         assert reply.status == 200, reply
         found: dict[str, Any] = json.loads(reply.body)
         return found
+
+
+async def upload(port: int, path: str, host: str, size: int) -> Reply:
+    """A POST with a body of that many bytes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {size}\r\n\r\n".encode())
+        writer.write(b"x" * size)
+        return await read_reply(reader)
+    finally:
+        writer.close()
 
 
 async def exchange(

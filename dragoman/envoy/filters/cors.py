@@ -55,4 +55,3 @@ def _origin(target: matcher.StringMatcher, origin: str) -> None:
         target.safe_regex.regex = "[^/]+".join(map(re.escape, origin.split("*")))
     else:
         target.exact = origin
-        target.ignore_case = True

@@ -44,12 +44,12 @@ def route(
     return ir.Route(name, match or ir.RouteMatch(path), action, Order(), **more)
 
 
-def envoy_routes(item: ir.Route, scope: ir.Scope = PLAIN) -> list[route_proto.Route]:
+def envoy_routes(item: ir.Route) -> list[route_proto.Route]:
     """The Envoy routes of an IR route, decoded out of a virtual host that holds them."""
-    return list(route_proto.VirtualHost.FromString(routes.encode_route(item, scope).chunk).routes)
+    return list(route_proto.VirtualHost.FromString(routes.encode_route(item).chunk).routes)
 
 
-def envoy_route(item: ir.Route, scope: ir.Scope = PLAIN) -> dict[str, Any]:
+def envoy_route(item: ir.Route) -> dict[str, Any]:
     """The one Envoy route of an IR route, as JSON data."""
-    (found,) = envoy_routes(item, scope)
+    (found,) = envoy_routes(item)
     return proto.to_dict(found)

@@ -10,11 +10,10 @@ from dragoman import proto
 from dragoman.envoy import naming, routes
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.route import v3 as route_proto
-from tests.unit.envoy.build import BIND, PLAIN, ROOT, cluster, envoy_route, envoy_routes, forward, route
+from tests.unit.envoy.build import PLAIN, ROOT, cluster, envoy_route, envoy_routes, forward, route
 
 V1 = "Service/shop/v1/8080"
 TLS = ir.Scope(ir.Bind("127.0.0.1", 8443), "shop.example")
-WELL_KNOWN = ir.Scope(ir.Bind("127.0.0.1", 80))
 
 
 def test_a_plain_route() -> None:
@@ -165,7 +164,9 @@ def test_timeouts(action: ir.Forward, written: dict[str, Any]) -> None:
 
 def test_retries() -> None:
     retry = ir.Retry(3, (500, 503), 0.1)
-    made = envoy_route(route(forward(timeout=9, try_timeout=1, retry=retry)))["route"]
+    whole = envoy_route(route(forward(timeout=9, try_timeout=1, retry=retry)))
+    assert whole["request_body_buffer_limit"] == str(1024 * 1024)
+    made = whole["route"]
     predicate = made["retry_policy"].pop("retry_host_predicate")
     assert predicate[0]["name"] == "envoy.retry_host_predicates.previous_hosts"
     assert made == {
@@ -214,31 +215,10 @@ def test_websockets_can_be_refused() -> None:
     assert made["host_rewrite_literal"] == "other"
 
 
-@pytest.mark.parametrize(
-    ("redirect", "scope", "port"),
-    [
-        # No port: the scheme's, else the listener's; a scheme's own is left out.
-        (ir.Redirect(scheme="https"), WELL_KNOWN, 0),
-        (ir.Redirect(scheme="https", hostname="h"), PLAIN, 0),
-        (ir.Redirect(hostname="h"), PLAIN, 8080),
-        (ir.Redirect(hostname="h"), WELL_KNOWN, 0),
-        (ir.Redirect(hostname="h"), TLS, 8443),
-        (ir.Redirect(hostname="h"), ir.Scope(ir.Bind("127.0.0.1", 443), "h"), 0),
-        # The client's own host and port are kept as they are.
-        (ir.Redirect(), PLAIN, 0),
-        # Envoy would keep :8080 of the Host header.
-        (ir.Redirect(scheme="https"), PLAIN, 443),
-        (ir.Redirect(scheme="https", port=0), PLAIN, 443),
-        (ir.Redirect(port=0), TLS, 443),
-        (ir.Redirect(port=443, scheme="https", hostname="h"), PLAIN, 0),
-        (ir.Redirect(port=80, scheme="https"), WELL_KNOWN, 80),
-        (ir.Redirect(port=8443), PLAIN, 8443),
-    ],
-)
-def test_the_port_of_a_redirect(redirect: ir.Redirect, scope: ir.Scope, port: int) -> None:
-    item = route(redirect)
-    assert routes.needs_scope(item)
-    assert envoy_route(item, scope)["redirect"].get("port_redirect", 0) == port
+@pytest.mark.parametrize("port", [None, 0])
+def test_a_redirect_without_port(port: int | None) -> None:
+    made = envoy_route(route(ir.Redirect(301, "https", "h", port)))["redirect"]
+    assert made == {"scheme_redirect": "https", "host_redirect": "h"}
 
 
 def test_a_redirect() -> None:
@@ -330,9 +310,3 @@ def test_a_misdirected_host_answers_421() -> None:
     assert proto.to_dict(host)["routes"] == [
         {"name": "misdirected", "match": {"prefix": "/"}, "direct_response": {"status": 421}}
     ]
-
-
-def test_the_bind_plays_no_part_in_other_routes() -> None:
-    item = route(forward())
-    assert not routes.needs_scope(item)
-    assert routes.encode_route(item) == routes.encode_route(item, ir.Scope(BIND))
