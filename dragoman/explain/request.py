@@ -48,10 +48,15 @@ def explain_request(
 ) -> Explanation:
     """What Envoy does with `request` in one node group. `locate` finds file and line of fields."""
     match = Matcher(view.listeners, view.hosts, compile).match(request)
+    return Explanation(match, describe_match(view, match, locate))
+
+
+def describe_match(view: dump.View, match: Match, locate: Locate | None = None) -> Data:
+    """A match as an explanation's data."""
     place = _places(locate)
     prepared = match.prepared
     data: Data = {
-        "request": str(request),
+        "request": str(match.request),
         "outcome": match.outcome.value,
         "status": match.status,
         "notes": list(match.notes),
@@ -66,7 +71,7 @@ def explain_request(
         data["action"] = {"kind": "redirect", "status": match.status, "location": prepared.reply.location}
     if match.winner is not None:
         data |= _won(view, match, match.winner, place)
-    return Explanation(match, data)
+    return data
 
 
 _Place = Callable[[Origin | None], Data]

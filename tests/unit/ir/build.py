@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from dragoman.ir import model as ir
 from dragoman.ir import order
@@ -71,3 +72,27 @@ def tls(
         chains.append(ir.FilterChain(name, ir.TlsTermination((CERTIFICATE,)), scope))
         tables[scope] = {d: ir.VirtualHost(scope, d, tuple(r or ()), r is None) for d, r in domains.items()}
     return {TLS_BIND: ir.Listener(TLS_BIND, tuple(chains))}, tables
+
+
+@dataclass
+class View:
+    """A node group's IR, as `graph.pipeline.GroupIR` has it."""
+
+    listeners: dict[ir.Bind, ir.Listener]
+    hosts: dict[ir.Scope, dict[str, ir.VirtualHost]]
+    clusters: dict[ir.ClusterKey, ir.Cluster] = field(default_factory=dict)
+    endpoints: dict[ir.ClusterKey, ir.EndpointSet] = field(default_factory=dict)
+    route_sets: dict[Ref, ir.RouteSet] = field(default_factory=dict)
+    gateways: dict[Ref, ir.Gateway] = field(default_factory=dict)
+
+
+def view(
+    hosts: Mapping[str, Sequence[ir.Route]], endpoints: Mapping[str, Sequence[ir.Endpoint]] | None = None
+) -> View:
+    """One plain listener, and the endpoints of Services by name."""
+    made = View(*plain(hosts))
+    for name, found in (endpoints or {}).items():
+        key = service(name)
+        made.clusters[key] = ir.Cluster(key, ir.Discovery.EDS)
+        made.endpoints[key] = ir.EndpointSet(key, tuple(found))
+    return made

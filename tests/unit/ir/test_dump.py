@@ -11,7 +11,7 @@ import yaml
 from dragoman.ir import dump
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
-from tests.unit.ir.build import CERTIFICATE, PLAIN, forward, plain, route, service
+from tests.unit.ir.build import CERTIFICATE, PLAIN, View, forward, plain, route, service
 
 
 def test_defaults_are_left_out_and_unions_carry_a_name() -> None:
@@ -44,16 +44,6 @@ def test_secrets_appear_as_fingerprints() -> None:
     assert "hush" not in text
     assert "sha256:" in text
     assert text != json.dumps(dump.plain(ir.Secret(CERTIFICATE, b"certificate", b"other")))
-
-
-@dataclasses.dataclass
-class View:
-    listeners: dict[ir.Bind, ir.Listener]
-    hosts: dict[ir.Scope, dict[str, ir.VirtualHost]]
-    clusters: dict[ir.ClusterKey, ir.Cluster]
-    endpoints: dict[ir.ClusterKey, ir.EndpointSet]
-    route_sets: dict[Ref, ir.RouteSet]
-    gateways: dict[Ref, ir.Gateway]
 
 
 def test_a_whole_group_survives_yaml() -> None:
