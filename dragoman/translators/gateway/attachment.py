@@ -7,7 +7,7 @@ Gateway make no route run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -101,7 +101,8 @@ def attach(ctx: Context, sources: Sources, ref: Ref, spec: httproute.HttpRoute) 
         origin = Origin(ref, ("spec",))
         label = "`parentRefs` says which Gateway serves the route"
         findings.append(warning("DRG2001", "the route names no parent", origin, label=label))
-    findings += _idle_hostnames(ref, spec, found)
+    if found and len(spec.hostnames) > 1:
+        findings += _idle_hostnames(ref, spec, found)
     return Attached(tuple(found.values()), tuple(parents), tuple(findings))
 
 
@@ -121,11 +122,13 @@ def _try(
     doors: Doors,
     origin: Origin,
 ) -> list[ir.Attachment] | _Refusal:
-    named = [
-        door
-        for door in doors.listeners
-        if wanted.section_name in (None, door.name) and wanted.port in (None, door.port)
-    ]
+    named: Sequence[Door] = doors.listeners
+    if wanted.section_name is not None or wanted.port is not None:
+        named = [
+            door
+            for door in named
+            if wanted.section_name in (None, door.name) and wanted.port in (None, door.port)
+        ]
     if not named:
         return _Refusal("NoMatchingParent", _no_listener(wanted, gateway_ref, doors, origin))
     admitting = [door for door in named if _admits(ctx, sources, door, ref, gateway_ref)]
@@ -149,7 +152,7 @@ def _intersection(route: tuple[str, ...], listener: str) -> tuple[str, ...]:
     if not route:
         return (listener or hosts.ANY,)
     if not listener:
-        return tuple(dict.fromkeys(route))
+        return route if len(route) == 1 else tuple(dict.fromkeys(route))
     met = (hosts.intersect(listener, name) for name in route)
     return tuple(dict.fromkeys(name for name in met if name is not None))
 
@@ -220,7 +223,7 @@ def _no_listener(wanted: meta.ParentReference, gateway_ref: Ref, doors: Doors, o
     return error("DRG2002", message, where, label=f"listeners: {listed}", help=hint)
 
 
-def _not_admitted(named: list[Door], ref: Ref, gateway_ref: Ref, origin: Origin) -> Diagnostic:
+def _not_admitted(named: Sequence[Door], ref: Ref, gateway_ref: Ref, origin: Origin) -> Diagnostic:
     listed = ", ".join(door.name for door in named)
     message = f"no listener of {gateway_ref} admits {ref.kind}s of namespace {ref.namespace}"
     wrong_kind = all(ref.kind not in door.kinds for door in named)
@@ -236,8 +239,6 @@ def _idle_hostnames(
     ref: Ref, spec: httproute.HttpRoute, found: dict[tuple[Ref, str], ir.Attachment]
 ) -> Iterator[Diagnostic]:
     """Host names that no listener serves, of a route that is attached for the sake of others."""
-    if not found or len(spec.hostnames) < 2:
-        return
     served = {name for item in found.values() for name in item.hostnames}
     for at, name in enumerate(spec.hostnames):
         if name not in served and not any(hosts.covers(name, one) for one in served):

@@ -7,7 +7,8 @@ answered with 500.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error
@@ -32,10 +33,18 @@ _SPOKEN: Final = {"HTTP1": ir.AppProtocol.HTTP1, "HTTP2": ir.AppProtocol.HTTP2, 
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """What references see of a Service. `keys`: the clusters of its ports that can be forwarded to."""
+
+    spec: service.ServiceSpec
+    keys: Mapping[int, ir.ClusterKey] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """What references are looked up in. `flawed`: Backends whose certificates cannot be used, and why."""
 
-    services: Collection[Ref, service.ServiceSpec]
+    services: Collection[Ref, Service]
     backends: Collection[Ref, backend.Backend]
     flawed: Collection[Ref, str]
     grants: grants.Grants
@@ -55,7 +64,7 @@ def build(graph: Graph, objects: base.Objects, granted: grants.Grants, vault: se
     """The collections that references are looked up in."""
     service_objects = objects[meta.CORE_GROUP, "Service"]
     backend_objects = objects[meta.DRAGOMAN_GROUP, "Backend"]
-    services = graph.map_one("services", service_objects, lambda _, __, item: item.spec.spec)
+    services = graph.map_one("services", service_objects, _seen)
     specs = graph.map_one("backends", backend_objects, lambda _, __, item: item.spec)
 
     def flawed(ctx: Context, ref: Ref, spec: backend.Backend) -> str | None:
@@ -97,14 +106,19 @@ def resolve(
                 help=f"add `group: {meta.DRAGOMAN_GROUP}`" if wanted.kind == "Backend" else "",
             ),
         )
-    if not grants.permitted(ctx, sources.grants, source, target):
+    crosses = target.namespace != source.namespace
+    if crosses and not grants.permitted(ctx, sources.grants, source, target):
         message = f"{source.kind} {source.id} may not refer to {target}"
         where = origin.at("namespace")
         return Unresolved(
             "RefNotPermitted", error("DRG2006", message, where, help=grants.hint(source, target))
         )
     if is_service:
-        return _service(ctx, sources, target, wanted.port or 0, origin)
+        found = ctx.fetch(sources.services, target)
+        if found is None:
+            return _missing(ctx, sources.service_names, target, origin)
+        port = wanted.port or 0
+        return found.keys.get(port) or _refusal(target, found.spec, port, origin)
     if ctx.fetch(sources.backends, target) is None:
         return _missing(ctx, sources.backend_names, target, origin)
     flaw = ctx.fetch(sources.flawed, target)
@@ -114,12 +128,22 @@ def resolve(
     return ir.ClusterKey(target)
 
 
-def _service(
-    ctx: Context, sources: Sources, target: Ref, port: int, origin: Origin
-) -> ir.ClusterKey | Unresolved:
-    spec = ctx.fetch(sources.services, target)
-    if spec is None:
-        return _missing(ctx, sources.service_names, target, origin)
+def _seen(_: Context, ref: Ref, item: base.Object[service.Service]) -> Service:
+    spec = item.spec.spec
+    if spec.type == "ExternalName":
+        return Service(spec, {})
+    numbers = [one.port for one in spec.ports]
+    return Service(spec, {number: ir.ClusterKey(ref, number) for number in numbers if _spoken(spec, number)})
+
+
+def _spoken(spec: service.ServiceSpec, number: int) -> bool:
+    """Whether a route can be forwarded to this port."""
+    port = port_of(spec, number)
+    return port is not None and port.protocol == "TCP" and _application(port) is not None
+
+
+def _refusal(target: Ref, spec: service.ServiceSpec, port: int, origin: Origin) -> Unresolved:
+    """Why a Service that is there cannot be forwarded to."""
     if spec.type == "ExternalName":
         return Unresolved(
             "InvalidKind",
@@ -143,12 +167,10 @@ def _service(
                 help=f"{target} exposes {exposed}{only}" if exposed else f"{target} exposes no port at all",
             ),
         )
-    if found.protocol != "TCP" or _application(found) is None:
-        spoken = found.protocol if found.protocol != "TCP" else found.app_protocol
-        message = f"port {port} of {target} speaks {spoken}, which a route for HTTP cannot"
-        hint = f"appProtocol may be {', '.join(sorted(filter(None, (*_CLEAR, *_TLS))))}"
-        return Unresolved("UnsupportedProtocol", error("DRG1402", message, origin.at("port"), help=hint))
-    return ir.ClusterKey(target, port)
+    spoken = found.protocol if found.protocol != "TCP" else found.app_protocol
+    message = f"port {port} of {target} speaks {spoken}, which a route for HTTP cannot"
+    hint = f"appProtocol may be {', '.join(sorted(filter(None, (*_CLEAR, *_TLS))))}"
+    return Unresolved("UnsupportedProtocol", error("DRG1402", message, origin.at("port"), help=hint))
 
 
 def _missing(ctx: Context, known: names.Names, target: Ref, origin: Origin) -> Unresolved:
@@ -172,15 +194,15 @@ def port_of(spec: service.ServiceSpec, port: int) -> service.ServicePort | None:
 def cluster(ctx: Context, sources: Sources, key: ir.ClusterKey) -> ir.Cluster | None:
     """The cluster of a key that `resolve` gave; None while what it names is gone."""
     if key.ref.kind == "Service":
-        spec = ctx.fetch(sources.services, key.ref)
-        port = port_of(spec, key.port) if spec is not None else None
-        if spec is None or port is None:
+        found = ctx.fetch(sources.services, key.ref)
+        port = port_of(found.spec, key.port) if found is not None else None
+        if found is None or port is None:
             return None
         tls = None
         if port.app_protocol in _TLS:
             name = f"{key.ref.name}.{key.ref.namespace}.svc"
             tls = ir.UpstreamTls(sni=name, sans=(name,))
-        origin = Origin(key.ref, ("spec", "ports", spec.ports.index(port)))
+        origin = Origin(key.ref, ("spec", "ports", found.spec.ports.index(port)))
         return ir.Cluster(
             key, ir.Discovery.EDS, _application(port) or ir.AppProtocol.HTTP1, tls, origin=origin
         )

@@ -22,21 +22,21 @@ Slices = Collection[Ref, tuple[model.EndpointSlice, ...]]
 """Service -> its slices, by name."""
 
 
-def slices(graph: Graph, objects: Collection[Ref, base.AnyObject]) -> Slices:
+def group(graph: Graph, objects: Collection[Ref, base.AnyObject]) -> Slices:
     """The slices of each Service."""
     return graph.group_by("slices", objects, _service_of, _reduce)
 
 
 def endpoint_set(
-    ctx: Context, services: Collection[Ref, service.ServiceSpec], known: Slices, key: ir.ClusterKey
+    ctx: Context, services: Collection[Ref, backends.Service], slices: Slices, key: ir.ClusterKey
 ) -> ir.EndpointSet | None:
     """The endpoints of a Service's port; empty while no slice has any. None for what is no Service."""
-    spec = ctx.fetch(services, key.ref)
-    port = backends.port_of(spec, key.port) if spec is not None else None
-    if spec is None or port is None:
+    known = ctx.fetch(services, key.ref)
+    port = backends.port_of(known.spec, key.port) if known is not None else None
+    if known is None or port is None:
         return None
     found: dict[tuple[str, int], ir.Endpoint] = {}
-    for item in _of_family(ctx.fetch(known, key.ref) or (), spec):
+    for item in _of_family(ctx.fetch(slices, key.ref) or (), known.spec):
         number = _number(item.ports, port)
         if number is None:
             continue

@@ -8,6 +8,7 @@ condition that the specification has for it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import Final
@@ -15,13 +16,15 @@ from typing import Final
 from dragoman.diagnostics import Diagnostic, error, warning
 from dragoman.graph.collection import Context
 from dragoman.ir import model as ir
-from dragoman.refs import Origin, Ref
+from dragoman.refs import FieldPath, Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import backends, filters, matching
 from dragoman.translators.gateway.models import httproute as model
 
 PRIORITY: Final = "dragoman.dev/priority"
 _ANYTHING: Final = (model.Match(),)
+_UNFILTERED: Final = filters.Filters()  # shared, so never added to
+_REFUSED: Final = ir.Respond(500)
 _RESOLVED: Final = base.Condition("ResolvedRefs", True, "ResolvedRefs", "every reference leads somewhere")
 
 
@@ -88,14 +91,15 @@ class _Work:
 
     def rule(self, index: int, rule: model.Rule) -> None:
         """The routes of one rule, one per match."""
-        origin = Origin(self._ref, ("spec", "rules", index))
+        origin = Origin(self._ref, _rule_path(index))
         name = f"{self._ref.kind}/{self._id}/{rule.name or f'#{index}'}"
-        found = filters.Filters()
+        filtered = rule.filters or any(one.filters for one in rule.backend_refs)
+        found = filters.Filters() if filtered else _UNFILTERED
         if rule.filters:
             where = origin.at("filters")
             filters.translate(self._ctx, self._sources, self._ref, rule.filters, _prefix(rule), where, found)
-        action = self._action(rule, found, name, origin)
-        refused = found.refused
+        action = self._action(index, rule, found, name, origin)
+        refused = list(found.refused)
         for at, match in enumerate(rule.matches or _ANYTHING):
             meant = matching.translate(match, origin, at)
             if isinstance(meant, Diagnostic):
@@ -111,11 +115,13 @@ class _Work:
             self.findings += refused
             self.dropped.append(f"{_title(index, rule)} ({refused[0].message})")
 
-    def _action(self, rule: model.Rule, found: filters.Filters, name: str, origin: Origin) -> ir.Action:
-        shares = self._backends(rule, found, origin)
+    def _action(
+        self, index: int, rule: model.Rule, found: filters.Filters, name: str, origin: Origin
+    ) -> ir.Action:
+        shares = self._backends(index, rule, found)
         self.unresolved += found.unresolved
         if found.refused:
-            return ir.Respond(500)
+            return _REFUSED
         if found.redirect is not None:
             if found.mirrors:
                 where = origin.at("filters")
@@ -137,11 +143,11 @@ class _Work:
         )
 
     def _backends(
-        self, rule: model.Rule, found: filters.Filters, origin: Origin
+        self, index: int, rule: model.Rule, found: filters.Filters
     ) -> tuple[ir.WeightedBackend, ...]:
         shares: list[ir.WeightedBackend] = []
         for at, wanted in enumerate(rule.backend_refs):
-            here = origin.at("backendRefs", at)
+            here = Origin(self._ref, _backend_path(index, at))
             request = response = ir.NO_MUTATION
             if wanted.filters:
                 alone = sum(1 for one in rule.backend_refs if one.weight) == 1
@@ -193,6 +199,19 @@ class _Work:
             given.absolute_timeout or 0.0 if permanent else 0.0,
             path,
         )
+
+
+# Ten thousand routes have the same few paths: made once, they are shared.
+
+
+@functools.cache
+def _rule_path(index: int) -> FieldPath:
+    return ("spec", "rules", index)
+
+
+@functools.cache
+def _backend_path(index: int, at: int) -> FieldPath:
+    return ("spec", "rules", index, "backendRefs", at)
 
 
 def _prefix(rule: model.Rule) -> str:

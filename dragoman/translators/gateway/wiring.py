@@ -208,7 +208,7 @@ class _Backends:
             "clusters", uses, lambda ctx, key, _: backends.cluster(ctx, sources, key)
         )
         slice_objects = objects[meta.DISCOVERY_GROUP, "EndpointSlice"]
-        slices = endpoints.slices(graph, slice_objects)
+        slices = endpoints.group(graph, slice_objects)
         self.endpoints: Collection[ir.ClusterKey, ir.EndpointSet] = graph.map_one(
             "endpoints", uses, lambda ctx, key, _: endpoints.endpoint_set(ctx, sources.services, slices, key)
         )
