@@ -75,7 +75,8 @@ def unprogrammed(status: base.Status, rejection: Rejection) -> base.Status:
     condition = {
         "type": "Programmed",
         "status": "False",
-        "reason": "Invalid",
+        # GatewayConditionReason: the address is the Gateway's own wish.
+        "reason": "AddressNotUsable" if "cannot bind" in rejection.detail else "Invalid",
         "message": f"Envoy {rejection.node} refused it: {rejection.detail}",
     }
     body: dict[str, Any] = dict(status.body)
