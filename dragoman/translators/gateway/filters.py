@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.graph.collection import Context
@@ -17,8 +16,6 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators.gateway import backends
 from dragoman.translators.gateway.models import httproute as model
-
-_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(slots=True)
@@ -148,11 +145,9 @@ def _taken(rule: Filters, item: model.Filter) -> bool:
 
 
 def _redirect(given: model.RequestRedirect, prefix: str) -> ir.Redirect:
-    port = given.port
-    if port is not None and port == _PORTS.get(given.scheme or ""):
-        port = 0  # the scheme's own port is left out of Location
+    """The port is settled where the listener is known (`graph.pipeline`)."""
     return ir.Redirect(
-        given.status_code, given.scheme or "", given.hostname or "", port, _path(given.path, prefix)
+        given.status_code, given.scheme or "", given.hostname or "", given.port, _path(given.path, prefix)
     )
 
 

@@ -13,7 +13,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from dragoman.diagnostics import Diagnostic, error, warning
+from dragoman.diagnostics import Diagnostic, Severity, error, warning
 from dragoman.graph.collection import Context
 from dragoman.ir import model as ir
 from dragoman.refs import FieldPath, Origin, Ref
@@ -137,7 +137,7 @@ class _Work:
             found.hostname,
             times.request if times is not None else None,
             times.backend_request if times is not None else None,
-            _retry(rule.retry) if rule.retry is not None else None,
+            self._retry(rule.retry, origin) if rule.retry is not None else None,
             self._session(rule, session, name, origin) if session is not None else None,
             tuple(found.mirrors),
         )
@@ -171,6 +171,20 @@ class _Work:
         if rule.backend_refs:
             where, message = origin.at("backendRefs"), "every backend of the rule has weight 0"
         self.findings.append(warning("DRG1306", message, where, label="requests for it get a 500"))
+
+    def _retry(self, given: model.Retry, origin: Origin) -> ir.Retry:
+        if given.backoff is not None:
+            self.findings.append(
+                Diagnostic(
+                    "DRG3002",
+                    "the back-off between tries has jitter: a retry may come before it is over",
+                    self._ref,
+                    origin.at("retry", "backoff").path,
+                    Severity.INFO,
+                )
+            )
+        attempts = 1 if given.attempts is None else given.attempts
+        return ir.Retry(attempts, tuple(sorted(set(given.codes))), given.backoff)
 
     def _session(
         self, rule: model.Rule, given: model.SessionPersistence, name: str, origin: Origin
@@ -217,12 +231,6 @@ def _backend_path(index: int, at: int) -> FieldPath:
 def _prefix(rule: model.Rule) -> str:
     """What ReplacePrefixMatch replaces; where it may stand there is exactly one match, a PathPrefix."""
     return (rule.matches[0].path.value.rstrip("/") if rule.matches else "") or "/"
-
-
-def _retry(given: model.Retry) -> ir.Retry:
-    return ir.Retry(
-        1 if given.attempts is None else given.attempts, tuple(sorted(set(given.codes))), given.backoff
-    )
 
 
 def _priority(item: base.Object[model.HttpRoute], findings: list[Diagnostic]) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from dragoman.refs import Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import attachment, classes, gateways, routes_http
 from dragoman.translators.gateway.models import meta
@@ -49,7 +48,7 @@ def of_route(
     """HTTPRouteStatus: one entry per parent of ours."""
     parents = [
         {
-            "parentRef": _parent(one.wanted, item.ref),
+            "parentRef": _parent(one.wanted),
             "controllerName": controller,
             "conditions": _conditions(route_conditions(one.accepted, rules), item),
         }
@@ -76,7 +75,7 @@ def of_backend(item: base.AnyObject, flaw: str | None) -> base.Status:
     return base.Status(item.ref, {"conditions": _conditions((accepted,), item)})
 
 
-def _parent(wanted: meta.ParentReference, route: Ref) -> dict[str, Any]:
+def _parent(wanted: meta.ParentReference) -> dict[str, Any]:
     """The parentRef with the specification's defaults; `namespace` only where the route says it."""
     found: dict[str, Any] = {"group": wanted.group, "kind": wanted.kind, "name": wanted.name}
     if wanted.namespace is not None:
@@ -89,11 +88,12 @@ def _parent(wanted: meta.ParentReference, route: Ref) -> dict[str, Any]:
 
 
 def _conditions(conditions: Iterable[base.Condition], item: base.AnyObject) -> list[dict[str, Any]]:
+    generation = item.meta.generation
     return [
         {
             "type": one.type,
             "status": "True" if one.status else "False",
-            "observedGeneration": item.meta.generation,
+            "observedGeneration": generation,
             "reason": one.reason,
             "message": one.message,
         }

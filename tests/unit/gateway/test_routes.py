@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dragoman.diagnostics import Severity
 from dragoman.ir import model as ir
 from dragoman.refs import Ref
 
@@ -159,8 +160,7 @@ def test_header_modifiers(shop: Any, http_route: Any) -> None:
         ("{}", ir.Redirect(302)),
         ("{hostname: b.example, statusCode: 301}", ir.Redirect(301, hostname="b.example")),
         ("{scheme: https}", ir.Redirect(302, "https")),
-        ("{scheme: https, port: 443}", ir.Redirect(302, "https", port=0)),
-        ("{scheme: http, port: 80}", ir.Redirect(302, "http", port=0)),
+        ("{scheme: https, port: 443}", ir.Redirect(302, "https", port=443)),
         ("{scheme: https, port: 8443}", ir.Redirect(302, "https", port=8443)),
         ("{port: 8080}", ir.Redirect(302, port=8080)),
         (
@@ -336,6 +336,8 @@ def test_timeouts_and_retries(shop: Any, http_route: Any) -> None:
     first, second = shop.action(index=0), shop.action(index=1)
     assert (first.timeout, first.try_timeout, first.retry) == (90.0, 0.25, ir.Retry(3, (500, 503), 0.1))
     assert (second.timeout, second.try_timeout, second.retry) == (0.0, None, ir.Retry(1))
+    assert shop.findings() == ["DRG3002 spec.rules[0].retry.backoff"]
+    assert shop.finding("DRG3002").severity is Severity.INFO
 
 
 def session(text: str, match: str = "{path: {value: /cart}}") -> str:
