@@ -29,7 +29,10 @@ class Severity(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A place in a text: 1-based line and column, `end_column` exclusive, and the line itself."""
+    """A place in a text: 1-based line and column, `end_column` exclusive (0: unknown), and the line itself.
+
+    Line 0 stands for the file as a whole.
+    """
 
     file: str
     line: int
@@ -38,7 +41,7 @@ class Span:
     text: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
 Locate = Callable[[Ref, FieldPath], Span | None]

@@ -1,0 +1,362 @@
+"""The source of files: paths in, documents out, and then what changes, within milliseconds.
+
+`load` reads everything that is there. `watch` listens to inotify and yields what changes; nothing is held
+back to wait for more, but what has already arrived goes together. Two things take their time for a reason:
+a file that is being written is read when its writer closes it (or pauses, if nothing would be lost by
+reading), and a file that vanishes is given a moment to come back, because some editors and `git` write by
+removing first. Where there is no inotify, folders are looked at once a second. The runtime and the command
+line make one `Files`.
+"""
+
+# Paths are strings here: as `Path` objects ten thousand of them cost more than the walk itself.
+# ruff: noqa: PTH114, PTH116, PTH118, PTH123
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import stat
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Final
+
+import xxhash
+
+from dragoman.diagnostics import Diagnostic, Severity, Span
+from dragoman.refs import FieldPath, Ref
+from dragoman.sources import base, holdings, inotify, objects, tree, yamldoc
+
+STDIN: Final = "<stdin>"
+
+SETTLE: Final = 0.05
+"""Seconds without a write after which a file that is still open is looked at."""
+PATIENCE: Final = 2.0
+"""Seconds after which a file that is still open is taken as it is, even if that loses objects."""
+GRACE: Final = 0.025
+"""Seconds that a file which vanished has to come back."""
+POLL: Final = 1.0
+"""Seconds between two looks at the folders where there is no inotify."""
+
+_BULK = 1 << 16
+"""Bytes from which on reading counts as bulk work."""
+_RACY = 50_000_000
+"""A file changed less than so many nanoseconds before it was read may have changed again within its time
+stamp.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A file to look at. `at` is loop time; `closed` says that nobody is in the middle of writing it."""
+
+    at: float
+    since: float
+    closed: bool
+
+
+class Files:
+    """Files, folders (with all below) and `-` for standard input. Implements `sources.base.Source`.
+
+    `poll`: seconds between looks at the folders, for file systems that inotify does not see (NFS); None:
+    inotify.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        cluster_scoped: frozenset[tuple[str, str]] = objects.CLUSTER_SCOPED,
+        stdin: BinaryIO | None = None,
+        poll: float | None = None,
+    ) -> None:
+        names = [os.fspath(path) for path in paths]
+        self._roots = [name for name in dict.fromkeys(names) if name != "-"]
+        self._reads_stdin = "-" in names
+        self._stdin = stdin
+        self._poll = poll
+        self._held = holdings.Holdings(cluster_scoped)
+        self._tree = tree.Tree()
+        self._stamps: dict[str, tuple[int, ...] | None] = {}
+        self._digests: dict[str, int] = {}
+        self._notify: inotify.Inotify | None = None
+        self._watches: dict[int, set[str]] = {}
+        self._due: dict[str, _Due] = {}
+        self._stale = False
+        self._limited = ""
+
+    def locate(self, ref: Ref, path: FieldPath) -> Span | None:
+        """`diagnostics.Locate` over what is held."""
+        return self._held.locate(ref, path)
+
+    def load(self) -> base.Update:
+        """Reads everything. Raises `OSError` where a path that was named does not exist."""
+        for root in self._roots:
+            os.stat(root)
+        self._tree = tree.walk(self._roots)
+        self._held.quick = sum(state.st_size for state in self._tree.files.values()) > _BULK
+        with _bulk(self._held.quick):
+            if self._reads_stdin:
+                self._take(STDIN, (self._stdin or sys.stdin.buffer).read())
+            for name, state in self._tree.files.items():
+                self._look(name, state)
+            self._refuse_folders()
+            return self._held.flush() or base.Update()
+
+    async def watch(self) -> AsyncIterator[base.Update]:
+        """What changes after `load`. Close it (`aclose`) or cancel the task to end it."""
+        loop = asyncio.get_running_loop()
+        arrived: list[inotify.Event] = []
+        awake = asyncio.Event()
+        notify = self._open()
+        if notify is not None:
+
+            def read() -> None:
+                arrived.extend(notify.events())
+                awake.set()
+
+            loop.add_reader(notify.descriptor, read)
+        try:
+            self._rescan()
+            while True:
+                if (update := self._flush()) is not None:
+                    yield update
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._patience(loop.time())):
+                        await awake.wait()
+                awake.clear()
+                if notify is None and not self._due:
+                    self._stale = True
+                events, arrived[:] = list(arrived), []
+                for event in events:
+                    self._notice(event, loop.time())
+                if self._stale:
+                    self._rescan()
+                await self._settle(loop.time())
+        finally:
+            if notify is not None:
+                loop.remove_reader(notify.descriptor)
+                notify.close()
+            self._notify = None
+            self._watches.clear()
+
+    # Reading
+
+    def _look(self, name: str, state: os.stat_result, *, careful: bool = False) -> bool:
+        """Reads a file. `careful`: not if that would lose an object, and then says False."""
+        now = time.time_ns()
+        try:
+            with open(name, "rb", buffering=0) as file:
+                data = file.read()
+        except FileNotFoundError:
+            return True  # its deletion has been or will be noticed
+        except OSError as failure:
+            self._stamps[name] = None
+            self._digests.pop(name, None)
+            self._held.fail(name, holdings.unreadable(name, failure))
+            return True
+        self._stamps[name] = _stamp(state, now)
+        return self._take(name, data, careful=careful)
+
+    def _take(self, name: str, data: bytes, *, careful: bool = False) -> bool:
+        digest = xxhash.xxh3_64_intdigest(data)
+        if name in self._held and self._digests.get(name) == digest:
+            return True
+        try:
+            text = yamldoc.decode(data)
+        except yamldoc.Invalid as failure:
+            if careful:
+                return False
+            self._held.fail(name, holdings.undecodable(name, failure.problems[0]))
+            self._digests[name] = digest
+            return True
+        if not self._held.put(name, text, careful=careful):
+            return False
+        self._digests[name] = digest
+        return True
+
+    def _forget(self, name: str) -> None:
+        self._held.remove(name)
+        self._stamps.pop(name, None)
+        self._digests.pop(name, None)
+        self._tree.files.pop(name, None)
+
+    def _refuse_folders(self) -> None:
+        for name, failure in self._tree.failures.items():
+            self._held.fail(name, holdings.unreadable(name, failure))
+
+    # Watching
+
+    def _open(self) -> inotify.Inotify | None:
+        self._limited = ""
+        if self._poll is None:
+            try:
+                self._notify = inotify.Inotify()
+            except OSError as failure:
+                self._limited = (failure.strerror or str(failure)).lower()
+        return self._notify
+
+    def _flush(self) -> base.Update | None:
+        update = self._held.flush()
+        if not self._limited:
+            return update
+        if update is None and self._limited.startswith("!"):
+            return None
+        reason = self._limited.removeprefix("!")
+        self._limited = "!" + reason
+        update = update or base.Update(diagnostics=tuple(self._held.diagnostics()))
+        return replace(update, diagnostics=(*update.diagnostics, _polling(reason)))
+
+    def _patience(self, now: float) -> float | None:
+        """Seconds until there is something to do although nothing was heard; None: never."""
+        waits = [max(due.at - now, 0.0) for due in self._due.values()]
+        if self._notify is None or self._limited:
+            waits.append(self._poll or POLL)
+        return min(waits, default=None)
+
+    def _rescan(self) -> None:
+        """Walks everything again and looks at what differs. Files under the pen are left to `_settle`."""
+        self._stale = False
+        found: dict[int, set[str]] = {}
+        before = self._tree
+        self._tree = tree.walk(self._roots, lambda folder: self._enter(folder, found))
+        if self._notify is not None:
+            for number in self._watches.keys() - found.keys():
+                self._notify.forget(number)
+        self._watches = found
+        for name in before.failures.keys() - self._tree.failures.keys() - self._tree.files.keys():
+            self._held.remove(name)
+        self._refuse_folders()
+        changed = []
+        for name, state in self._tree.files.items():
+            if (due := self._due.get(name)) is not None and not due.closed:
+                continue
+            self._due.pop(name, None)
+            if self._stamps.get(name) != _stamp(state, 0):
+                changed.append((name, state))
+        with _bulk(len(changed) > 1 and sum(state.st_size for _, state in changed) > _BULK):
+            for name, state in changed:
+                self._look(name, state)
+        now = asyncio.get_running_loop().time()
+        hidden = tuple(folder + os.sep for folder in self._tree.failures)
+        for name in self._held.names():
+            known = name in self._tree.files or name in self._tree.failures or name == STDIN
+            if not known and name not in self._due and not name.startswith(hidden or ("\0",)):
+                self._due[name] = _Due(now + GRACE, now, True)
+
+    def _enter(self, folder: str, found: dict[int, set[str]]) -> None:
+        if self._notify is None:
+            return
+        try:
+            found.setdefault(self._notify.watch(folder), set()).add(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            self._stale = True  # gone between two calls: look again
+        except OSError as failure:  # as a rule fs.inotify.max_user_watches
+            self._limited = self._limited or (failure.strerror or str(failure)).lower()
+
+    def _notice(self, event: inotify.Event, now: float) -> None:
+        """Notes which file to look at when, or that everything is to be looked at."""
+        if event.mask & inotify.UPHEAVAL:
+            self._stale = True
+            return
+        for folder in self._watches.get(event.watch, ()):
+            path = os.path.join(folder, event.name)
+            names = self._tree.links.get((folder, event.name), set())
+            if names or (os.path.islink(path) and not tree.eligible(event.name)):
+                if event.mask & (inotify.MODIFY | inotify.CLOSE_WRITE):
+                    for name in names:
+                        self._schedule(name, event.mask, now)
+                else:
+                    self._stale = True
+            elif path in self._tree.files:
+                self._schedule(path, event.mask, now)
+            elif folder in self._tree.folders and not event.name.startswith("."):
+                if event.mask & inotify.ISDIR:
+                    self._stale = True
+                elif tree.eligible(event.name):
+                    if os.path.islink(path):
+                        self._stale = True  # where it leads has to be watched as well
+                    else:
+                        self._schedule(path, event.mask, now)
+
+    def _schedule(self, name: str, mask: int, now: float) -> None:
+        before = self._due.get(name)
+        since = before.since if before is not None and not before.closed else now
+        if mask & (inotify.CLOSE_WRITE | inotify.MOVED_TO):
+            self._due[name] = _Due(now, now, True)
+        elif mask & (inotify.DELETE | inotify.MOVED_FROM):
+            self._due[name] = _Due(now + GRACE, now, True)
+        elif mask & inotify.CREATE and _linked(name):
+            self._due[name] = _Due(now, now, True)
+        else:
+            self._due[name] = _Due(min(now + SETTLE, since + PATIENCE), since, False)
+
+    async def _settle(self, now: float) -> None:
+        """Looks at the files whose time has come. Gives the event loop a turn between many."""
+        ready = [name for name, due in self._due.items() if due.at <= now]
+        turn = time.perf_counter()
+        for name in ready:
+            due = self._due.pop(name)
+            try:
+                state = os.stat(name)
+            except OSError:
+                self._forget(name)
+                continue
+            if not stat.S_ISREG(state.st_mode) and not stat.S_ISFIFO(state.st_mode):
+                self._forget(name)
+                continue
+            self._tree.files.setdefault(name, state)
+            late = now - due.since >= PATIENCE
+            if not self._look(name, state, careful=not due.closed and not late) and name not in self._due:
+                self._due[name] = _Due(min(now + 4 * SETTLE, due.since + PATIENCE), due.since, False)
+            if time.perf_counter() - turn > 0.02:
+                await asyncio.sleep(0)
+                turn = time.perf_counter()
+
+
+def _stamp(state: os.stat_result, read_at: int) -> tuple[int, ...] | None:
+    """What tells one state of a file from another; None where the clock is too coarse to tell (read too
+    soon).
+    """
+    if read_at and state.st_mtime_ns > read_at - _RACY:
+        return None
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def _linked(name: str) -> bool:
+    """Whether a new name was given to an existing file (`ln`), which nobody is going to close."""
+    try:
+        return os.stat(name).st_nlink > 1
+    except OSError:
+        return False
+
+
+def _polling(reason: str) -> Diagnostic:
+    return Diagnostic(
+        "DRG1008",
+        f"the system gives no notice of changes ({reason}); folders are looked at every second",
+        severity=Severity.WARNING,
+        help="raise fs.inotify.max_user_instances or fs.inotify.max_user_watches (sysctl)",
+        span=Span("inotify", 0),
+    )
+
+
+@contextlib.contextmanager
+def _bulk(active: bool) -> Iterator[None]:
+    """Stops the cyclic garbage collector while much is made and nothing thrown away; it would take most of
+    the time.
+
+    What was made is frozen afterwards: still freed by its reference count, but never searched for cycles.
+    """
+    if not active or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

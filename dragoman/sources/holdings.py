@@ -1,0 +1,345 @@
+"""What a set of texts holds: which objects, where each stands, which of two namesakes counts.
+
+Pure state, no I/O: `files` puts texts in by name and takes `Update`s out. Inside a text documents are
+compared as text, so that of ten thousand only the edited one is parsed again. A document that cannot be
+read keeps the objects that its file held before and that the rest of the file does not name: their last
+good form. Of an object that stands twice the first counts (by file name, then by line), and when the first
+goes the second takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dragoman.diagnostics import Diagnostic, Span
+from dragoman.document import Document
+from dragoman.refs import FieldPath, Ref
+from dragoman.sources import base, locate, objects, yamldoc
+
+_NAMED = 3
+"""How many objects a note names before it counts the others."""
+
+
+class _Entry:
+    """An object in a text."""
+
+    __slots__ = ("kept", "locator", "ref")
+
+    def __init__(self, ref: Ref, locator: locate.TextLocator) -> None:
+        self.ref = ref
+        self.locator = locator
+        self.kept = False
+        """Its text is gone or broken; this is the last good form."""
+
+    @property
+    def rank(self) -> tuple[bool, str, int, FieldPath]:
+        """Smaller comes first, and the first counts."""
+        return self.kept, self.locator.file, self.locator.start, self.locator.prefix
+
+
+class _Piece:
+    """One document of a text: the objects in it and what is wrong with it."""
+
+    __slots__ = ("entries", "line", "problems", "text")
+
+    def __init__(self, chunk: yamldoc.Chunk) -> None:
+        self.line, self.text = chunk
+        self.entries: tuple[_Entry, ...] = ()
+        self.problems: tuple[yamldoc.Problem, ...] = ()
+
+    def move(self, line: int) -> None:
+        if line != self.line:
+            self.line = line
+            for entry in self.entries:
+                entry.locator.start = line
+
+
+class _Text:
+    """A file's documents, and what is kept of earlier ones."""
+
+    __slots__ = ("failure", "kept", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[_Piece] = []
+        self.kept: list[_Entry] = []
+        self.failure: Diagnostic | None = None
+
+    def entries(self) -> Iterable[_Entry]:
+        for piece in self.pieces:
+            yield from piece.entries
+        yield from self.kept
+
+
+class Holdings:
+    """`put`, `fail` and `remove` texts, then `flush` what that changed.
+
+    `quick` lets rapidyaml in; it pays from some fifty documents on (it takes 60 ms to get ready).
+    """
+
+    def __init__(self, cluster_scoped: frozenset[tuple[str, str]] = objects.CLUSTER_SCOPED) -> None:
+        self.quick = False
+        self._cluster_scoped = cluster_scoped
+        self._texts: dict[str, _Text] = {}
+        self._faulty: dict[str, None] = {}
+        self._owners: dict[Ref, _Entry] = {}
+        self._others: dict[Ref, list[_Entry]] = {}
+        self._touched: dict[Ref, _Entry | None] = {}
+        self._bodies: dict[_Entry, Mapping[str, Any]] = {}
+        self._reported: list[tuple[Diagnostic, Span | None]] = []
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._texts
+
+    def names(self) -> list[str]:
+        return list(self._texts)
+
+    def put(self, name: str, text: str, *, careful: bool = False) -> bool:
+        """Takes the present form of a text. `careful`: does nothing and says False if that would lose an
+        object.
+        """
+        old = self._texts.get(name)
+        spare: dict[str, list[_Piece]] = {}
+        for piece in old.pieces if old else ():
+            spare.setdefault(piece.text, []).append(piece)
+        new = _Text()
+        moves: list[tuple[_Piece, int]] = []
+        with yamldoc.silence() if self.quick else contextlib.nullcontext():
+            for chunk in yamldoc.split(text):
+                if twins := spare.get(chunk.text):
+                    piece = twins.pop(0)
+                    moves.append((piece, chunk.line))
+                else:
+                    piece = self._read(name, chunk)
+                new.pieces.append(piece)
+        if old is not None:
+            here = {entry.ref for piece in new.pieces for entry in piece.entries}
+            gone = {entry.ref: entry for entry in old.entries() if entry.ref not in here}
+            if careful and gone:
+                for piece in new.pieces:
+                    for entry in piece.entries:
+                        self._bodies.pop(entry, None)
+                return False
+            if any(piece.problems for piece in new.pieces):
+                new.kept = list(gone.values())
+        for piece, line in moves:
+            piece.move(line)
+        self._exchange(name, old, new)
+        return True
+
+    def fail(self, name: str, diagnostic: Diagnostic) -> None:
+        """The text cannot be had at all; what it held is kept."""
+        old = self._texts.get(name)
+        new = _Text()
+        new.kept = list(old.entries()) if old else []
+        new.failure = diagnostic
+        self._exchange(name, old, new)
+
+    def remove(self, name: str) -> None:
+        """The text is gone, and what it held with it."""
+        self._exchange(name, self._texts.get(name), None)
+
+    def locate(self, ref: Ref, path: FieldPath) -> Span | None:
+        """`diagnostics.Locate` over what is held."""
+        owner = self._owners.get(ref)
+        return owner.locator.locate(path) if owner is not None else None
+
+    def flush(self) -> base.Update | None:
+        """What has changed since the last time; None for nothing."""
+        upserts: list[Document] = []
+        deletes: list[Ref] = []
+        for ref in self._others:
+            self._touch(ref)
+        with yamldoc.silence() if self.quick else contextlib.nullcontext():
+            for ref, before in self._touched.items():
+                owner = self._elect(ref)
+                if owner is None:
+                    if before is not None:
+                        deletes.append(ref)
+                elif owner is not before:
+                    body = self._bodies.get(owner) or self._again(owner)
+                    upserts.append(Document(ref, body, owner.locator))
+        self._touched.clear()
+        self._bodies.clear()
+        diagnostics = self.diagnostics()
+        reported = [(item, item.span) for item in diagnostics]
+        if not upserts and not deletes and reported == self._reported:
+            return None
+        self._reported = reported
+        return base.Update(tuple(upserts), tuple(deletes), tuple(diagnostics))
+
+    # Reading
+
+    def _read(self, name: str, chunk: yamldoc.Chunk) -> _Piece:
+        piece = _Piece(chunk)
+        try:
+            data = yamldoc.parse(chunk.text, quick=self.quick)
+        except yamldoc.Invalid as failure:
+            piece.problems = failure.problems
+            return piece
+        if data is None:
+            return piece
+        found, faults = objects.identify(data, self._cluster_scoped)
+        if faults:
+            piece.problems = tuple(_problem(name, chunk, fault) for fault in faults)
+        entries = []
+        for ref, path, body in found:
+            entry = _Entry(ref, locate.TextLocator(name, chunk.line, chunk.text, path))
+            self._bodies[entry] = body
+            entries.append(entry)
+        piece.entries = tuple(entries)
+        return piece
+
+    def _again(self, entry: _Entry) -> Mapping[str, Any]:
+        """The body of an object that was read before and had to wait for its namesake to go."""
+        data = yamldoc.parse(entry.locator.text, quick=self.quick)
+        found, _ = objects.identify(data, self._cluster_scoped)
+        return next(item.body for item in found if item.path == entry.locator.prefix)
+
+    # Who counts
+
+    def _exchange(self, name: str, old: _Text | None, new: _Text | None) -> None:
+        before = dict.fromkeys(old.entries()) if old else {}
+        after = dict.fromkeys(new.entries()) if new else {}
+        for entry in before:
+            if entry not in after:
+                self._drop(entry)
+        for entry in after:
+            if entry not in before:
+                self._claim(entry)
+        if new is None:
+            self._texts.pop(name, None)
+        else:
+            for entry in after:
+                entry.kept = False
+            for entry in new.kept:
+                entry.kept = True
+            self._texts[name] = new
+        if new is not None and (new.failure or any(piece.problems for piece in new.pieces)):
+            self._faulty[name] = None
+        else:
+            self._faulty.pop(name, None)
+
+    def _touch(self, ref: Ref) -> None:
+        if ref not in self._touched:
+            self._touched[ref] = self._owners.get(ref)
+
+    def _claim(self, entry: _Entry) -> None:
+        ref = entry.ref
+        self._touch(ref)
+        if ref in self._owners:
+            self._others.setdefault(ref, []).append(entry)
+        else:
+            self._owners[ref] = entry
+
+    def _drop(self, entry: _Entry) -> None:
+        ref = entry.ref
+        self._touch(ref)
+        others = self._others.get(ref, [])
+        if self._owners.get(ref) is not entry:
+            others.remove(entry)
+        elif others:
+            self._owners[ref] = others.pop()
+        else:
+            del self._owners[ref]
+        if not others:
+            self._others.pop(ref, None)
+
+    def _elect(self, ref: Ref) -> _Entry | None:
+        others = self._others.get(ref)
+        if others:
+            ranked = sorted([self._owners[ref], *others], key=lambda entry: entry.rank)
+            self._owners[ref], self._others[ref] = ranked[0], ranked[1:]
+        return self._owners.get(ref)
+
+    # What is wrong
+
+    def diagnostics(self) -> list[Diagnostic]:
+        """Everything that is wrong at present."""
+        out: list[Diagnostic] = []
+        for name in sorted(self._faulty):
+            text = self._texts[name]
+            notes = _kept_note(text.kept)
+            if text.failure is not None:
+                out.append(_noted(text.failure, notes))
+            for piece in text.pieces:
+                found = [_diagnostic(name, piece, problem) for problem in piece.problems]
+                if found:
+                    out += [_noted(found[0], notes), *found[1:]]
+                    notes = ()
+        for ref, others in sorted(self._others.items()):
+            for entry in others:
+                if not entry.kept:
+                    out.append(_duplicate(ref, self._owners[ref], entry))
+        return out
+
+
+def unreadable(name: str, failure: OSError) -> Diagnostic:
+    """A file or folder that the system does not hand out."""
+    reason = (failure.strerror or type(failure).__name__).lower()
+    return Diagnostic("DRG1002", f"cannot be read: {reason}", span=Span(name, 0))
+
+
+def undecodable(name: str, problem: yamldoc.Problem) -> Diagnostic:
+    """A file that is no text."""
+    span = Span(name, problem.line, problem.column, problem.end)
+    return Diagnostic(problem.code, problem.message, help=problem.help, span=span)
+
+
+def _problem(name: str, chunk: yamldoc.Chunk, fault: objects.Fault) -> yamldoc.Problem:
+    span = locate.TextLocator(name, 1, chunk.text).locate(fault.path)
+    line, column, end = (span.line, span.column, span.end_column) if span else (1, 1, 0)
+    return yamldoc.Problem(fault.message, line, column, end, None, fault.help, fault.code, fault.label)
+
+
+def _diagnostic(name: str, piece: _Piece, problem: yamldoc.Problem) -> Diagnostic:
+    line = piece.line + problem.line - 1
+    text = locate.broken_line(piece.text, problem.line)
+    notes: tuple[str, ...] = ()
+    if problem.related is not None:
+        what, where = problem.related
+        notes = (f"{what} in line {piece.line + where - 1}",)
+    span = Span(name, line, problem.column, problem.end, text)
+    return Diagnostic(
+        problem.code, problem.message, label=problem.label, notes=notes, help=problem.help, span=span
+    )
+
+
+def _duplicate(ref: Ref, first: _Entry, second: _Entry) -> Diagnostic:
+    line, column, text = locate.name_line(second.locator, ref.name)
+    span = Span(second.locator.file, line, column, column + len(ref.name) if column > 1 else 0, text)
+    where = locate.name_line(first.locator, ref.name)[0]
+    return Diagnostic(
+        "DRG1006",
+        f"{ref} stands here again and is not used",
+        ref,
+        ("metadata", "name"),
+        notes=(f"it stands first in {first.locator.file}:{where}, and that one counts",),
+        help="remove one of the two, or give it another name or namespace",
+        span=span,
+    )
+
+
+def _kept_note(kept: list[_Entry]) -> tuple[str, ...]:
+    if not kept:
+        return ()
+    named = ", ".join(str(entry.ref) for entry in kept[:_NAMED])
+    more = f" and {len(kept) - _NAMED} more" if len(kept) > _NAMED else ""
+    return (f"the last good form stays in use: {named}{more}",)
+
+
+def _noted(diagnostic: Diagnostic, notes: tuple[str, ...]) -> Diagnostic:
+    if not notes:
+        return diagnostic
+    return Diagnostic(
+        diagnostic.code,
+        diagnostic.message,
+        diagnostic.ref,
+        diagnostic.path,
+        diagnostic.severity,
+        diagnostic.label,
+        (*diagnostic.notes, *notes),
+        diagnostic.help,
+        diagnostic.span,
+    )

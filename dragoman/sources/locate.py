@@ -1,0 +1,226 @@
+"""From a field back to its text: file, line, columns, and the line itself for the caret.
+
+A locator keeps what is cheap (the document's text, shared with the source, and the line in which it begins)
+and composes the YAML nodes only when somebody asks, which is when a diagnostic is shown. What a Secret
+holds never leaves here: its values are masked in the lines that go along with spans.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import yaml
+
+from dragoman.diagnostics import Span
+from dragoman.refs import FieldPath
+from dragoman.sources import yamlnodes
+
+SECRET_FIELDS: Final[tuple[FieldPath, ...]] = (
+    ("data",),
+    ("stringData",),
+    ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"),
+)
+"""Fields of a Secret whose values are not to be shown."""
+
+# JSON writes characters beyond the basic plane as two escapes, which libyaml refuses; any two others do for
+# locating.
+_SURROGATES = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_COMMENT = re.compile(r"(?:^|[ \t])#[^\"']*$")
+_SECRET = re.compile(r"""kind["']?[ \t]*:[ \t]*["']?Secret\b""")
+
+
+class TextLocator:
+    """Locates the fields of one object. `prefix` leads to it within its document (a list's item).
+    Implements `Locator`.
+
+    `start` is the line of the file in which the document's text begins; the source moves it when lines come
+    or go above.
+    """
+
+    __slots__ = ("_file", "prefix", "start", "text")
+
+    def __init__(self, file: str, start: int, text: str, prefix: FieldPath = ()) -> None:
+        self._file = file
+        self.start = start
+        self.text = text
+        self.prefix = prefix
+
+    @property
+    def file(self) -> str:
+        return self._file
+
+    @property
+    def line(self) -> int:
+        """The line in which the object begins."""
+        span = self.locate(()) if self.prefix else None
+        return span.line if span else first_line(self.text, self.start)[0]
+
+    def locate(self, path: FieldPath) -> Span | None:
+        return self._span(path, key=False)
+
+    def locate_key(self, path: FieldPath) -> Span | None:
+        return self._span(path, key=True)
+
+    def _span(self, path: FieldPath, *, key: bool) -> Span | None:
+        root, secrets = _compose(self.text)
+        if root is None:
+            return None
+        trail = _walk(root, (*self.prefix, *path))
+        own, node = trail[-1]
+        if own is not None and (
+            _is_block(node) or not _has_text(node) or (key and len(trail) > len(self.prefix + path))
+        ):
+            node = own
+        line, text = node.start_mark.line, self._line(node.start_mark.line)
+        column = node.start_mark.column
+        end = max(_end(node, text), column + 1)
+        return Span(self._file, self.start + line, column + 1, end + 1, _mask(text, line, secrets))
+
+    def _line(self, number: int) -> str:
+        lines = self.text.split("\n")
+        return lines[number] if number < len(lines) else ""
+
+
+class _Composed(NamedTuple):
+    """A document's nodes, and those among them that hold secrets."""
+
+    root: yaml.Node | None
+    secrets: tuple[yaml.Node, ...] = ()
+
+
+@functools.lru_cache(maxsize=4)
+def _compose(text: str) -> _Composed:
+    try:
+        root = yamlnodes.compose(_SURROGATES.sub(r"\\u0041\\u0041", text) if "\\u" in text else text)
+    except yamlnodes.Invalid:
+        return _Composed(None)
+    return _Composed(root, tuple(_secrets(root)) if root is not None else ())
+
+
+def _end(node: yaml.Node, line: str) -> int:
+    """The column behind a node's text in its first line."""
+    if node.end_mark.line == node.start_mark.line:
+        return int(node.end_mark.column)
+    if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
+        return int(node.start_mark.column) + 1
+    return len(_COMMENT.sub("", line).rstrip())
+
+
+def _walk(root: yaml.Node, path: FieldPath) -> list[tuple[yaml.Node | None, yaml.Node]]:
+    """The (key, value) nodes from the root along the path, as far as it goes. Sequence items have no key."""
+    trail: list[tuple[yaml.Node | None, yaml.Node]] = [(None, root)]
+    node = root
+    for step in path:
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and 0 <= step < len(node.value):
+            trail.append((None, node.value[step]))
+        elif isinstance(node, yaml.MappingNode) and (entry := _entry(node, str(step))) is not None:
+            trail.append(entry)
+        else:
+            break
+        node = trail[-1][1]
+    return trail
+
+
+def _entry(node: yaml.MappingNode, key: str) -> tuple[yaml.Node, yaml.Node] | None:
+    merged: list[yaml.Node] = []
+    for key_node, value_node in node.value:
+        if yamlnodes.is_merge(key_node):
+            merged += value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
+        elif yamlnodes.key_text(key_node) == key:
+            return key_node, value_node
+    for source in merged:
+        if (
+            isinstance(source, yaml.MappingNode)
+            and source is not node
+            and (found := _entry(source, key)) is not None
+        ):
+            return found
+    return None
+
+
+def _is_block(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.CollectionNode) and not node.flow_style
+
+
+def _has_text(node: yaml.Node) -> bool:
+    return (node.start_mark.line, node.start_mark.column) != (node.end_mark.line, node.end_mark.column)
+
+
+# What Secrets hold
+
+
+def _secrets(node: yaml.Node) -> Iterator[yaml.Node]:
+    """The nodes with a Secret's values, also of the Secrets in a list."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    kind, items = _entry(node, "kind"), _entry(node, "items")
+    if kind is not None and kind[1].value == "Secret":
+        for path in SECRET_FIELDS:
+            trail = _walk(node, path)
+            if len(trail) > len(path):
+                yield from _leaves(trail[-1][1])
+    elif items is not None and isinstance(items[1], yaml.SequenceNode):
+        for item in items[1].value:
+            yield from _secrets(item)
+
+
+def _leaves(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        for _, value in node.value:
+            yield from _leaves(value)
+    else:
+        yield node  # a list goes whole
+
+
+def _mask(line: str, number: int, secrets: tuple[yaml.Node, ...]) -> str:
+    """The line with asterisks over secrets, as many as characters, so that columns stay true."""
+    for node in secrets:
+        start, end = node.start_mark, node.end_mark
+        if start.line <= number <= end.line:
+            first = start.column if start.line == number else len(line) - len(line.lstrip())
+            last = end.column if end.line == number else len(line)
+            line = line[:first] + "*" * (last - first) + line[last:]
+    return line
+
+
+def broken_line(text: str, line: int) -> str:
+    """The `line`th (1-based) of a text that cannot be composed. If it may hold a Secret, values are masked
+    by guess.
+    """
+    lines = text.split("\n")
+    shown = lines[line - 1] if 0 < line <= len(lines) else ""
+    if _SECRET.search(text) is None or not any(str(field[-1]) in text for field in SECRET_FIELDS):
+        return shown
+    head, colon, tail = shown.partition(":")
+    if not colon:
+        head, tail = "", shown
+    return head + colon + re.sub(r"\S", "*", tail)
+
+
+def first_line(text: str, start: int) -> tuple[int, str]:
+    """Number and text of the first line that holds more than a comment. `start` is the number of the text's
+    first.
+    """
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        if line.strip() and not line.lstrip().startswith("#"):
+            return start + number, line
+    return start, lines[0]
+
+
+def name_line(locator: TextLocator, name: str) -> tuple[int, int, str]:
+    """Line, column and text where a name probably stands, without composing; else the first line."""
+    if not locator.prefix:
+        key = r"""^[ ]*(?:["']?metadata["']?:[ ]+{.*?)?["']?\bname["']?:[ \t]+["']?"""
+        pattern = rf"""{key}({re.escape(name)})(?=["' \t\n,}}]|\Z)"""
+        if (matched := re.search(pattern, locator.text, re.MULTILINE)) is not None:
+            begin = locator.text.rfind("\n", 0, matched.start(1)) + 1
+            line = locator.start + locator.text.count("\n", 0, begin)
+            return line, matched.start(1) - begin + 1, locator.text[begin:].split("\n", 1)[0]
+    elif (span := locator.locate(("metadata", "name"))) is not None:
+        return span.line, span.column, span.text
+    line, text = first_line(locator.text, locator.start)
+    return line, 1, text
