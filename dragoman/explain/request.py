@@ -122,14 +122,13 @@ def _candidate(candidate: Candidate, match: Match, place: _Place) -> Data:
 
 def _won(view: dump.View, match: Match, route: ir.Route, place: _Place) -> Data:
     """The parts that only a request with a route has; `status` where Envoy answers itself."""
-    assert match.bind is not None
     found: Data = {"route": {"name": route.name, **place(route.origin)}}
     action = route.action
     match action:
         case ir.Respond(status, body):
             found |= {"status": status, "action": {"kind": "respond", "status": status, "body": body}}
         case ir.Redirect():
-            where = rewrite.location(action, match.request, match.prepared, match.bind.port)
+            where = rewrite.location(action, match.request, match.prepared)
             found["status"] = action.status
             found["action"] = {"kind": "redirect", "status": action.status, "location": where}
         case ir.Forward():

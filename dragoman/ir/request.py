@@ -183,8 +183,13 @@ def prepare(request: Request) -> Prepared:
 
 def host_of(authority: str) -> str:
     """The host of `host[:port]` as virtual hosts are found by it: lower case, without the port."""
+    return without_port(authority).lower()
+
+
+def without_port(authority: str) -> str:
+    """`host[:port]` without its port."""
     end = _port_start(authority)
-    return (authority if end < 0 else authority[:end]).lower()
+    return authority if end < 0 else authority[:end]
 
 
 def port_of(authority: str) -> str:

@@ -27,17 +27,20 @@ def path(rewrite: ir.PathRewrite | None, prepared: Prepared) -> str:
     return changed if prepared.query is None or "?" in changed else f"{changed}?{prepared.query}"
 
 
-def location(redirect: ir.Redirect, request: Request, prepared: Prepared, port: int) -> str:
-    """The Location header of a redirect; `port` is the listener's.
+def location(redirect: ir.Redirect, request: Request, prepared: Prepared) -> str:
+    """The Location header of a redirect as its listener has it (the pipeline settled its port).
 
-    A port is written unless it is the well-known one of the resulting scheme.
+    Without a port of its own it keeps what the Host header says, but for the well-known port of a scheme
+    that it leaves.
     """
     scheme = redirect.scheme or request.scheme
-    host = redirect.hostname or requests.host_of(prepared.authority)
-    number = redirect.port
-    if number is None:
-        number = requests.WELL_KNOWN[redirect.scheme] if redirect.scheme else port
-    shown = f":{number}" if number and number != requests.WELL_KNOWN[scheme] else ""
+    host = redirect.hostname or prepared.authority
+    if not redirect.hostname:
+        own = requests.port_of(host)
+        left = scheme != request.scheme and own == str(requests.WELL_KNOWN[request.scheme])
+        if redirect.port or left:
+            host = requests.without_port(host)
+    shown = f":{redirect.port}" if redirect.port else ""
     return f"{scheme}://{host}{shown}{path(redirect.path, prepared)}"
 
 

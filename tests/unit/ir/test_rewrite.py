@@ -6,7 +6,7 @@ import pytest
 
 from dragoman.ir import model as ir
 from dragoman.ir import rewrite
-from dragoman.ir.request import Request, prepare
+from dragoman.ir.request import Request, parse, prepare
 
 
 @pytest.mark.parametrize(
@@ -44,18 +44,23 @@ def test_full(rule: ir.PathRewrite | None, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("redirect", "scheme", "port", "expected"),
+    ("redirect", "url", "expected"),
     [
-        (ir.Redirect(), "http", 80, "http://a.example/foo?x=1"),
-        (ir.Redirect(), "http", 8080, "http://a.example:8080/foo?x=1"),
-        (ir.Redirect(scheme="https"), "http", 8080, "https://a.example/foo?x=1"),
-        (ir.Redirect(scheme="https", port=8443), "http", 80, "https://a.example:8443/foo?x=1"),
-        (ir.Redirect(scheme="https", port=443), "http", 80, "https://a.example/foo?x=1"),
-        (ir.Redirect(hostname="b.example", port=0), "http", 8080, "http://b.example/foo?x=1"),
-        (ir.Redirect(port=80), "https", 443, "https://a.example:80/foo?x=1"),
-        (ir.Redirect(path=ir.ReplaceFullPath("/bar")), "https", 443, "https://a.example/bar?x=1"),
+        (ir.Redirect(), "http://a.example/foo?x=1", "http://a.example/foo?x=1"),
+        (ir.Redirect(), "http://A.example:8080/foo", "http://A.example:8080/foo"),
+        (ir.Redirect(scheme="https", port=0), "http://a.example:80/foo", "https://a.example/foo"),
+        (ir.Redirect(scheme="https", port=0), "http://a.example:81/foo", "https://a.example:81/foo"),
+        (ir.Redirect(scheme="https", port=443), "http://a.example:8080/", "https://a.example:443/"),
+        (ir.Redirect(scheme="http", port=0), "http://a.example:80/foo", "http://a.example:80/foo"),
+        (ir.Redirect(hostname="b.example", port=0), "http://a.example:8080/", "http://b.example/"),
+        (ir.Redirect(hostname="b.example", port=81), "http://a.example:8080/", "http://b.example:81/"),
+        (
+            ir.Redirect(path=ir.ReplaceFullPath("/bar")),
+            "https://a.example/foo?x=1",
+            "https://a.example/bar?x=1",
+        ),
     ],
 )
-def test_location(redirect: ir.Redirect, scheme: str, port: int, expected: str) -> None:
-    request = Request("a.example:1234", "/foo?x=1", scheme=scheme)
-    assert rewrite.location(redirect, request, prepare(request), port) == expected
+def test_location(redirect: ir.Redirect, url: str, expected: str) -> None:
+    request = parse("GET", url)
+    assert rewrite.location(redirect, request, prepare(request)) == expected
