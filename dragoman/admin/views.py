@@ -157,4 +157,4 @@ def diagnostics(found: Iterable[Diagnostic], locate: Locate) -> list[Data]:
     """Findings in the form of `diagnostics.data`."""
     from dragoman.diagnostics import data
 
-    return data.items(found, locate)
+    return data.report(found, locate)

@@ -103,7 +103,7 @@ def object_text(found: Data) -> str:
     if rows:
         parts.append(render.table(("ABOUT", "CONDITION", "STATUS", "REASON", "MESSAGE"), rows, indent="  "))
     if found["diagnostics"]:
-        parts.append("\n".join("  " + _finding(item) for item in found["diagnostics"]))
+        parts.append(render.indented("\n".join(render.finding(item) for item in found["diagnostics"])))
     for title, lines in (
         ("listeners", _listeners), ("attached", _attached), ("routes", _routes), ("cluster", _clusters), ("used_by", _used_by)
     ):  # fmt: skip
@@ -120,10 +120,6 @@ _TITLES: Final = {
     "cluster": "What Envoy gets",
     "used_by": "Used by",
 }
-
-
-def _finding(item: Data) -> str:
-    return click.style(f"{item['severity']}[{item['code']}]", fg="red", bold=True) + f": {item['message']}"
 
 
 def _listeners(rows: Sequence[Data]) -> list[str]:

@@ -5,7 +5,7 @@ Tables are plain columns, never cut and never boxed, so that they grep and paste
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -73,6 +73,17 @@ def size(number: int) -> str:
     if number < 1000:
         return f"{number} B"
     return f"{number / 1000:.1f} kB" if number < 1_000_000 else f"{number / 1_000_000:.1f} MB"
+
+
+def finding(item: Mapping[str, Any]) -> str:
+    """A diagnostic (`diagnostics.data`) on one line, with its place below."""
+    colour = {"error": BAD, "warning": WAITING}.get(item["severity"])
+    head = click.style(f"{item['severity']}[{item['code']}]", fg=colour, bold=True)
+    at = f"{item['file']}:{item['line']}:{item['column']}" if item["line"] else item["file"] or ""
+    owner = item["object"]
+    who = f"{owner['kind']} {'/'.join(filter(None, (owner['namespace'], owner['name'])))}" if owner else ""
+    place = "  ".join(part for part in (at, who) if part)
+    return f"{head}: {item['message']}" + (f"\n  --> {place}" if place else "")
 
 
 def indented(text: str, by: str = "  ") -> str:

@@ -65,7 +65,7 @@ def text(found: Data) -> str:
     parts.append(_objects(found["objects"]))
     findings = [d for d in found["diagnostics"] if d["severity"] != "info"]
     if findings:
-        parts.append("\n".join(_finding(item) for item in findings))
+        parts.append("\n".join(render.finding(item) for item in findings))
     return "\n\n".join(parts)
 
 
@@ -109,18 +109,6 @@ def _objects(objects: Sequence[Data]) -> str:
 
 def _condition(good: bool, words: str) -> str:
     return words if good else click.style(words, fg="red")
-
-
-def _finding(item: Data) -> str:
-    colour = "red" if item["severity"] == "error" else "yellow"
-    head = click.style(f"{item['severity']}[{item['code']}]", fg=colour, bold=True)
-    return f"{head}: {item['message']}" + (f"\n  --> {place}" if (place := _place(item)) else "")
-
-
-def _place(item: Data) -> str:
-    span = item.get("span")
-    at = f"{span['file']}:{span['line']}:{span['column']}" if span else ""
-    return "  ".join(part for part in (at, item.get("object", "")) if part)
 
 
 def _offline(paths: tuple[str, ...], settings_path: Path | None, group: str) -> Data:

@@ -1,0 +1,81 @@
+"""`dragoman snapshot show` and `diff`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import yaml
+
+from tests.unit.cli.conftest import Call, edit
+
+
+def test_table(call: Call, hello: Path) -> None:
+    lines = call("snapshot", "show", hello).stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["TYPE", "NAME"],
+        ["CDS", "Backend/hello/hello"],
+        ["CDS", "Backend/hello/hello-canary"],
+        ["LDS", "127.0.0.1:8080"],
+        ["RDS", "127.0.0.1:8080"],
+    ]
+    assert lines[3].endswith("RDS 127.0.0.1:8080")
+
+
+def test_whole_resources(call: Call, hello: Path) -> None:
+    (found,) = json.loads(call("snapshot", "show", "-t", "rds", "-o", "json", hello).stdout)
+    assert found["refers"] == {"CDS": ["Backend/hello/hello", "Backend/hello/hello-canary"]}
+    assert found["body"]["virtual_hosts"][0]["domains"] == ["*"]
+    (same,) = yaml.safe_load_all(call("snapshot", "show", "-t", "RouteConfiguration", "-o", "yaml", hello).stdout)
+    assert same == found
+
+
+def test_a_name_or_type_that_is_not_there(call: Call, hello: Path) -> None:
+    for arguments in (("-n", "nobody"), ("-t", "xds")):
+        result = call("snapshot", "show", *arguments, hello)
+        assert result.exit_code == 2
+        assert "error: no " in result.stderr
+
+
+def test_other_group(call: Call, hello: Path) -> None:
+    assert len(call("snapshot", "show", "-g", "other/gateway", hello).stdout.splitlines()) == 1
+
+
+def test_no_difference(call: Call, hello: Path) -> None:
+    result = call("snapshot", "diff", "--exit-code", hello, hello)
+    assert (result.exit_code, result.stdout) == (0, "no difference\n")
+
+
+def changed(hello: Path) -> Path:
+    after = Path(shutil.copytree(hello, hello.parent / "after"))
+    edit(after / "routes.yaml", "name: hello-canary", "name: hello")
+    return after
+
+
+def test_difference_by_resource(call: Call, hello: Path) -> None:
+    after = changed(hello)
+    result = call("snapshot", "diff", hello, after)
+    assert result.exit_code == 0
+    assert "- CDS Backend/hello/hello-canary\n" in result.stdout
+    assert "~ RDS 127.0.0.1:8080\n" in result.stdout
+    assert "-      cluster: Backend/hello/hello-canary\n" in result.stdout
+    assert result.stdout.endswith("2 differences: 1 removed, 1 changed\n")
+
+
+def test_exit_code_on_demand(call: Call, hello: Path) -> None:
+    after = changed(hello)
+    assert call("snapshot", "diff", "--exit-code", hello, after).exit_code == 1
+    found = json.loads(call("snapshot", "diff", "-o", "json", hello, after).stdout)
+    assert [(item["change"], item["type"]) for item in found] == [("removed", "CDS"), ("changed", "RDS")]
+
+
+def test_moving_a_comment_is_no_difference(call: Call, hello: Path) -> None:
+    after = Path(shutil.copytree(hello, hello.parent / "after"))
+    edit(after / "routes.yaml", "# Everything else.", "#\n    # The rest.\n")
+    assert call("snapshot", "diff", hello, after).stdout == "no difference\n"
+
+
+def test_two_states_are_needed(call: Call, hello: Path) -> None:
+    assert call("snapshot", "diff", hello).exit_code == 2
+    assert call("snapshot", "diff", "--live", "--by", "behaviour", hello).exit_code == 2

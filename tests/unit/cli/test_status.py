@@ -1,0 +1,62 @@
+"""`dragoman status`: the page, and what its exit code says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dragoman.cli import status
+from tests.unit.cli.conftest import Call, edit
+
+SYNCED = {"state": "SYNCED", "age": 12.4, "version": "1", "sent": 1, "acked": 1, "rejected": 0, "bytes": 10}
+NACK = SYNCED | {"state": "NACK", "age": 3.0, "detail": "cannot bind", "names": ["127.0.0.1:80"]}
+
+
+def page(**more: Any) -> dict[str, Any]:
+    proxy = {"node": "edge-1", "group": "*", "connected": 70.0, "types": {"CDS": SYNCED, "LDS": NACK}}
+    return {"version": "1", "ready": True, "reason": "", "uptime": 130.0, "proxies": [proxy], "objects": [], "diagnostics": []} | more
+
+
+def test_proxies_by_type() -> None:
+    lines = click.unstyle(status.text(page())).splitlines()
+    assert lines[0] == "dragoman 1, ready, up 2m"
+    assert lines[2].split() == ["PROXY", "GROUP", "CDS", "EDS", "LDS", "RDS", "SDS", "CONNECTED"]
+    assert lines[3].split() == ["edge-1", "*", "SYNCED", "12s", "-", "NACK", "3.0s", "-", "-", "70s"]
+    assert lines[4] == "edge-1 refuses LDS: cannot bind"
+
+
+def test_nobody_is_connected() -> None:
+    assert "no proxy is connected" in status.text(page(proxies=[]))
+
+
+def test_not_ready() -> None:
+    assert "dragoman 1, starting, up" in click.unstyle(status.text(page(ready=False, reason="starting")))
+
+
+def test_objects_of_files(call: Call, hello: Path) -> None:
+    result = call("status", hello)
+    assert result.exit_code == 0
+    assert "HTTPRoute     hello/hello         Accepted, ResolvedRefs" in result.stdout
+    assert "PROXY" not in result.stdout
+
+
+def test_what_is_wrong_comes_first(call: Call, hello: Path) -> None:
+    edit(hello / "routes.yaml", "name: hello-canary", "name: nobody")
+    result = call("status", hello)
+    assert "hello/hello         not ResolvedRefs (BackendNotFound), Accepted" in result.stdout
+
+
+def test_errors_make_the_exit_code(call: Call, hello: Path) -> None:
+    edit(hello / "routes.yaml", "backendRefs:", "backendRef:")
+    result = call("status", "-o", "json", hello)
+    assert result.exit_code == 1
+    assert {item["code"] for item in json.loads(result.stdout)["diagnostics"]} == {"DRG1101"}
+
+
+def test_nobody_answers(call: Call) -> None:
+    result = call("status", "--server", "127.0.0.1:9")
+    assert result.exit_code == 2
+    assert "error[DRG5004]: no control plane answers at http://127.0.0.1:9: Connection refused" in result.stderr
