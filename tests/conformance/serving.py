@@ -14,7 +14,7 @@ from dragoman import config
 from dragoman.graph.pipeline import Pipeline
 from dragoman.xds.ledger import Ledger
 from dragoman.xds.server import Server
-from dragoman.xds.types import ResourceView
+from dragoman.xds.types import Rejection, ResourceView
 from tests.conformance.run import Run
 from tests.conformance.world import World
 from tests.harness import envoy, net
@@ -35,6 +35,10 @@ class _Views:
         self._pipeline.deactivate(group)
 
 
+def _note(pipeline: Pipeline, rejection: Rejection) -> None:
+    pipeline.report_rejection(rejection)
+
+
 @asynccontextmanager
 async def serve(world: World, folder: Path) -> AsyncIterator[Run]:
     """One Envoy for all Gateways, each on an address of its own."""
@@ -49,7 +53,7 @@ async def serve(world: World, folder: Path) -> AsyncIterator[Run]:
             )
         pipeline = Pipeline(settings)
         ledger = Ledger()
-        ledger.on_rejection(pipeline.report_rejection)
+        ledger.on_rejection(lambda rejection: _note(pipeline, rejection))
         ledger.on_recovery(pipeline.clear_rejection)
         server = Server(settings.xds, _Views(pipeline), ledger)
         await server.start()

@@ -48,7 +48,46 @@ async def test_certificate_is_replaced(site: Site) -> None:
     assert set(kept.serials) == {first}, "connections that were open have been replaced"
 
 
-async def _answers(port: int, authority: Authority) -> bool:
-    async with Load(port, HOST, tls=authority.client_context(), connections=1, warm=1) as load:
+async def test_https_listeners_come_and_go(site: Site) -> None:
+    """Another host name on the same port is another filter chain: connections of the first one stay open."""
+    authority = Authority()
+    port = net.free_port()
+    names = (HOST, "guest.example")
+    for name in names:
+        pair = authority.issue(name)
+        site.plane.write(f"{name}.yaml", manifests.tls_secret(name, pair.certificate, pair.key))
+    first, second = (
+        manifests.listener(name.partition(".")[0], port, protocol="HTTPS", hostname=name, secret=name)
+        for name in names
+    )
+    site.plane.write("gateway.yaml", *site.gateway(first))
+    site.plane.write(
+        "shop.yaml", *await site.service("shop"), http_route("shop", rule("shop"), hostnames=[*names])
+    )
+    await net.until("HTTPS served", lambda: _answers(port, authority))
+    context = authority.client_context()
+    async with (
+        Load(port, HOST, tls=context) as kept,
+        Load(port, HOST, tls=context, fresh=True, connections=2) as fresh,
+    ):
+        for _ in range(3):
+            site.plane.write("gateway.yaml", *site.gateway(first, second))
+            await net.until("the second name served", lambda: _answers(port, authority, names[1]))
+            await kept.more(150)
+            site.plane.write("gateway.yaml", *site.gateway(first))
+            await net.until("the second name gone", lambda: _turned_away(port, authority, names[1]))
+            await kept.more(150)
+        await kept.more(max(0, 1500 - kept.done))
+    assert not kept.failures, dict(kept.failures)
+    assert not fresh.failures, dict(fresh.failures)
+    assert kept.opened == kept.connections, "connections that were open have been replaced"
+
+
+async def _answers(port: int, authority: Authority, name: str = HOST) -> bool:
+    async with Load(port, name, tls=authority.client_context(), connections=1, warm=1) as load:
         pass
     return not load.failures
+
+
+async def _turned_away(port: int, authority: Authority, name: str) -> bool:
+    return not await _answers(port, authority, name)

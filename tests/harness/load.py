@@ -82,6 +82,7 @@ class Load:
     pods: Counter[str] = field(default_factory=Counter)
     serials: Counter[int] = field(default_factory=Counter)
     latest_serial: int = 0
+    opened: int = 0
     warm: int = 50
     _stopping: bool = False
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -138,6 +139,7 @@ class Load:
                         self.address, self.port, ssl=self.tls, server_hostname=self.host if self.tls else None
                     )
                     serial = _serial(writer)
+                    self.opened += 1
                 writer.write(request)
                 reply = await asyncio.wait_for(read_reply(reader), 15)
                 reply.serial = serial
