@@ -77,6 +77,7 @@ class Process:
         self._process = process
         self._words = words
         self.admin = admin
+        self.stopping = False
 
     @property
     def pid(self) -> int:
@@ -105,6 +106,7 @@ class Process:
 
     async def stop(self, *, drain: float = 0.0, grace: float = 5.0) -> int:
         """Ends it; its exit code. With `drain`, clients are sent away first and given that many seconds."""
+        self.stopping = True
         if self._process.returncode is None and drain and self.admin is not None:
             try:
                 await self.admin.drain()
@@ -165,7 +167,7 @@ async def running(
         process = Process(child, admin, words)
         assert child.stderr is not None
         # Not a TaskGroup: it would wrap what the block raises. The task ends with the process.
-        forwarding = asyncio.create_task(_forward(child.stderr, words))
+        forwarding = asyncio.create_task(_forward(child.stderr, words, process))
         try:
             yield process
         finally:
@@ -183,8 +185,11 @@ def _write(folder: Path, bootstrap: Mapping[str, Any] | bytes) -> Path:
     return config
 
 
-async def _forward(stream: asyncio.StreamReader, words: deque[str]) -> None:
-    """Envoy's log lines into ours, until it ends. A line without level continues the one before."""
+async def _forward(stream: asyncio.StreamReader, words: deque[str], process: Process) -> None:
+    """Envoy's log lines into ours, until it ends. A line without level continues the one before.
+
+    That it was told to stop, and that its streams break off then, is no warning.
+    """
     level, logger = logging.INFO, log
     while line := await stream.readline():
         text = line.decode(errors="replace").rstrip()
@@ -193,4 +198,5 @@ async def _forward(stream: asyncio.StreamReader, words: deque[str]) -> None:
             level, logger = _LEVELS[parts[0]], log.getChild(parts[1])
             text = parts[2]
         words.append(text)
-        logger.log(level, "%s", text)
+        expected = process.stopping and level == logging.WARNING
+        logger.log(logging.INFO if expected else level, "%s", text)

@@ -235,9 +235,12 @@ def _ask(program: Path, message: bootstrap_proto.Bootstrap) -> str | None:
         config.write_bytes(proto.serialize(message))
         command = [str(program), "--mode", "validate", "--config-path", str(config), "--disable-hot-restart"]
         command += ["--concurrency", "1", "--log-level", "critical", "--log-format", "%v"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT, check=False
-        )
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"no answer within {_TIMEOUT:g} s"
     return None if done.returncode == 0 else _reason(done.stderr)
 
 

@@ -107,3 +107,22 @@ time.sleep(600)
         with pytest.raises(ProcessLookupError):
             os.kill(envoy.pid, 0)
     assert "is killed" in caplog.text
+
+
+async def test_being_told_to_stop_is_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = """
+import signal, sys, time
+def end(*_):
+    sys.stderr.write("warning\\tmain\\tcaught SIGTERM\\nerror\\tmain\\tbroken\\n"); sys.stderr.flush(); sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+sys.stderr.write("warning\\tmain\\tup\\n"); sys.stderr.flush()
+time.sleep(600)
+"""
+    with caplog.at_level(logging.DEBUG, logger="dragoman.envoy.process"):
+        async with process.running({}, binary=program(tmp_path, text)) as envoy:
+            await net.until("up", lambda: envoy.last_words)
+    assert [(r.levelname, r.message) for r in caplog.records] == [
+        ("WARNING", "up"),
+        ("INFO", "caught SIGTERM"),
+        ("ERROR", "broken"),
+    ]
