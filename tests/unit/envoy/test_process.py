@@ -113,7 +113,8 @@ async def test_being_told_to_stop_is_no_warning(tmp_path: Path, caplog: pytest.L
     text = """
 import signal, sys, time
 def end(*_):
-    sys.stderr.write("warning\\tmain\\tcaught SIGTERM\\nerror\\tmain\\tbroken\\n"); sys.stderr.flush(); sys.exit(0)
+    sys.stderr.write("warning\\tmain\\tcaught SIGTERM\\nerror\\tmain\\tbroken\\n")
+    sys.exit(0)
 signal.signal(signal.SIGTERM, end)
 sys.stderr.write("warning\\tmain\\tup\\n"); sys.stderr.flush()
 time.sleep(600)
