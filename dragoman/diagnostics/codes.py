@@ -56,6 +56,7 @@ CODES: Final[dict[str, str]] = {
     "DRG1502": "a certificate or key cannot be read",
     "DRG1503": "the key does not belong to the certificate",
     "DRG1504": "an entry of a Secret or ConfigMap is missing",
+    "DRG1505": "Envoy would refuse the certificate",
     # 2xxx: references
     "DRG2001": "the parent is not there",
     "DRG2002": "the parent has no such listener",

@@ -12,12 +12,15 @@ from typing import Final
 
 from cryptography import exceptions, x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin, Ref
 from dragoman.translators.gateway.models import secret as model
 
 TLS_TYPE: Final = "kubernetes.io/tls"
+_RSA_BITS: Final = 2048
+_CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +61,33 @@ def pair(certificate: bytes | None, key: bytes | None) -> Flaw | None:
     except (ValueError, exceptions.UnsupportedAlgorithm):
         return Flaw("DRG1502", "`tls.key` holds no PEM private key that can be read", "tls.key")
     try:
-        fits = leaf.public_key() == private.public_key()
+        public = leaf.public_key()
+        fits = public == private.public_key()
     except (ValueError, exceptions.UnsupportedAlgorithm):
         return Flaw("DRG1502", "`tls.crt` bears a key of a kind that is not supported", "tls.crt")
+    if not fits:
+        return Flaw("DRG1503", "`tls.key` is not the key of the certificate in `tls.crt`", "tls.key")
+    unfit = _unfit(leaf, public)
     return (
-        None
-        if fits
-        else Flaw("DRG1503", "`tls.key` is not the key of the certificate in `tls.crt`", "tls.key")
+        Flaw("DRG1505", f"Envoy refuses the certificate in `tls.crt`: {unfit}", "tls.crt") if unfit else None
     )
+
+
+def _unfit(leaf: x509.Certificate, public: object) -> str:
+    """Why Envoy 1.40 would refuse a certificate that is well formed; "" if it would not."""
+    if isinstance(public, rsa.RSAPublicKey) and public.key_size < _RSA_BITS:
+        return f"its RSA key has {public.key_size} bits, and {_RSA_BITS} is the least"
+    if isinstance(public, ec.EllipticCurvePublicKey) and not isinstance(public.curve, _CURVES):
+        return f"its key is on curve {public.curve.name}; P-256, P-384 and P-521 are served"
+    if leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME):
+        return ""
+    try:
+        leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return "it bears no name, neither as common name nor as subject alternative name"
+    except ValueError:
+        return "its extensions cannot be read"
+    return ""
 
 
 def trust(certificates: bytes | None) -> Flaw | None:

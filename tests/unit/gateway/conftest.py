@@ -47,7 +47,7 @@ def documents(text: str) -> Iterator[Document]:
 
 
 class World:
-    """Objects in, outputs out. A document that does not decode leaves what was there."""
+    """Objects in, outputs out. What does not decode leaves what was there; other kinds are skipped."""
 
     def __init__(self, **settings: Any) -> None:
         self.translator = Translator(**settings)
@@ -59,7 +59,8 @@ class World:
     def apply(self, *texts: str) -> World:
         for text in texts:
             for document in documents(text):
-                self.put(document)
+                if (document.ref.group, document.ref.kind) in self.objects:
+                    self.put(document)
         self.graph.commit()
         return self
 

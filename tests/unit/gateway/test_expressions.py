@@ -38,6 +38,6 @@ def bootstrap(pattern: str) -> dict[str, Any]:
 def test_envoy_agrees(pattern: str, envoy_binary: Path, tmp_path: Path) -> None:
     path = tmp_path / "bootstrap.json"
     path.write_text(json.dumps(bootstrap(pattern)))
-    command = [envoy_binary, "--mode", "validate", "-c", path, "--log-level", "error"]
+    command = [str(envoy_binary), "--mode", "validate", "-c", str(path), "--log-level", "error"]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert (done.returncode == 0) is (matching.flaw_of(pattern) == ""), done.stderr.decode()
