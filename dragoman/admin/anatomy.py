@@ -1,8 +1,8 @@
-"""What became of one object: where it stands, its status, its effective values and who set each, what uses it.
+"""What became of one object: where it stands, its status, its effective values and who set each, what uses
+it.
 
-For `dragoman explain httproute/shop/cart`, as plain data. It reads the IR, which carries origins, so that what is shown is
-what Envoy gets and not what was meant.
-"""
+For `dragoman explain httproute/shop/cart`, as plain data. It reads the IR, which carries origins, so that
+what is shown is what Envoy gets and not what was meant."""
 
 from __future__ import annotations
 
@@ -40,9 +40,14 @@ def find(pipeline: Pipeline, name: str) -> Ref:
     if len(found) == 1:
         return found[0]
     if found:
-        raise UnknownObject(f"{name} could be {', '.join(f'{ref.kind.lower()}/{ref.id}' for ref in sorted(found))}")
+        raise UnknownObject(
+            f"{name} could be {', '.join(f'{ref.kind.lower()}/{ref.id}' for ref in sorted(found))}"
+        )
     kinds = sorted({ref.kind for ref in pipeline.objects})
-    others = ", ".join(sorted(ref.id for ref in of_kind)[:10]) or f"none; kinds there are: {', '.join(kinds) or 'none'}"
+    others = (
+        ", ".join(sorted(ref.id for ref in of_kind)[:10])
+        or f"none; kinds there are: {', '.join(kinds) or 'none'}"
+    )
     raise UnknownObject(f"there is no {name}; objects of that kind: {others}")
 
 
@@ -62,7 +67,9 @@ def explain(pipeline: Pipeline, group: str, ref: Ref) -> Data:
         "object": views.identity(ref),
         "place": f"{place.file}:{place.line}" if place else "",
         "conditions": views.conditions(status.body) if status else [],
-        "diagnostics": views.diagnostics((d for d in pipeline.diagnostics() if d.ref == ref), pipeline.locate),
+        "diagnostics": views.diagnostics(
+            (d for d in pipeline.diagnostics() if d.ref == ref), pipeline.locate
+        ),
         **{name: rows for name, rows in sections.items() if rows},
     }
 

@@ -1,8 +1,8 @@
 """What can be asked of a running control plane, as a table: name, meaning, function.
 
-Each function is synchronous, reads the program's state and returns plain data; `server` puts HTTP around it. The shapes
-are the ones that the command line reads and that `-o json` prints, and are kept stable under `/api/v1`.
-"""
+Each function is synchronous, reads the program's state and returns plain data; `server` puts HTTP around it.
+The shapes are the ones that the command line reads and that `-o json` prints, and are kept stable under
+`/api/v1`."""
 
 from __future__ import annotations
 
@@ -130,7 +130,9 @@ def explain(state: State, query: Query) -> Any:
 
 
 def types_of(names: list[str]) -> tuple[str, ...]:
-    """Type URLs for `CDS`, `cds`, `cluster` or a whole URL; all of them for none. `Refused` for an unknown one."""
+    """Type URLs for `CDS`, `cds`, `cluster` or a whole URL; all of them for none. `Refused` for an unknown
+    one.
+    """
     if not names:
         return TYPES
     known = {SHORT[url].lower(): url for url in TYPES} | {url.lower(): url for url in TYPES}

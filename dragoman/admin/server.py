@@ -1,9 +1,8 @@
 """The HTTP shell: routes, JSON, and the check that keeps web pages out.
 
-The server listens on loopback by default and knows no login. A page in somebody's browser must not reach it by pointing
-its own host name at 127.0.0.1 (DNS rebinding), hence the check of `Host`; nor by a plain cross-site request, hence
-`Sec-Fetch-Site` and `Origin`. Everything is GET.
-"""
+The server listens on loopback by default and knows no login. A page in somebody's browser must not reach it
+by pointing its own host name at 127.0.0.1 (DNS rebinding), hence the check of `Host`; nor by a plain
+cross-site request, hence `Sec-Fetch-Site` and `Origin`. Everything is GET."""
 
 from __future__ import annotations
 
@@ -23,7 +22,9 @@ _NO_STORE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosn
 
 
 class Server:
-    """`start` listens and returns the port (raises `OSError` where it cannot), `stop` closes. Port 0 takes a free one."""
+    """`start` listens and returns the port (raises `OSError` where it cannot), `stop` closes. Port 0 takes a
+    free one.
+    """
 
     def __init__(self, state: api.State, address: str, port: int) -> None:
         self._state = state
@@ -38,7 +39,12 @@ class Server:
         return f"http://{host}:{self.port}"
 
     async def start(self) -> int:
-        runner = web.AppRunner(application(self._state, self._address), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            application(self._state, self._address),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=1.0,
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, self._address, self._asked).start()
@@ -89,9 +95,8 @@ def _guard(address: str) -> typedefs.Middleware:
 def host_allowed(host: str, *, loopback: bool) -> bool:
     """Whether a `Host` header is one that people and scrapers use: an IP address or `localhost`.
 
-    On a loopback listener every other name means that some name was pointed here. An open listener (a container) is
-    reached under names that only its operator knows, so there any name will do.
-    """
+    On a loopback listener every other name means that some name was pointed here. An open listener (a
+    container) is reached under names that only its operator knows, so there any name will do."""
     if not loopback:
         return bool(host)
     name = host.rpartition(":")[0] if host.count(":") == 1 or "]:" in host else host
@@ -139,7 +144,9 @@ def _ready(state: api.State) -> typedefs.Handler:
 
 def _metrics(state: api.State) -> typedefs.Handler:
     async def scrape(_: web.Request) -> web.StreamResponse:
-        return web.Response(body=state.metrics.text(), headers={"Content-Type": metrics.CONTENT_TYPE, **_NO_STORE})
+        return web.Response(
+            body=state.metrics.text(), headers={"Content-Type": metrics.CONTENT_TYPE, **_NO_STORE}
+        )
 
     return scrape
 
@@ -154,5 +161,3 @@ def _json(state: api.State, endpoint: api.Endpoint) -> typedefs.Handler:
 def _reply(value: object, status: int = 200) -> web.Response:
     body = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     return web.Response(body=body, status=status, content_type="application/json", headers=_NO_STORE)
-
-

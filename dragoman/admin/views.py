@@ -1,8 +1,8 @@
 """Plain data out of the program's values: objects with their status, diagnostics, resources, proxies.
 
-What the admin API answers and what the command line shows offline are made by the same functions, so that `-o json` means
-the same thing in both. Secrets never pass: sensitive resources show a fingerprint instead of their body.
-"""
+What the admin API answers and what the command line shows offline are made by the same functions, so that `-o
+json` means the same thing in both. Secrets never pass: sensitive resources show a fingerprint instead of
+their body."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def holds(condition: Mapping[str, Any]) -> bool:
 
 
 def verdicts(status: Mapping[str, Any]) -> list[tuple[bool, str]]:
-    """(good, words) of a status in short, the bad ones first: `not Accepted (NoMatchingParent)`, `Accepted`."""
+    """(good, words) of a status in short, the bad ones first: `not Accepted (NoMatchingParent)`."""
     good: dict[str, None] = {}
     bad: dict[str, None] = {}
     for condition in conditions(status):
@@ -115,7 +115,8 @@ def decoded(item: Resource) -> Data:
 
 
 def proxies(ledger: Ledger) -> list[Data]:
-    """Every connected stream: who, for which group, and per type SYNCED, STALE (an answer is awaited), NACK or NOT_SENT.
+    """Every connected stream: who, for which group, and per type SYNCED, STALE (an answer is awaited), NACK
+    or NOT_SENT.
 
     `age` is how long it has been so, `connected` how long the stream lasts, both in seconds.
     """
@@ -130,7 +131,9 @@ def proxies(ledger: Ledger) -> list[Data]:
             "form": proxy.form.name.lower(),
             "envoy": proxy.node.version,
             "connected": round(now - proxy.connected_at, 3),
-            "types": {SHORT.get(url, url): _type_state(state, now) for url, state in sorted(proxy.types.items())},
+            "types": {
+                SHORT.get(url, url): _type_state(state, now) for url, state in sorted(proxy.types.items())
+            },
         }
         for proxy in ledger.proxies()
     ]
@@ -149,7 +152,7 @@ def _type_state(state: TypeState, now: float) -> Data:
         "bytes": state.bytes_sent,
     }
     if state.error:
-        out |= {"detail": state.error, "names": list(state.error_names)}
+        out |= {"detail": state.error.strip(), "names": list(state.error_names)}
     return out
 
 

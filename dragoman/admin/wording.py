@@ -16,7 +16,8 @@ def action(action: ir.Action) -> str:
             host = action.hostname or "the same host"
             port = f":{action.port}" if action.port else ""
             way = f", {rewrite(action.path)}" if action.path else ""
-            return f"redirect {action.status} to {action.scheme + '://' if action.scheme else ''}{host}{port}{way}"
+            scheme = f"{action.scheme}://" if action.scheme else ""
+            return f"redirect {action.status} to {scheme}{host}{port}{way}"
         case ir.Respond():
             return f"respond {action.status}"
         case _:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from dragoman.cli import failure, options
+from dragoman.cli import failure
 
 if TYPE_CHECKING:
     from dragoman.envoy import bootstrap
@@ -19,28 +19,67 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command("bootstrap")
 @click.argument("kind", type=click.Choice(["edge", "sidecar"]), default="edge")
-@click.option("--xds", default="127.0.0.1:18000", show_default=True, metavar="HOST:PORT", help="Where Envoy finds the control plane.")
+@click.option(
+    "--xds",
+    default="127.0.0.1:18000",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where Envoy finds the control plane.",
+)
 @click.option("--id", "node_id", metavar="ID", help="The node's id.  [default: the machine's name]")
 @click.option("--cluster", default="", metavar="NAME", help="The node's cluster, for rules in the settings.")
 @click.option(
-    "-g", "--gateway", "gateways", multiple=True, metavar="GATEWAY",
-    help="`namespace/name` of a Gateway that this Envoy serves, or `*`. Repeatable. Without: the control plane's rules decide.",
-)  # fmt: skip
+    "-g",
+    "--gateway",
+    "gateways",
+    multiple=True,
+    metavar="GATEWAY",
+    help="`namespace/name` of a Gateway that this Envoy serves, or `*`. Repeatable. Without: the control"
+    " plane's rules decide.",
+)
 @click.option("--zone", default="", metavar="ZONE", help="The zone that it runs in.")
 @click.option("--sotw", is_flag=True, help="State-of-the-world ADS instead of delta.")
-@click.option("--admin-port", type=click.IntRange(0, 65535), default=9901, show_default=True, help="Admin port on loopback; 0: none.")
+@click.option(
+    "--admin-port",
+    type=click.IntRange(0, 65535),
+    default=9901,
+    show_default=True,
+    help="Admin port on loopback; 0: none.",
+)
 @click.option("--admin-socket", type=_FILE, help="Admin interface on a unix socket instead.")
-@click.option("--all-statistics", is_flag=True, help="Keep every statistic. They grow by some 200 per cluster.")
-@click.option("--heap", type=click.IntRange(0), default=0, metavar="BYTES", help="Shed load near this much memory; 0: no limit.")
+@click.option(
+    "--all-statistics", is_flag=True, help="Keep every statistic. They grow by some 200 per cluster."
+)
+@click.option(
+    "--heap",
+    type=click.IntRange(0),
+    default=0,
+    metavar="BYTES",
+    help="Shed load near this much memory; 0: no limit.",
+)
 @click.option("--xds-ca", type=_FILE, help="TLS to the control plane: the CA that signed its certificate.")
 @click.option("--xds-cert", type=_FILE, help="Certificate to show to it (mTLS).")
 @click.option("--xds-key", type=_FILE, help="Its key.")
-@click.option("--xds-name", default="", metavar="NAME", help="Name in the control plane's certificate.  [default: HOST]")
+@click.option(
+    "--xds-name", default="", metavar="NAME", help="Name in the control plane's certificate.  [default: HOST]"
+)
 def command(
-    kind: Literal["edge", "sidecar"], xds: str, node_id: str | None, cluster: str, gateways: tuple[str, ...], zone: str,
-    sotw: bool, admin_port: int, admin_socket: Path | None, all_statistics: bool, heap: int, xds_ca: Path | None,
-    xds_cert: Path | None, xds_key: Path | None, xds_name: str,
-) -> None:  # fmt: skip
+    kind: Literal["edge", "sidecar"],
+    xds: str,
+    node_id: str | None,
+    cluster: str,
+    gateways: tuple[str, ...],
+    zone: str,
+    sotw: bool,
+    admin_port: int,
+    admin_socket: Path | None,
+    all_statistics: bool,
+    heap: int,
+    xds_ca: Path | None,
+    xds_cert: Path | None,
+    xds_key: Path | None,
+    xds_name: str,
+) -> None:
     """Print an Envoy bootstrap (JSON) for an edge proxy or a sidecar.
 
     Delta ADS, lean statistics, overload protection. File names in it are read by Envoy, not by this command.

@@ -18,7 +18,9 @@ _TIMEOUT = 10.0
 
 
 def get(server: str, path: str, query: Mapping[str, str | Sequence[str]] | None = None) -> Any:
-    """The answer to `/api/v1/<path>`. `Failure` (DRG5004) when there is none, with what the server said when it refused."""
+    """The answer to `/api/v1/<path>`. `Failure` (DRG5004) when there is none, with what the server said when
+    it refused.
+    """
     if not server.startswith(("http://", "https://")):
         server = f"http://{server}"
     url = f"{server.rstrip('/')}/api/v1/{path}"

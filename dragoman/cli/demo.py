@@ -1,8 +1,7 @@
 """Two small HTTP services to route to: what `dragoman run --demo` starts beside the control plane.
 
-Each answers any request with JSON that says which service it is and what reached it: method, path, host and headers.
-So rewrites, header changes and weights of a route can be seen from the outside. Loopback only.
-"""
+Each answers any request with JSON that says which service it is and what reached it: method, path, host and
+headers. So rewrites, header changes and weights of a route can be seen from the outside. Loopback only."""
 
 from __future__ import annotations
 
@@ -40,7 +39,9 @@ class Services:
         runners: list[web.AppRunner] = []
         try:
             for service in self._services:
-                runner = web.AppRunner(application(service), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+                runner = web.AppRunner(
+                    application(service), access_log=None, handle_signals=False, shutdown_timeout=1.0
+                )
                 runners.append(runner)
                 await runner.setup()
                 try:
@@ -67,7 +68,9 @@ def application(service: Service) -> web.Application:
             "method": request.method,
             "path": request.path_qs,
             "host": request.host,
-            "headers": {name.lower(): value for name, value in request.headers.items() if name.lower() != "host"},
+            "headers": {
+                name.lower(): value for name, value in request.headers.items() if name.lower() != "host"
+            },
         }
         code = request.match_info.get("code", "200")
         text = orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -1,8 +1,8 @@
 """Differences as plain data and as text, for `dragoman snapshot diff`.
 
-By resource: every xDS resource that was added, removed or changed, and what changed in it as a unified diff of its decoded
-form. By behaviour: the work is `dragoman.difference`'s; here it only gets its two sides and is shown.
-"""
+By resource: every xDS resource that was added, removed or changed, and what changed in it as a unified diff
+of its decoded form. By behaviour: the work is `dragoman.difference`'s; here it only gets its two sides and is
+shown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ _SIGNS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def resources(before: Sequence[Data], after: Sequence[Data]) -> list[Data]:
-    """Added, removed and changed resources (`views.resource` with bodies), in the order in which they are sent."""
+    """Added, removed and changed resources (`views.resource` with bodies), in the order in which they are
+    sent.
+    """
     old = {(item["type"], item["name"]): item for item in before}
     new = {(item["type"], item["name"]): item for item in after}
     out: list[Data] = []
@@ -49,7 +51,9 @@ def text(found: Sequence[Data]) -> str:
         lines.append(click.style(f"{sign} {item['type']} {item['name']}", fg=colour, bold=True))
         lines += [_coloured(line) for line in item.get("diff", ())]
     counts = [
-        f"{number} {change}" for change in _SIGNS if (number := sum(item["change"] == change for item in found))
+        f"{number} {change}"
+        for change in _SIGNS
+        if (number := sum(item["change"] == change for item in found))
     ]
     return "\n".join([*lines, f"{render.count(len(found), 'difference')}: {', '.join(counts)}", ""])
 
@@ -65,5 +69,7 @@ def _coloured(line: str) -> str:
     return "    " + (click.style(line, fg=colour) if colour else line)
 
 
-def behaviour(before: Sequence[str], after: Sequence[str], settings: config.Settings, group: str) -> list[Data]:
+def behaviour(
+    before: Sequence[str], after: Sequence[str], settings: config.Settings, group: str
+) -> list[Data]:
     raise NotImplementedError

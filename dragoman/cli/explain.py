@@ -18,25 +18,37 @@ _METHOD: Final = re.compile(r"[A-Z]+\Z")
 
 @click.command("explain", context_settings={"ignore_unknown_options": False})
 @click.argument("what", metavar="WHAT... [PATH...]", nargs=-1, required=True)
-@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header. Repeatable.")
+@click.option(
+    "-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header. Repeatable."
+)
 @options.files()
 @click.option(
-    "--expect", "expectations", multiple=True, metavar="KEY=VALUE",
+    "--expect",
+    "expectations",
+    multiple=True,
+    metavar="KEY=VALUE",
     help="Exit with 1 unless the answer is this: cluster=, route=, status=, path=, host=. Repeatable.",
-)  # fmt: skip
+)
 @options.server()
 @options.group()
 @options.output("text", "json", "yaml")
 @options.settings_file()
 def command(
-    what: tuple[str, ...], headers: tuple[str, ...], files: tuple[str, ...], expectations: tuple[str, ...], server: str,
-    group: str, output: str, settings_path: Path | None,
-) -> None:  # fmt: skip
+    what: tuple[str, ...],
+    headers: tuple[str, ...],
+    files: tuple[str, ...],
+    expectations: tuple[str, ...],
+    server: str,
+    group: str,
+    output: str,
+    settings_path: Path | None,
+) -> None:
     """Explain an object, or what happens to a request.
 
-    WHAT is an object (`httproute/shop/cart`) or a request (`GET http://shop.example/cart`). With PATH or -f the answer comes from
-    these files, else from the running control plane. A request is matched as Envoy would: every candidate with why it lost, the
-    winner, the path and host as rewritten, filters, clusters and weights.
+    WHAT is an object (`httproute/shop/cart`) or a request (`GET http://shop.example/cart`). With PATH or -f
+    the answer comes from these files, else from the running control plane. A request is matched as Envoy
+    would: every candidate with why it lost, the winner, the path and host as rewritten, filters, clusters and
+    weights.
 
     \b
     Examples:
@@ -49,7 +61,9 @@ def command(
     request, rest = _parse(what)
     paths = (*rest, *files)
     if request is None and (headers or expectations):
-        raise failure.Failure("-H and --expect go with a request", help="dragoman explain GET http://shop.example/ ...")
+        raise failure.Failure(
+            "-H and --expect go with a request", help="dragoman explain GET http://shop.example/ ..."
+        )
     found: Data
     if request is not None:
         found = _request(request, headers, paths, server, group, settings_path)
@@ -97,7 +111,13 @@ def object_text(found: Data) -> str:
     ref = views.ref_of(found["object"])
     parts = [click.style(str(ref), bold=True) + (f"  {found['place']}" if found["place"] else "")]
     rows = [
-        (c["of"], click.style(c["type"], fg=None if views.holds(c) else "red"), c["status"], c["reason"], c.get("message", ""))
+        (
+            c["of"],
+            click.style(c["type"], fg=None if views.holds(c) else "red"),
+            c["status"],
+            c["reason"],
+            c.get("message", ""),
+        )
         for c in found["conditions"]
     ]
     if rows:
@@ -105,8 +125,12 @@ def object_text(found: Data) -> str:
     if found["diagnostics"]:
         parts.append(render.indented("\n".join(render.finding(item) for item in found["diagnostics"])))
     for title, lines in (
-        ("listeners", _listeners), ("attached", _attached), ("routes", _routes), ("cluster", _clusters), ("used_by", _used_by)
-    ):  # fmt: skip
+        ("listeners", _listeners),
+        ("attached", _attached),
+        ("routes", _routes),
+        ("cluster", _clusters),
+        ("used_by", _used_by),
+    ):
         if found.get(title):
             heading = click.style(_TITLES[title], bold=True)
             parts.append("\n".join([heading, *lines(found[title])]))
@@ -126,13 +150,19 @@ def _listeners(rows: Sequence[Data]) -> list[str]:
     out: list[str] = []
     for row in rows:
         secrets = f", certificates {', '.join(row['certificates'])}" if row["certificates"] else ""
-        out.append(f"  {row['name']}: {row['protocol']} {row['hostname']} on {', '.join(row['envoy']) or 'no address'}{secrets}")
+        out.append(
+            f"  {row['name']}: {row['protocol']} {row['hostname']}"
+            f" on {', '.join(row['envoy']) or 'no address'}{secrets}"
+        )
         out += [f"    {name}" for name in row["routes"]]
     return out
 
 
 def _attached(rows: Sequence[Data]) -> list[str]:
-    return [f"  Gateway {row['gateway']} listener {row['listener']}: {', '.join(row['hostnames'])}" for row in rows]
+    return [
+        f"  Gateway {row['gateway']} listener {row['listener']}: {', '.join(row['hostnames'])}"
+        for row in rows
+    ]
 
 
 def _routes(rows: Sequence[Data]) -> list[str]:
@@ -151,7 +181,9 @@ def _aligned(values: Sequence[tuple[str, str, Data]]) -> list[str]:
     out: list[str] = []
     for name, value, said in values:
         who = said.get("place", "") if name == "from" else f"{said['from']}  {said.get('place', '')}"
-        out.append(f"        {name:<{names}}  {value:<{widest}}  {click.style(who.rstrip(), dim=True)}".rstrip())
+        out.append(
+            f"        {name:<{names}}  {value:<{widest}}  {click.style(who.rstrip(), dim=True)}".rstrip()
+        )
     return out
 
 
@@ -160,7 +192,10 @@ def _clusters(rows: Sequence[Data]) -> list[str]:
     for row in rows:
         port = f"port {row['port']}: " if row["port"] else ""
         tls = "" if row["tls"] == "no" else f", TLS to {row['tls']}"
-        out.append(f"  {port}{row['protocol']} cluster, endpoints by {row['discovery']}{tls}, connect timeout {row['connect_timeout']}")
+        out.append(
+            f"  {port}{row['protocol']} cluster, endpoints by {row['discovery']}{tls},"
+            f" connect timeout {row['connect_timeout']}"
+        )
         out += [f"    {endpoint}" for endpoint in row["endpoints"]] or ["    no endpoint"]
     return out
 

@@ -1,8 +1,7 @@
 """How a command fails: one exception that shows itself in the manner of a diagnostic and exits with 2.
 
-Findings in somebody's resources are not failures (exit 1, printed by `diagnostics.text`); this is for what keeps a
-command from doing its work: wrong usage, an address in use, a control plane that does not answer.
-"""
+Findings in somebody's resources are not failures (exit 1, printed by `diagnostics.text`); this is for what
+keeps a command from doing its work: wrong usage, an address in use, a control plane that does not answer."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ import click
 
 
 class Failure(click.ClickException):
-    """`error[CODE]: message`, then `= help: ...` lines, on stderr. `code` may be empty (plain usage errors)."""
+    """`error[CODE]: message`, then `= help: ...` lines, on stderr. Plain usage errors have no code."""
 
     exit_code = 2
 

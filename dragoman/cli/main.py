@@ -1,9 +1,8 @@
 """`dragoman`: the entry point and the table of commands.
 
-Commands are imported only when called, and the list of them is kept here, so that `dragoman --help` costs click
-and nothing else. The heavy parts (pydantic, grpc, aiohttp, protobuf) are imported inside the commands' functions
-for the same reason: every `--help` is quick.
-"""
+Commands are imported only when called, and the list of them is kept here, so that `dragoman --help` costs
+click and nothing else. The heavy parts (pydantic, grpc, aiohttp, protobuf) are imported inside the commands'
+functions for the same reason: every `--help` is quick."""
 
 from __future__ import annotations
 
@@ -58,7 +57,9 @@ class _Lazy(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 fine, 1 findings, 2 usage or internal. Data goes to stdout, talk to stderr.",
 )
-@click.version_option(dragoman.__version__, "-V", "--version", prog_name="dragoman", message="%(prog)s %(version)s")
+@click.version_option(
+    dragoman.__version__, "-V", "--version", prog_name="dragoman", message="%(prog)s %(version)s"
+)
 def cli() -> None:
     """A control plane for Envoy: gateway resources in, xDS out.
 

@@ -26,44 +26,69 @@ def paths(*, required: bool = True, name: str = "paths") -> Callable[[F], F]:
 def files() -> Callable[[F], F]:
     """-f PATH, repeatable: for commands whose arguments are something else."""
     return click.option(
-        "-f", "--file", "files", metavar="PATH", multiple=True,
+        "-f",
+        "--file",
+        "files",
+        metavar="PATH",
+        multiple=True,
         help="Read resources from this file, folder or `-` (stdin). Repeatable.",
-    )  # fmt: skip
+    )
 
 
 def output(*choices: str, help: str = "") -> Callable[[F], F]:
     """-o, the first choice being the default."""
     return click.option(
-        "-o", "--output", type=click.Choice(choices), default=choices[0], show_default=True, help=help or "Output format."
+        "-o",
+        "--output",
+        type=click.Choice(choices),
+        default=choices[0],
+        show_default=True,
+        help=help or "Output format.",
     )
 
 
 def group() -> Callable[[F], F]:
     """-g: a node group."""
     return click.option(
-        "-g", "--group", default="*", show_default=True, metavar="GATEWAYS",
+        "-g",
+        "--group",
+        default="*",
+        show_default=True,
+        metavar="GATEWAYS",
         help="Node group: `namespace/name` of a Gateway, several with commas, `namespace/*`, or `*` for all.",
-    )  # fmt: skip
+    )
 
 
 def server() -> Callable[[F], F]:
     """--server: the admin address of a running control plane."""
     return click.option(
-        "--server", metavar="URL", default=DEFAULT_SERVER, show_default=True, envvar="DRAGOMAN_SERVER", show_envvar=True,
+        "--server",
+        metavar="URL",
+        default=DEFAULT_SERVER,
+        show_default=True,
+        envvar="DRAGOMAN_SERVER",
+        show_envvar=True,
         help="Admin address of a running control plane.",
-    )  # fmt: skip
+    )
 
 
 def settings_file() -> Callable[[F], F]:
     """--settings: the settings file."""
     return click.option(
-        "--settings", "settings_path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-        envvar="DRAGOMAN_SETTINGS", show_envvar=True, help="Settings (YAML).",
-    )  # fmt: skip
+        "--settings",
+        "settings_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        envvar="DRAGOMAN_SETTINGS",
+        show_envvar=True,
+        help="Settings (YAML).",
+    )
 
 
 def load_settings(path: Path | None, **flags: Any) -> config.Settings:
-    """Settings from file, environment and flags (`xds__port=...` for `xds.port`); `Failure` where they are wrong."""
+    """Settings from file, environment and flags (`xds__port=...` for `xds.port`); `Failure` where they are
+    wrong.
+    """
     from dragoman import config
 
     try:

@@ -1,7 +1,7 @@
 """How values look on a terminal: tables in the manner of kubectl, YAML, JSON, durations, condition marks.
 
-Tables are plain columns, never cut and never boxed, so that they grep and paste well; colour only on a terminal.
-"""
+Tables are plain columns, never cut and never boxed, so that they grep and paste well; colour only on a
+terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, indent: str 
     widths = [max(len(click.unstyle(line[i])) for line in all_lines) for i in range(len(headers))]
     out: list[str] = []
     for number, line in enumerate(all_lines):
-        cells = [cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(line, widths, strict=True)]
+        cells = [
+            cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(line, widths, strict=True)
+        ]
         text = indent + "  ".join(cells).rstrip()
         out.append(click.style(text, bold=True) if number == 0 else text)
     return "\n".join(out)
@@ -83,7 +85,7 @@ def finding(item: Mapping[str, Any]) -> str:
     owner = item["object"]
     who = f"{owner['kind']} {'/'.join(filter(None, (owner['namespace'], owner['name'])))}" if owner else ""
     place = "  ".join(part for part in (at, who) if part)
-    return f"{head}: {item['message']}" + (f"\n  --> {place}" if place else "")
+    return f"{head}: {item['message'].strip()}" + (f"\n  --> {place}" if place else "")
 
 
 def indented(text: str, by: str = "  ") -> str:

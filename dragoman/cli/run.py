@@ -1,4 +1,6 @@
-"""`dragoman run`: the control plane on files; with `--envoy` a local Envoy, with `--demo` services to route to."""
+"""`dragoman run`: the control plane on files; with `--envoy` a local Envoy, with `--demo` services to route
+to.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,29 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @options.paths()
-@click.option("--envoy", "with_envoy", is_flag=True, help="Start a local Envoy with it (pip install 'dragoman[envoy]').")
+@click.option(
+    "--envoy", "with_envoy", is_flag=True, help="Start a local Envoy with it (pip install 'dragoman[envoy]')."
+)
 @click.option("--demo", "with_demo", is_flag=True, help="Start two demo services on 127.0.0.1:9001 and 9002.")
 @options.group()
 @click.option("--xds-port", type=click.IntRange(0, 65535), help="Port of the xDS server.  [default: 18000]")
-@click.option("--admin-port", type=click.IntRange(0, 65535), help="Port of the admin server.  [default: 18001]")
+@click.option(
+    "--admin-port", type=click.IntRange(0, 65535), help="Port of the admin server.  [default: 18001]"
+)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="[default: info]")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="[default: text]")
 @options.settings_file()
 def command(
-    paths: tuple[str, ...], with_envoy: bool, with_demo: bool, group: str, xds_port: int | None, admin_port: int | None,
-    log_level: str | None, log_format: str | None, settings_path: Path | None,
-) -> None:  # fmt: skip
+    paths: tuple[str, ...],
+    with_envoy: bool,
+    with_demo: bool,
+    group: str,
+    xds_port: int | None,
+    admin_port: int | None,
+    log_level: str | None,
+    log_format: str | None,
+    settings_path: Path | None,
+) -> None:
     """Run the control plane on files, and follow every change to them.
 
     PATH is a file, a folder (read recursively) or `-` for stdin. Ctrl-C ends it gracefully, twice at once.
@@ -40,7 +53,11 @@ def command(
       DRAGOMAN_XDS_ADDRESS=0.0.0.0 dragoman run routes/ --log-format json
     """
     settings = options.load_settings(
-        settings_path, xds__port=xds_port, admin__port=admin_port, log__level=log_level, log__format=log_format
+        settings_path,
+        xds__port=xds_port,
+        admin__port=admin_port,
+        log__level=log_level,
+        log__format=log_format,
     )
     import asyncio
 
@@ -61,7 +78,9 @@ def command(
         def started(plane: ControlPlane) -> None:
             _announce(plane, with_envoy, with_demo)
 
-        await runtime.ControlPlane(settings, files.Files(list(paths)), companions=companions, started=started).run()
+        await runtime.ControlPlane(
+            settings, files.Files(list(paths)), companions=companions, started=started
+        ).run()
 
     try:
         asyncio.run(main())
@@ -73,7 +92,10 @@ def _announce(plane: ControlPlane, with_envoy: bool, with_demo: bool) -> None:
     """Where to go and what to try, on stderr."""
     urls = _urls(plane) if with_envoy else []
     lines = ["", *(f"  Envoy serves    {click.style(url, fg='green', bold=True)}" for url in urls)]
-    lines += [f"  xDS             {plane.settings.xds.address}:{plane.xds_port}", f"  admin           {plane.admin.url}"]
+    lines += [
+        f"  xDS             {plane.settings.xds.address}:{plane.xds_port}",
+        f"  admin           {plane.admin.url}",
+    ]
     if urls and with_demo:
         tries = [
             (f"curl -s {urls[0]}/", "the hello service answers"),
@@ -90,10 +112,15 @@ def _announce(plane: ControlPlane, with_envoy: bool, with_demo: bool) -> None:
 
 def _urls(plane: ControlPlane) -> list[str]:
     """The plain-HTTP and HTTPS addresses that the local Envoy listens on."""
-    binds = sorted({(bind, listener.chains[0].tls is not None) for bind, listener in plane.pipeline.view("*").listeners.items()})
+    binds = sorted(
+        {
+            (bind, listener.chains[0].tls is not None)
+            for bind, listener in plane.pipeline.view("*").listeners.items()
+        }
+    )
     urls: list[str] = []
     for bind, tls in binds:
         host = f"[{bind.address}]" if ":" in bind.address else bind.address
-        host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104
+        host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
         urls.append(f"{'https' if tls else 'http'}://{host}:{bind.port}")
     return urls

@@ -28,14 +28,21 @@ def command() -> None:
 @options.paths(required=False)
 @options.server()
 @options.group()
-@click.option("-t", "--type", "types", multiple=True, metavar="TYPE", help="CDS, EDS, LDS, RDS or SDS. Repeatable.")
+@click.option(
+    "-t", "--type", "types", multiple=True, metavar="TYPE", help="CDS, EDS, LDS, RDS or SDS. Repeatable."
+)
 @click.option("-n", "--name", default="", metavar="NAME", help="Only the resource of this name.")
 @options.output("table", "yaml", "json")
 @options.settings_file()
 def show(
-    paths: tuple[str, ...], server: str, group: str, types: tuple[str, ...], name: str, output: str,
+    paths: tuple[str, ...],
+    server: str,
+    group: str,
+    types: tuple[str, ...],
+    name: str,
+    output: str,
     settings_path: Path | None,
-) -> None:  # fmt: skip
+) -> None:
     """Print the resources of a node group; with `-o yaml` or `-o json` whole, decoded, secrets redacted.
 
     Without PATH the running control plane is asked.
@@ -56,10 +63,13 @@ def show(
         query = {"group": group, "type": types, "name": name, "body": "1" if bodies else ""}
         found = client.get(server, "snapshot", query)
     if name and not found:
-        raise failure.Failure(f"no resource is named `{name}`", help="`dragoman snapshot show` lists all names")
+        raise failure.Failure(
+            f"no resource is named `{name}`", help="`dragoman snapshot show` lists all names"
+        )
     if output == "table":
         rows = [
-            (item["type"], item["name"], render.size(item["size"]), item["version"][:12], _refers(item)) for item in found
+            (item["type"], item["name"], render.size(item["size"]), item["version"][:12], _refers(item))
+            for item in found
         ]
         click.echo(render.table(("TYPE", "NAME", "SIZE", "VERSION", "REFERS TO"), rows))
     elif output == "json":
@@ -70,21 +80,33 @@ def show(
 
 @command.command("diff")
 @click.argument("paths", metavar="BEFORE AFTER...", nargs=-1, required=True)
-@click.option("--before", "more", multiple=True, metavar="PATH", help="More paths of the state before. Repeatable.")
+@click.option(
+    "--before", "more", multiple=True, metavar="PATH", help="More paths of the state before. Repeatable."
+)
 @click.option("--live", is_flag=True, help="BEFORE is left out: it is what the running control plane serves.")
 @options.server()
 @options.group()
 @click.option(
-    "--by", type=click.Choice(["resource", "behaviour"]), default="resource", show_default=True,
+    "--by",
+    type=click.Choice(["resource", "behaviour"]),
+    default="resource",
+    show_default=True,
     help="resource: xDS resources and their fields. behaviour: which requests are answered differently.",
 )
 @click.option("--exit-code", "exit_code", is_flag=True, help="Exit with 1 when there are differences.")
 @options.output("text", "json", "yaml")
 @options.settings_file()
 def diff(
-    paths: tuple[str, ...], more: tuple[str, ...], live: bool, server: str, group: str, by: str, exit_code: bool,
-    output: str, settings_path: Path | None,
-) -> None:  # fmt: skip
+    paths: tuple[str, ...],
+    more: tuple[str, ...],
+    live: bool,
+    server: str,
+    group: str,
+    by: str,
+    exit_code: bool,
+    output: str,
+    settings_path: Path | None,
+) -> None:
     """Show what Envoy would get after a change, against before it.
 
     BEFORE and AFTER are files or folders; `-` is stdin.
@@ -102,11 +124,13 @@ def diff(
     old, new = ((), paths) if live else ((paths[0], *more), paths[1:])
     if not new:
         raise failure.Failure(
-            "two states are needed", help="dragoman snapshot diff BEFORE AFTER\ndragoman snapshot diff --live AFTER"
+            "two states are needed",
+            help="dragoman snapshot diff BEFORE AFTER\ndragoman snapshot diff --live AFTER",
         )
     if live and (more or by == "behaviour"):
         raise failure.Failure(
-            "--live compares resources only, and takes the state before from the server", help="give BEFORE and AFTER instead"
+            "--live compares resources only, and takes the state before from the server",
+            help="give BEFORE and AFTER instead",
         )
     if by == "behaviour":
         found = difference.behaviour(old, new, settings, group)
@@ -129,7 +153,12 @@ def client_snapshot(server: str, group: str) -> list[dict[str, Any]]:
 
 
 def _resources(
-    paths: tuple[str, ...], settings: config.Settings, group: str, types: tuple[str, ...], name: str, bodies: bool
+    paths: tuple[str, ...],
+    settings: config.Settings,
+    group: str,
+    types: tuple[str, ...],
+    name: str,
+    bodies: bool,
 ) -> list[dict[str, Any]]:
     from dragoman.admin import api, views
     from dragoman.cli import workspace

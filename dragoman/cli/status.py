@@ -12,25 +12,43 @@ from dragoman.cli import options
 
 Data = Mapping[str, Any]
 
-_COLOURS: Final = {"SYNCED": "green", "STALE": "yellow", "NACK": "red", "NOT_SENT": "yellow", "-": "bright_black"}
+_COLOURS: Final = {
+    "SYNCED": "green",
+    "STALE": "yellow",
+    "NACK": "red",
+    "NOT_SENT": "yellow",
+    "-": "bright_black",
+}
 _TYPES: Final = ("CDS", "EDS", "LDS", "RDS", "SDS")
 
 
 @click.command("status")
 @options.paths(required=False)
 @click.option("-w", "--watch", is_flag=True, help="Keep showing it, until Ctrl-C.")
-@click.option("--interval", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds between looks with -w.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1),
+    default=1.0,
+    show_default=True,
+    help="Seconds between looks with -w.",
+)
 @options.server()
 @options.group()
 @options.output("text", "json", "yaml")
 @options.settings_file()
 def command(
-    paths: tuple[str, ...], watch: bool, interval: float, server: str, group: str, output: str, settings_path: Path | None
+    paths: tuple[str, ...],
+    watch: bool,
+    interval: float,
+    server: str,
+    group: str,
+    output: str,
+    settings_path: Path | None,
 ) -> None:
     """Show proxies (per type SYNCED, STALE or NACK, and for how long) and objects with their conditions.
 
-    The running control plane is asked. With PATH, only the objects are shown, as these files would have them. Exits with 1
-    when a proxy refuses something or an object has an error.
+    The running control plane is asked. With PATH, only the objects are shown, as these files would have them.
+    Exits with 1 when a proxy refuses something or an object has an error.
 
     \b
     Examples:
@@ -59,7 +77,9 @@ def text(found: Data) -> str:
 
     parts: list[str] = []
     if "proxies" in found:
-        state = click.style("ready", fg="green") if found["ready"] else click.style(found["reason"], fg="yellow")
+        state = (
+            click.style("ready", fg="green") if found["ready"] else click.style(found["reason"], fg="yellow")
+        )
         parts.append(f"dragoman {found['version']}, {state}, up {render.age(found['uptime'])}")
         parts.append(_proxies(found["proxies"]))
     parts.append(_objects(found["objects"]))
@@ -128,7 +148,9 @@ def _bad(found: Data) -> bool:
 
 
 def _watch(server: str, interval: float) -> None:
-    """Redraws in place on a terminal; elsewhere pages follow one another. A control plane that is away is waited for."""
+    """Redraws in place on a terminal; elsewhere pages follow one another. A control plane that is away is
+    waited for.
+    """
     import time
 
     from rich import console, live
@@ -143,7 +165,9 @@ def _watch(server: str, interval: float) -> None:
             shown = click.style(f"{error.message} (waiting)", fg="yellow")
         return rich_text.Text.from_ansi(shown, no_wrap=True, overflow="ellipsis")
 
-    with live.Live(page(), console=console.Console(), auto_refresh=False, vertical_overflow="ellipsis") as screen:
+    with live.Live(
+        page(), console=console.Console(), auto_refresh=False, vertical_overflow="ellipsis"
+    ) as screen:
         try:
             while True:
                 time.sleep(interval)

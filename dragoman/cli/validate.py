@@ -1,4 +1,4 @@
-"""`dragoman validate`: what is wrong with resources, without a cluster and without a running control plane."""
+"""`dragoman validate`: what is wrong with resources, without a cluster or a running control plane."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 @click.command("validate")
 @options.paths()
-@options.output("text", "json", "yaml", "sarif", "github", help="yaml: the objects themselves, with their status.")
-@click.option("--envoy", "ask_envoy", is_flag=True, help="Also ask the real Envoy binary (`--mode validate`).")
+@options.output(
+    "text", "json", "yaml", "sarif", "github", help="yaml: the objects themselves, with their status."
+)
+@click.option(
+    "--envoy", "ask_envoy", is_flag=True, help="Also ask the real Envoy binary (`--mode validate`)."
+)
 @click.option("--strict", is_flag=True, help="Warnings count as well: exit with 1.")
 @options.group()
 @options.settings_file()
@@ -77,7 +81,9 @@ def _show(loaded: Workspace, report: Report, output: str) -> None:
             warnings = sum(d.severity is Severity.WARNING for d in report)
             summary = f"{render.count(len(loaded.documents), 'object')}: "
             summary += (
-                f"{render.count(errors, 'error')}, {render.count(warnings, 'warning')}" if errors or warnings else "all fine"
+                f"{render.count(errors, 'error')}, {render.count(warnings, 'warning')}"
+                if errors or warnings
+                else "all fine"
             )
             click.secho(summary, err=True, fg="red" if errors else "yellow" if warnings else "green")
 
@@ -96,7 +102,10 @@ def _objects(loaded: Workspace) -> list[dict[str, Any]]:
     for ref, document in loaded.documents.items():
         body = dict(document.body)
         if ref.kind == "Secret" and not ref.group:
-            body = {k: v if k not in ("data", "stringData") else dict.fromkeys(v, "[redacted]") for k, v in body.items()}
+            body = {
+                k: v if k not in ("data", "stringData") else dict.fromkeys(v, "[redacted]")
+                for k, v in body.items()
+            }
         if ref in statuses:
             body["status"] = dict(statuses[ref].body)
         out.append(body)

@@ -1,4 +1,6 @@
-"""Resources in hand: PATH... read and translated, for every command that works without a running control plane."""
+"""Resources in hand: PATH... read and translated, for every command that works without a running control
+plane.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Writes down what changed: one line per object, what it became, and how long it took.
 
-Called after a batch's resources are on their way, never before. Large batches (the first load, a folder swapped) get one
-line that counts by kind. New findings are logged at their severity, with their place; findings that went away too.
-"""
+Called after a batch's resources are on their way, never before. Large batches (the first load, a folder
+swapped) get one line that counts by kind. New findings are logged at their severity, with their place;
+findings that went away too."""
 
 from __future__ import annotations
 
@@ -93,5 +93,8 @@ class Chronicle:
 
     def _became(self, ref: Ref, what: str) -> str:
         status = self._pipeline.status(ref) if what != "removed" else None
-        said = ", ".join(words for _, words in views.verdicts(status.body)) if status else ""
+        if status is None:
+            return ""
+        # What proxies make of it is not known yet; what they refuse has lines of its own.
+        said = ", ".join(words for _, words in views.verdicts(status.body) if "Programmed" not in words)
         return f": {said}" if said else ""

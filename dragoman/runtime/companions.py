@@ -12,7 +12,9 @@ class Companion(Protocol):
     name: str
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Works until cancelled; calls `ready` when it does its work. Raises `faults.StartError` when it cannot."""
+        """Works until cancelled; calls `ready` when it does its work. Raises `faults.StartError` when it
+        cannot.
+        """
 
     def kill(self) -> None:
         """Somebody is tired of waiting for the end: makes it a matter of milliseconds."""

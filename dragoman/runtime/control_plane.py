@@ -1,9 +1,9 @@
 """`ControlPlane`: source, pipeline, xDS server, admin server and companions, started and stopped together.
 
-The order of starting: the ports first, so that one that is taken is noticed at once, then everything there is is read and
-translated. Until that is done /readyz says no, and a stream is ended with UNAVAILABLE: no proxy ever sees a
-configuration that is not complete. The order of stopping: readiness off, companions, streams drained, admin.
-"""
+The order of starting: the ports first, so that one that is taken is noticed at once, then everything there is
+is read and translated. Until that is done /readyz says no, and a stream is ended with UNAVAILABLE: no proxy
+ever sees a configuration that is not complete. The order of stopping: readiness off, companions, streams
+drained, admin."""
 
 from __future__ import annotations
 
@@ -119,7 +119,9 @@ class ControlPlane:
         await self.xds.stop(0.0 if self._hurry else self.settings.xds.drain)
 
     async def _load(self) -> None:
-        """The first configuration, whole. The garbage collector costs more than it finds while all that is made stays."""
+        """The first configuration, whole. The garbage collector costs more than it finds while all that is
+        made stays.
+        """
         gc.disable()
         try:
             try:
@@ -134,7 +136,7 @@ class ControlPlane:
             gc.enable()
 
     async def _watch(self) -> None:
-        """Follows the source. What breaks it is logged, and it is followed anew: serving goes on either way."""
+        """Follows the source. What breaks it is logged, and it is followed anew; serving goes on."""
         while True:
             try:
                 async for update in self._source.watch():
@@ -189,7 +191,9 @@ class ControlPlane:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """The first SIGINT or SIGTERM asks for a graceful end, the second one for a quick one that leaves no Envoy behind."""
+        """The first SIGINT or SIGTERM asks for a graceful end, the second one for a quick one that leaves no
+        Envoy behind.
+        """
 
         def received(number: signal.Signals) -> None:
             if not self._stop.is_set():

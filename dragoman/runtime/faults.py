@@ -31,10 +31,14 @@ def cannot_read(error: OSError) -> StartError:
 
 
 def probe(address: str, port: int) -> None:
-    """Raises the `OSError` that listening would give. gRPC's own says nothing of the reason, and prints to stderr."""
+    """Raises the `OSError` that listening would give. gRPC's own says nothing of the reason, and prints to
+    stderr.
+    """
     if address.startswith("unix:") or port == 0:
         return
-    family, _, _, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    family, _, _, _, place = socket.getaddrinfo(
+        address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
     with socket.socket(family, socket.SOCK_STREAM) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         trial.bind(place)

@@ -1,10 +1,10 @@
 """Takes changes from sources into the pipeline, in batches.
 
-The first change of a quiet time is worked on at once. What arrives while a batch is in work becomes the next batch; after
-a batch the feed rests for as long as the batch took (`batch.window` at most), so that under constant change half of the
-time is left for the streams. A batch longer than `batch.slice` gives the event loop its turn between documents, and a
-stream that needs a new group meanwhile gets the batch finished first: nobody sees half of one.
-"""
+The first change of a quiet time is worked on at once. What arrives while a batch is in work becomes the next
+batch; after a batch the feed rests for as long as the batch took (`batch.window` at most), so that under
+constant change half of the time is left for the streams. A batch longer than `batch.slice` gives the event
+loop its turn between documents, and a stream that needs a new group meanwhile gets the batch finished first:
+nobody sees half of one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ _PIECE: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What went in at once, and what it cost in seconds: `total` from its first change in hand, `build` of CPU."""
+    """What went in at once, and what it cost in seconds: `total` from its first change in hand, `build` of
+    CPU.
+    """
 
     updates: tuple[Update, ...]
     total: float
@@ -32,7 +34,7 @@ class Batch:
 
 
 class Feed:
-    """`offer` may be called at any time; `run` works until it is cancelled; `applied` hears of every batch."""
+    """`offer` may be called at any time; `run` works until cancelled; `applied` hears of every batch."""
 
     def __init__(self, pipeline: Pipeline, settings: config.Batch, applied: Callable[[Batch], None]) -> None:
         self._pipeline = pipeline

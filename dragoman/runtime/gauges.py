@@ -1,4 +1,6 @@
-"""Feeds the metrics: what the ledger counts as it happens, and what is read off the state when somebody scrapes."""
+"""Feeds the metrics: what the ledger counts as it happens, and what is read off the state when somebody
+scrapes.
+"""
 
 from __future__ import annotations
 

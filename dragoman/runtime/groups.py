@@ -1,8 +1,8 @@
 """The views that streams use, counted: `xds.types.Provider` over the pipeline.
 
-A group is built when its first stream comes and kept for a grace period after its last one has gone, so that a proxy
-that reconnects finds everything ready. What views are told is counted here for the log and the metrics.
-"""
+A group is built when its first stream comes and kept for a grace period after its last one has gone, so that
+a proxy that reconnects finds everything ready. What views are told is counted here for the log and the
+metrics."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class Groups:
         """Whether the first configuration is complete."""
 
     def acquire(self, group: str) -> View:
-        """The group's live view. Pair with `release`. Raises `NotReadyError` before the first complete configuration."""
+        """The group's live view. Pair with `release`. Raises `NotReadyError` before the first complete
+        configuration.
+        """
         if not self.ready:
             raise NotReadyError
         timer = self._leaving.pop(group, None)

@@ -1,4 +1,6 @@
-"""A local Envoy as a companion: bootstrap, start, wait until it serves, start it again should it end by itself."""
+"""A local Envoy as a companion: bootstrap, start, wait until it serves, start it again should it end by
+itself.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class LocalEnvoy:
-    """`group` is the node group that it asks for. The xDS port must be a fixed one, without TLS: it is this machine's."""
+    """`group` is the node group that it asks for. The xDS port must be a fixed one, without TLS: it is this
+    machine's.
+    """
 
     name = "local Envoy"
 
@@ -56,10 +60,6 @@ class LocalEnvoy:
                 if not served:
                     raise faults.StartError("DRG5006", str(error)) from None
                 log.error("%s", error)
-            except asyncio.CancelledError:
-                # What it says while it is being ended is known.
-                logging.getLogger(process.__name__).setLevel(logging.ERROR)
-                raise
             finally:
                 self._pid = 0
             await asyncio.sleep(_RESTART)
@@ -72,7 +72,9 @@ class LocalEnvoy:
                 pass  # it was faster
 
     async def _once(self, ready: Callable[[], None]) -> None:
-        """One life of Envoy. Returns when it ended by itself after it had served; raises EnvoyFailedError before."""
+        """One life of Envoy. Returns when it ended by itself after it had served; raises EnvoyFailedError
+        before.
+        """
         with tempfile.TemporaryDirectory(prefix="dragoman-admin-") as folder:
             admin = Admin(path=str(Path(folder) / "admin.sock"))
             async with process.running(self._bootstrap(admin), admin=admin) as envoy:
@@ -80,7 +82,12 @@ class LocalEnvoy:
                 await envoy.ready(_READY)
                 log.info("local Envoy serves", extra=fields(pid=envoy.pid))
                 ready()
-                code = await envoy.wait()
+                try:
+                    code = await envoy.wait()
+                except asyncio.CancelledError:
+                    # What it says while it is being ended is known.
+                    logging.getLogger(process.__name__).setLevel(logging.ERROR)
+                    raise
                 log.error("Envoy ended with %d; starting it again\n%s", code, envoy.last_words)
 
     def _bootstrap(self, admin: Admin) -> dict[str, object]:

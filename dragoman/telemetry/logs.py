@@ -1,9 +1,8 @@
 """Logging: text for people, JSON for machines, and no secrets in either.
 
-The runtime calls `configure` once. Everyone else uses the standard `logging.getLogger(__name__)` and gives structured
-values as `extra=fields(...)`. Redaction works on the finished line, so tracebacks and foreign libraries' messages
-go through it as well.
-"""
+The runtime calls `configure` once. Everyone else uses the standard `logging.getLogger(__name__)` and gives
+structured values as `extra=fields(...)`. Redaction works on the finished line, so tracebacks and foreign
+libraries' messages go through it as well."""
 
 from __future__ import annotations
 
@@ -20,10 +19,11 @@ REDACTED: Final = "[redacted]"
 
 _PEM: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
 _CREDENTIAL: Final = re.compile(
-    r"(?ix) \b ( authorization | proxy-authorization | cookie | set-cookie | x-api-key | api[-_]?key | password"
-    r" | client[-_]?secret | private[-_]?key | access[-_]?token | refresh[-_]?token | token )"
+    r"(?ix) \b ( authorization | proxy-authorization | cookie | set-cookie | x-api-key | api[-_]?key"
+    r" | password | client[-_]?secret | private[-_]?key | access[-_]?token | refresh[-_]?token | token )"
     r""" ( \\?["']? \s* [:=] \s* \\?["']? ) (?: (?:bearer|basic|digest) \s+ )? [^\s"',;}]+ """
 )
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _BEARER: Final = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}")
 
 
@@ -55,7 +55,9 @@ class TextFormatter(logging.Formatter):
         if self._colour and record.levelname in self._COLOURS:
             level = f"\033[{self._COLOURS[record.levelname]}m{level}\033[0m"
         where = record.name.removeprefix("dragoman.").split(".", 1)[0]
-        line = f"{moment:%H:%M:%S}.{int(record.msecs):03d} {level} {where}: {record.getMessage()}"
+        # Further lines are indented: no message can pass for a record of its own.
+        message = _CONTROL.sub("", record.getMessage().strip()).replace("\n", "\n    ")
+        line = f"{moment:%H:%M:%S}.{int(record.msecs):03d} {level} {where}: {message}"
         for key, value in getattr(record, "fields", {}).items():
             line += f"  {key}={_word(value)}"
         if record.exc_info:
@@ -68,7 +70,9 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds"),
+            "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(
+                timespec="milliseconds"
+            ),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

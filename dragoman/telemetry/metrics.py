@@ -1,9 +1,8 @@
 """Metrics: what Prometheus reads at /metrics. Names, meanings and buckets stand here and nowhere else.
 
-One `Metrics` per process part (the runtime owns one; tests make their own), with a registry of its own. Counters
-and histograms are fed when something happens; gauges that only mirror state are read when somebody scrapes,
-through `mirror`, so that no work is done per change for a scrape that may never come.
-"""
+One `Metrics` per process part (the runtime owns one; tests make their own), with a registry of its own.
+Counters and histograms are fed when something happens; gauges that only mirror state are read when somebody
+scrapes, through `mirror`, so that no work is done per change for a scrape that may never come."""
 
 from __future__ import annotations
 
@@ -20,6 +19,9 @@ CONTENT_TYPE: Final = prometheus.CONTENT_TYPE_LATEST
 
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds: from a small change's build to a warming that takes its time."""
+
+# When a counter was made says nothing that `process_start_time_seconds` does not.
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 Sample = tuple[tuple[str, ...], float]
 """Label values, value."""
@@ -45,11 +47,17 @@ class Metrics:
         self.change_to_ack = self._histogram(
             "xds_change_to_ack_seconds", "From a change applied to the proxy's ACK of it.", "type"
         )
-        self.build = self._histogram("build_seconds", "From documents in hand to finished resources, per batch.")
+        self.build = self._histogram(
+            "build_seconds", "From documents in hand to finished resources, per batch."
+        )
         self.batches = self._counter("batches", "Batches of changes applied.")
-        self.changes = self._counter("object_changes", "Objects added, changed or removed, as sources reported them.", "kind")
+        self.changes = self._counter(
+            "object_changes", "Objects added, changed or removed, as sources reported them.", "kind"
+        )
 
-    def mirror(self, name: str, text: str, labels: tuple[str, ...], read: Callable[[], Iterable[Sample]]) -> None:
+    def mirror(
+        self, name: str, text: str, labels: tuple[str, ...], read: Callable[[], Iterable[Sample]]
+    ) -> None:
         """Adds a gauge `dragoman_<name>` whose samples `read` gives at scrape time."""
         self._mirror.add(f"dragoman_{name}", text, labels, read)
 
@@ -70,7 +78,9 @@ class _Mirror:
     def __init__(self) -> None:
         self._gauges: list[tuple[str, str, tuple[str, ...], Callable[[], Iterable[Sample]]]] = []
 
-    def add(self, name: str, text: str, labels: tuple[str, ...], read: Callable[[], Iterable[Sample]]) -> None:
+    def add(
+        self, name: str, text: str, labels: tuple[str, ...], read: Callable[[], Iterable[Sample]]
+    ) -> None:
         self._gauges.append((name, text, labels, read))
 
     def describe(self) -> Iterable[core.Metric]:

@@ -1,8 +1,7 @@
 """README and quickstart are sessions at a terminal; this plays them, and they must go as written.
 
-Each document is played from its top to its bottom in a copy of the examples. Both use the documented ports, so
-they exclude one another (and any other `dragoman run` with default settings on the machine).
-"""
+Each document is played from its top to its bottom in a copy of the examples. Both use the documented ports,
+so they exclude one another (and any other `dragoman run` with default settings on the machine)."""
 
 from __future__ import annotations
 
@@ -32,8 +31,8 @@ class Terminal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        bin = Path(sys.executable).parent
-        self.environment = {**os.environ, "PATH": f"{bin}:{os.environ['PATH']}", "HOME": str(folder)}
+        scripts = Path(sys.executable).parent
+        self.environment = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}", "HOME": str(folder)}
         self.environment.pop("DRAGOMAN_SERVER", None)
         self.background: subprocess.Popen[bytes] | None = None
         self.log = folder / ".background.log"
@@ -141,7 +140,10 @@ def _check(terminal: Terminal, step: blocks.Step, wanted: int, where: str, *, re
         time.sleep(0.05)
     background = terminal.log.read_text() if terminal.log.exists() else ""
     shown = "\n".join(step.output)
-    raise AssertionError(f"{where}\nexit {code}, wanted {wanted}\n--- printed\n{printed}\n--- documented\n{shown}\n{background}")
+    raise AssertionError(
+        f"{where}\nexit {code}, wanted {wanted}\n--- printed\n{printed}\n--- documented\n{shown}\n"
+        f"{background}"
+    )
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -149,7 +151,9 @@ def test_what_is_not_played_is_about_installing(name: str) -> None:
     for block in blocks.read(ROOT / name):
         if "elsewhere" in block.how:
             for step in block.steps:
-                assert step.command.startswith(("make ", "pip install", "python3 -m venv", "git clone", "kubectl", "cd ")), step
+                assert step.command.startswith(
+                    ("make ", "pip install", "python3 -m venv", "git clone", "kubectl", "cd ")
+                ), step
 
 
 def test_patterns() -> None:

@@ -27,7 +27,9 @@ def test_whole_resources(call: Call, hello: Path) -> None:
     (found,) = json.loads(call("snapshot", "show", "-t", "rds", "-o", "json", hello).stdout)
     assert found["refers"] == {"CDS": ["Backend/hello/hello", "Backend/hello/hello-canary"]}
     assert found["body"]["virtual_hosts"][0]["domains"] == ["*"]
-    (same,) = yaml.safe_load_all(call("snapshot", "show", "-t", "RouteConfiguration", "-o", "yaml", hello).stdout)
+    (same,) = yaml.safe_load_all(
+        call("snapshot", "show", "-t", "RouteConfiguration", "-o", "yaml", hello).stdout
+    )
     assert same == found
 
 

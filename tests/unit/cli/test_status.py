@@ -17,7 +17,15 @@ NACK = SYNCED | {"state": "NACK", "age": 3.0, "detail": "cannot bind", "names": 
 
 def page(**more: Any) -> dict[str, Any]:
     proxy = {"node": "edge-1", "group": "*", "connected": 70.0, "types": {"CDS": SYNCED, "LDS": NACK}}
-    return {"version": "1", "ready": True, "reason": "", "uptime": 130.0, "proxies": [proxy], "objects": [], "diagnostics": []} | more
+    return {
+        "version": "1",
+        "ready": True,
+        "reason": "",
+        "uptime": 130.0,
+        "proxies": [proxy],
+        "objects": [],
+        "diagnostics": [],
+    } | more
 
 
 def test_proxies_by_type() -> None:
@@ -59,4 +67,6 @@ def test_errors_make_the_exit_code(call: Call, hello: Path) -> None:
 def test_nobody_answers(call: Call) -> None:
     result = call("status", "--server", "127.0.0.1:9")
     assert result.exit_code == 2
-    assert "error[DRG5004]: no control plane answers at http://127.0.0.1:9: Connection refused" in result.stderr
+    assert (
+        "error[DRG5004]: no control plane answers at http://127.0.0.1:9: Connection refused" in result.stderr
+    )

@@ -61,13 +61,17 @@ def test_github(call: Call, broken: Path) -> None:
 def test_yaml_has_the_objects_with_their_status(call: Call, hello: Path) -> None:
     objects = {o["kind"]: o for o in yaml.safe_load_all(call("validate", "-o", "yaml", hello).stdout)}
     (parent,) = objects["HTTPRoute"]["status"]["parents"]
-    assert {c["type"]: c["status"] for c in parent["conditions"]} == {"Accepted": "True", "ResolvedRefs": "True"}
+    assert {c["type"]: c["status"] for c in parent["conditions"]} == {
+        "Accepted": "True",
+        "ResolvedRefs": "True",
+    }
     assert objects["Gateway"]["spec"]["listeners"][0]["port"] == 8080
 
 
 def test_yaml_shows_no_secret(call: Call, hello: Path) -> None:
     (hello / "secret.yaml").write_text(
-        "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: hello}\nstringData: {password: hunter2}\n"
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: hello}\n"
+        "stringData: {password: hunter2}\n"
     )
     result = call("validate", "-o", "yaml", hello)
     assert "password: '[redacted]'" in result.stdout
@@ -77,7 +81,8 @@ def test_yaml_shows_no_secret(call: Call, hello: Path) -> None:
 def test_warnings_count_when_strict(call: Call, hello: Path) -> None:
     # A kind of a group that is ours, but that is not read.
     (hello / "more.yaml").write_text(
-        "apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\nmetadata: {name: t, namespace: hello}\nspec: {}\n"
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\n"
+        "metadata: {name: t, namespace: hello}\nspec: {}\n"
     )
     assert call("validate", hello).exit_code == 0
     result = call("validate", "--strict", hello)

@@ -58,7 +58,7 @@ def settings(**more: object) -> config.Settings:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
@@ -128,7 +128,9 @@ async def test_a_port_that_is_taken(section: str, what: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         wanted = settings(**{section: {"port": port}} | {"admin" if section == "xds" else "xds": {"port": 0}})
-        with pytest.raises(StartError, match=f"{what} cannot listen on 127.0.0.1:{port}: the port is in use") as raised:
+        with pytest.raises(
+            StartError, match=f"{what} cannot listen on 127.0.0.1:{port}: the port is in use"
+        ) as raised:
             await ControlPlane(wanted, Script()).run()
     assert raised.value.code == "DRG5003"
     assert f"--{section}-port" in raised.value.help

@@ -100,7 +100,7 @@ async def test_run_takes_what_arrives_later() -> None:
     for name in ("a", "b"):
         feed.offer(Update(documents(name)))
         done = len(batches)
-        while len(batches) == done:
+        while len(batches) == done:  # noqa: ASYNC110
             await asyncio.sleep(0)
     running.cancel()
     assert recorder.told == [["a"], "commit", ["b"], "commit"]

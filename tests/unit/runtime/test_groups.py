@@ -65,7 +65,7 @@ async def test_a_group_that_nobody_wants_is_dropped() -> None:
     groups, recorder = make(0.001)
     groups.acquire("*")
     groups.release("*")
-    while recorder.told[-1] != "-*":
+    while recorder.told[-1] != "-*":  # noqa: ASYNC110
         await asyncio.sleep(0)
     groups.acquire("*")
     assert recorder.told == ["settle", "+*", "-*", "settle", "+*"]

@@ -74,6 +74,14 @@ def test_tracebacks_are_redacted() -> None:
     assert "ValueError" in out.getvalue()
 
 
-@pytest.mark.parametrize("text", ["Secret shop/tls replaced", "the token bucket is empty", "HTTPRoute shop/cart: Accepted"])
+@pytest.mark.parametrize(
+    "text", ["Secret shop/tls replaced", "the token bucket is empty", "HTTPRoute shop/cart: Accepted"]
+)
 def test_plain_words_stay(text: str) -> None:
     assert logs.redact(text) == text
+
+
+def test_no_message_passes_for_a_record_of_its_own() -> None:
+    lines = written("refused: %s", "\x1b[2Jit\n12:00:00.000 ERROR   xds: forged\n").splitlines()
+    assert lines[0].endswith("refused: [2Jit")
+    assert lines[1] == "    12:00:00.000 ERROR   xds: forged"
