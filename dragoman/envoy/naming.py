@@ -14,6 +14,7 @@ the object.
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 from urllib.parse import unquote
 
@@ -48,6 +49,7 @@ def _ref(kind_and_group: str, namespace: str, name: str) -> Ref:
     return Ref(unquote(group) if dot else _GROUPS.get(kind, ""), kind, unquote(namespace), unquote(name))
 
 
+@functools.lru_cache(maxsize=65536)  # asked for by route, cluster and endpoints alike
 def cluster(key: ir.ClusterKey) -> str:
     """The name of a cluster and of its endpoints: `Service/shop/checkout/8080`; without port 0."""
     name = _object(key.ref)

@@ -2,13 +2,14 @@
 
 A proxy names resources at best, and a route table holds many objects. What tells the culprit is the
 change: each delivered change of a resource is remembered with the objects that were touched in the same
-commit, and a NACK of that resource goes to the latest of them. A resource refused at its first sight, when
+commit, and a NACK of that resource goes to the latest of them, unless the message names a route. A resource refused at its first sight, when
 everything came at once, goes to the object that its name reads back to, else to the Gateways of its bind.
 Quarantine will hang on `Blame.add`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,8 +43,8 @@ class Blame:
 
     def add(self, rejection: Rejection) -> tuple[Ref, ...]:
         """Remembers a NACK until it is cleared; returns the objects behind it."""
-        found: dict[Ref, None] = {}
-        for name in rejection.names:
+        found = dict.fromkeys(_named(rejection.detail))
+        for name in rejection.names if not found else ():
             own = naming.ref_of(rejection.type_url, name)
             found.update(dict.fromkeys((own,) if own else self._touched.get((rejection.type_url, name), ())))
         refs = tuple(found)
@@ -68,6 +69,14 @@ class Blame:
                     Severity.ERROR,
                     notes=("Envoy keeps what it had; a restarted Envoy would not load this",),
                 )
+
+
+def _named(detail: str) -> Iterator[Ref]:
+    """The objects whose routes a message mentions by name (`HTTPRoute/shop/cart/#0/1`)."""
+    for name in re.findall(r"[A-Z][A-Za-z]*Route/[^\s'\",]+", detail):
+        ref = naming.route_ref(name)
+        if ref is not None:
+            yield ref
 
 
 def unprogrammed(status: base.Status, rejection: Rejection) -> base.Status:
