@@ -2,9 +2,8 @@
 
 A proxy names resources at best, and a route table holds many objects. What tells the culprit is the
 change: each delivered change of a resource is remembered with the objects that were touched in the same
-commit, and a NACK of that resource goes to the latest of them, unless the message names a route. A resource refused at its first sight, when
-everything came at once, goes to the object that its name reads back to, else to the Gateways of its bind.
-Quarantine will hang on `Blame.add`.
+commit, and a NACK of that resource goes to the latest of them, unless the message names a route. Clusters,
+endpoints and secrets lead back to their object by their own names. Quarantine will hang on `Blame.add`.
 """
 
 from __future__ import annotations
