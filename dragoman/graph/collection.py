@@ -20,6 +20,9 @@ V = TypeVar("V")
 K2 = TypeVar("K2", bound=Hashable)
 W = TypeVar("W")
 
+_PIECE = 64
+"""Transforms between two pieces of a commit: a few milliseconds."""
+
 
 class Change(NamedTuple, Generic[K, V]):
     """`old` None: added. `new` None: removed."""
@@ -96,8 +99,9 @@ class Collection(Generic[K, V]):
         self._changed = {}
         return [change for change in changes if change.old is not change.new]
 
-    def _evaluate(self) -> None:
-        """Brings a derived collection up to date; a source already is."""
+    def _evaluate(self) -> Iterator[None]:
+        """Brings a derived collection up to date, piece by piece; a source already is."""
+        return iter(())
 
     def _publish(self) -> list[Change[K, V]]:
         """Marks whoever depends on what changed."""
@@ -175,15 +179,17 @@ class _Derived(Collection[K, V]):
             self._dirty[change.key] = None
         self._graph._wake(self)
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> Iterator[None]:
         dirty, self._dirty = self._dirty, {}
         self.runs += len(dirty)
         ctx = Context(self)
-        for key in dirty:
+        for count, key in enumerate(dirty, 1):
             self._compute(ctx, key)
             if ctx._reads or key in self._reads:
                 self._record(key, tuple(ctx._reads))
                 ctx._reads.clear()
+            if not count % _PIECE:
+                yield
 
     def _record(self, key: Hashable, reads: tuple[Any, ...]) -> None:
         """Registers at what was read and leaves what no longer is."""
@@ -438,12 +444,19 @@ class Graph:
 
     def commit(self) -> None:
         """Brings everything up to date, then tells the observers."""
+        for _ in self.steps():
+            pass
+
+    def steps(self) -> Iterator[None]:
+        """`commit` in pieces, for who has other things to do between them. It must be run to its end before
+        anything else is committed; until then collections are partly of before and partly of after.
+        """
         published: list[tuple[Collection[Any, Any], list[Change[Any, Any]]]] = []
         while self._awake:
             index = min(self._awake)
             self._awake.discard(index)
             collection = self._collections[index]
-            collection._evaluate()
+            yield from collection._evaluate()
             self._awake.discard(index)
             changes = collection._publish()
             if changes and collection._observers:

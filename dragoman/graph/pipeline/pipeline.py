@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,7 +59,6 @@ class Pipeline:
         self._source_findings: tuple[Diagnostic, ...] = ()
         self._rejections = rejections.Blame()
         self._touched: list[Ref] = []
-        self.build_seconds = 0.0
         groups = self._groups
         self._watch(groups.listeners, resource.LISTENER, lambda key: naming.listener(key[1]))
         self._watch(groups.tables, resource.ROUTE, lambda key: naming.route_config(key[1]))
@@ -87,11 +85,14 @@ class Pipeline:
 
     def commit(self) -> None:
         """Brings the graph up to date and hands every active view what changed for it."""
-        started = time.perf_counter()
-        self._graph.commit()
+        for _ in self.steps():
+            pass
+
+    def steps(self) -> Iterator[None]:
+        """`commit` in pieces of a few milliseconds. Views change at the end, all at once; run it to its end."""
+        yield from self._graph.steps()
         self._deliver()
         self._touched.clear()
-        self.build_seconds = time.perf_counter() - started
 
     # --- views out ----------------------------------------------------------------------------------------
 
