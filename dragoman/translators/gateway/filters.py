@@ -7,15 +7,19 @@ and are moved there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
-from dragoman.diagnostics import Diagnostic, error
+from dragoman.diagnostics import Diagnostic, error, warning
 from dragoman.graph.collection import Context
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators.gateway import backends
 from dragoman.translators.gateway.models import httproute as model
+
+_NAME: Final = re.compile(r"[a-z0-9!#$%&'*+\-.^_`|~]+")
 
 
 @dataclass(slots=True)
@@ -31,6 +35,7 @@ class Filters:
     hostname: str = ""
     cors: ir.Cors | None = None
     mirrors: list[ir.Mirror] = field(default_factory=list)
+    findings: list[Diagnostic] = field(default_factory=list)
     refused: list[Diagnostic] = field(default_factory=list)
     unresolved: list[backends.Unresolved] = field(default_factory=list)
 
@@ -59,14 +64,16 @@ def _add(
     found: Filters,
 ) -> None:
     if item.request_header_modifier is not None:
-        found.request = mutation(item.request_header_modifier)
+        where = here.at("requestHeaderModifier")
+        found.request = _mutation(item.request_header_modifier, where, found, host=True)
+        found.hostname = found.hostname or _host(item.request_header_modifier)
     elif item.response_header_modifier is not None:
-        found.response = mutation(item.response_header_modifier)
+        found.response = _mutation(item.response_header_modifier, here.at("responseHeaderModifier"), found)
     elif item.request_redirect is not None:
         found.redirect = _redirect(item.request_redirect, prefix)
     elif item.url_rewrite is not None:
         found.path = _path(item.url_rewrite.path, prefix)
-        found.hostname = item.url_rewrite.hostname or ""
+        found.hostname = item.url_rewrite.hostname or found.hostname
     elif item.cors is not None:
         found.cors = _cors(item.cors)
     elif item.request_mirror is not None:
@@ -93,9 +100,13 @@ def of_backend(
     for at, item in enumerate(backend.filters):
         here = origin.at("filters", at)
         if item.request_header_modifier is not None:
-            request = mutation(item.request_header_modifier)
+            given = item.request_header_modifier
+            moved = alone and bool(_host(given)) and not rule.hostname
+            if moved:
+                rule.hostname = _host(given)
+            request = _mutation(given, here.at("requestHeaderModifier"), rule, host=moved)
         elif item.response_header_modifier is not None:
-            response = mutation(item.response_header_modifier)
+            response = _mutation(item.response_header_modifier, here.at("responseHeaderModifier"), rule)
         elif backend.weight == 0:
             continue  # never takes effect
         elif item.type in ("ExtensionRef", "ExternalAuth"):
@@ -120,10 +131,47 @@ def of_backend(
     return request, response
 
 
-def mutation(given: model.HeaderModifier) -> ir.HeaderMutation:
-    """Names in lower case; of several entries for one name the first counts."""
-    return ir.HeaderMutation(
+def _mutation(
+    given: model.HeaderModifier, origin: Origin, found: Filters, *, host: bool = False
+) -> ir.HeaderMutation:
+    """Names in lower case; of several entries for one name the first counts.
+
+    Envoy refuses a route table that changes `Host` or pseudo headers this way, so they are left out. `host`:
+    whoever calls sets Host by other means.
+    """
+    made = ir.HeaderMutation(
         _first(given.set), _first(given.add), tuple(dict.fromkeys(n.lower() for n in given.remove))
+    )
+    if all(map(_changeable, (*dict(made.set), *dict(made.add), *made.remove))):
+        return made
+    for part, names in (("set", dict(made.set)), ("add", dict(made.add)), ("remove", made.remove)):
+        for name in names:
+            if not _changeable(name) and not (host and part == "set"):
+                found.findings.append(_fixed(name, origin.at(part)))
+    return ir.HeaderMutation(
+        tuple(one for one in made.set if _changeable(one[0])),
+        tuple(one for one in made.add if _changeable(one[0])),
+        tuple(filter(_changeable, made.remove)),
+    )
+
+
+def _host(given: model.HeaderModifier) -> str:
+    """What a modifier sets Host to, if it does."""
+    return next((header.value for header in given.set if header.name.lower() == "host"), "")
+
+
+def _changeable(name: str) -> bool:
+    return name != "host" and _NAME.fullmatch(name) is not None
+
+
+def _fixed(name: str, origin: Origin) -> Diagnostic:
+    return warning(
+        "DRG3001",
+        f"header `{name}` cannot be changed here",
+        origin,
+        help="a RequestHeaderModifier on the rule may set Host, as a URLRewrite may"
+        if name.lower() == "host"
+        else "",
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,8 @@ from dragoman.translators.gateway import backends, filters, matching
 from dragoman.translators.gateway.models import httproute as model
 
 PRIORITY: Final = "dragoman.dev/priority"
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
+_MANY: Final = 2**32 - 1
 _ANYTHING: Final = (model.Match(),)
 _UNFILTERED: Final = filters.Filters()  # shared, so never added to
 _REFUSED: Final = ir.Respond(500)
@@ -120,6 +123,7 @@ class _Work:
     ) -> ir.Action:
         shares = self._backends(index, rule, found)
         self.unresolved += found.unresolved
+        self.findings += found.findings
         if found.refused:
             return _REFUSED
         if found.redirect is not None:
@@ -173,7 +177,7 @@ class _Work:
         self.findings.append(warning("DRG1306", message, where, label="requests for it get a 500"))
 
     def _retry(self, given: model.Retry, origin: Origin) -> ir.Retry:
-        if given.backoff is not None:
+        if given.backoff:
             self.findings.append(
                 Diagnostic(
                     "DRG3002",
@@ -183,8 +187,8 @@ class _Work:
                     Severity.INFO,
                 )
             )
-        attempts = 1 if given.attempts is None else given.attempts
-        return ir.Retry(attempts, tuple(sorted(set(given.codes))), given.backoff)
+        attempts = 1 if given.attempts is None else min(given.attempts, _MANY)
+        return ir.Retry(attempts, tuple(sorted(set(given.codes))), given.backoff or None)
 
     def _session(
         self, rule: model.Rule, given: model.SessionPersistence, name: str, origin: Origin
@@ -208,11 +212,20 @@ class _Work:
             path = "/" if only.type == "RegularExpression" else only.value
         return ir.SessionPersistence(
             kind,
-            # Names of cookies and headers must not meet between rules: each rule's session is its own.
-            given.session_name or f"dragoman-{hashlib.blake2s(name.encode(), digest_size=4).hexdigest()}",
+            self._session_name(given.session_name, name, origin),
             given.absolute_timeout or 0.0 if permanent else 0.0,
             path,
         )
+
+    def _session_name(self, given: str, route: str, origin: Origin) -> str:
+        """Names of our own making differ between rules: each rule's session is its own."""
+        if given and _TOKEN.fullmatch(given) is None:
+            where = origin.at("sessionPersistence", "sessionName")
+            message = f"`{given}` can be no cookie or header, so the session gets another name"
+            self.findings.append(warning("DRG3002", message, where))
+        elif given:
+            return given
+        return f"dragoman-{hashlib.blake2s(route.encode(), digest_size=4).hexdigest()}"
 
 
 # Ten thousand routes have the same few paths: made once, they are shared.

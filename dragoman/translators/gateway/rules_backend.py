@@ -30,6 +30,9 @@ def check(ref: Ref, spec: model.Backend) -> Iterator[Diagnostic]:
             origin.at("protocol"),
             help="HTTP1 is spoken without TLS by default; HTTP2 is cleartext HTTP/2",
         )
+    if spec.connect_timeout == 0.0:
+        where = origin.at("connectTimeout")
+        yield error("DRG1104", "`connectTimeout` is out of range", where, label="expected more than 0s")
     if spec.tls is not None:
         yield from _tls(origin.at("tls"), spec.tls)
         yield from _name(origin.at("tls"), spec)

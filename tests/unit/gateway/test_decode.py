@@ -202,6 +202,10 @@ BACKEND = "kind: Backend\nmetadata: {name: b}\nspec: "
         (BACKEND + "{endpoints: [{address: 10.0.0.1, port: 1}], protocol: Auto}", ["DRG1108 spec.protocol"]),
         (BACKEND + "{endpoints: [{address: 10.0.0.1, port: 1}], tls: {}}", ["DRG1102 spec.tls"]),
         (
+            BACKEND + "{endpoints: [{address: 10.0.0.1, port: 1}], connectTimeout: 0s}",
+            ["DRG1104 spec.connectTimeout"],
+        ),
+        (
             BACKEND + "{endpoints: [{hostname: a, port: 1}], tls: {wellKnownCACertificates: "
             "System, caCertificateRefs: [{name: c}]}}",
             ["DRG1108 spec.tls.wellKnownCACertificates"],

@@ -154,6 +154,47 @@ def test_header_modifiers(shop: Any, http_route: Any) -> None:
     assert one.response_headers == ir.HeaderMutation(remove=("g",))
 
 
+def test_host_is_set_by_rewriting(shop: Any, http_route: Any) -> None:
+    change = "{set: [{name: Host, value: b.example}]}"
+    shop.apply(http_route(filtered(f"[{{type: RequestHeaderModifier, requestHeaderModifier: {change}}}]")))
+    assert shop.routes().routes[0].request_headers == ir.NO_MUTATION
+    assert shop.action().hostname == "b.example"
+    assert shop.findings() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("request", "add: [{name: Host, value: a}]"),
+        ("request", "remove: [HOST]"),
+        ("request", "remove: [':path']"),
+        ("request", "remove: ['']"),
+        ("response", "set: [{name: host, value: a}]"),
+    ],
+)
+def test_headers_that_cannot_be_changed(kind: str, change: str, shop: Any, http_route: Any) -> None:
+    item = f"{{type: {kind.title()}HeaderModifier, {kind}HeaderModifier: {{{change}}}}}"
+    shop.apply(http_route(filtered(f"[{item}]")))
+    (one,) = shop.routes().routes
+    assert not one.request_headers
+    assert not one.response_headers
+    field = change.partition(":")[0]
+    assert shop.findings() == [f"DRG3001 spec.rules[0].filters[0].{kind}HeaderModifier.{field}"]
+
+
+def test_host_of_one_of_several_backends(shop: Any, http_route: Any) -> None:
+    modifier = "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: Host, value: b.example}]}}"
+    shop.apply(
+        http_route(
+            f"- backendRefs: [{{name: shop, port: 8080, filters: [{modifier}]}}, {{name: shop, port: 8080}}]"
+        )
+    )
+    assert shop.findings() == ["DRG3001 spec.rules[0].backendRefs[0].filters[0].requestHeaderModifier.set"]
+    shop.apply(http_route(f"- backendRefs: [{{name: shop, port: 8080, filters: [{modifier}]}}]"))
+    assert shop.action().hostname == "b.example"
+    assert shop.findings() == []
+
+
 @pytest.mark.parametrize(
     ("redirect", "expected"),
     [
@@ -366,6 +407,17 @@ def test_session_names_differ_by_rule(shop: Any, http_route: Any) -> None:
     first, second = shop.action(index=0).session, shop.action(index=1).session
     assert first.name.startswith("dragoman-")
     assert first.name != second.name
+
+
+def test_session_names_that_are_none(shop: Any, http_route: Any) -> None:
+    shop.apply(http_route(session("{sessionName: 'a;b'}")))
+    assert shop.action().session.name.startswith("dragoman-")
+    assert shop.findings() == ["DRG3002 spec.rules[0].sessionPersistence.sessionName"]
+
+
+def test_more_attempts_than_envoy_can_count(shop: Any, http_route: Any) -> None:
+    shop.apply(http_route("- {retry: {attempts: 99999999999}, backendRefs: [{name: shop, port: 8080}]}"))
+    assert shop.action().retry == ir.Retry(2**32 - 1)
 
 
 def test_session_timeout_that_is_not_enforced(shop: Any, http_route: Any) -> None:

@@ -40,7 +40,8 @@ def differences(given: dict[str, Any], annotation: Any, path: str) -> Iterator[s
     if given["type"] == "array":
         pairs |= {"min_length": "minItems", "max_length": "maxItems"}
     for ours, theirs in pairs.items():
-        if limits.get(ours) != given.get(theirs) and "enum" not in given:
+        implied = 2**31 - 1 if theirs == "maximum" and given.get("format") == "int32" else None
+        if limits.get(ours) != given.get(theirs, implied) and "enum" not in given:
             yield f"{path}: {ours} {limits.get(ours)}, CRD has {given.get(theirs)}"
     listed = "enum" in given and typing.get_origin(plain) is typing.Literal
     if listed and set(typing.get_args(plain)) != set(given["enum"]):

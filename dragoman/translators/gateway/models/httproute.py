@@ -78,8 +78,8 @@ class HeaderModifier:
 
 @meta.shape
 class Fraction:
-    numerator: Annotated[int, Field(strict=True, ge=0)]
-    denominator: Annotated[int, Field(strict=True, ge=1)] = 100
+    numerator: Annotated[int, Field(strict=True, ge=0, le=meta.INT32)]
+    denominator: Annotated[int, Field(strict=True, ge=1, le=meta.INT32)] = 100
 
 
 @meta.shape
@@ -118,7 +118,7 @@ class Cors:
     allow_methods: Annotated[tuple[CorsMethod, ...], Field(max_length=9)] = ()
     allow_headers: Annotated[tuple[meta.HeaderName, ...], Field(max_length=64)] = ()
     expose_headers: Annotated[tuple[meta.HeaderName, ...], Field(max_length=64)] = ()
-    max_age: Annotated[int, Field(strict=True, ge=1)] = 5
+    max_age: Annotated[int, Field(strict=True, ge=1, le=meta.INT32)] = 5
 
 
 @meta.shape

@@ -18,6 +18,7 @@ GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
 DRAGOMAN_GROUP: Final = "dragoman.dev"
 DISCOVERY_GROUP: Final = "discovery.k8s.io"
 CORE_GROUP: Final = ""
+INT32: Final = 2**31 - 1
 
 T = TypeVar("T")
 
