@@ -14,6 +14,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -150,7 +151,7 @@ async def running(
     program = binary or find()
     with tempfile.TemporaryDirectory(prefix="dragoman-envoy-") as folder:  # mode 0700: keys may be inside
         config = _write(Path(folder), bootstrap)
-        command = [str(program), "--config-path", str(config), "--disable-hot-restart"]
+        command = [*_tie(), str(program), "--config-path", str(config), "--disable-hot-restart"]
         command += ["--log-level", log_level, "--log-format", _LOG_FORMAT]
         if concurrency:
             command += ["--concurrency", str(concurrency)]
@@ -173,6 +174,14 @@ async def running(
         finally:
             await process.stop(drain=drain)
             await forwarding
+
+
+def _tie() -> list[str]:
+    """Makes the kernel end Envoy should we be killed: an Envoy that is left over keeps its ports, and shares
+    them with the next one (SO_REUSEPORT). `setpriv` replaces itself by Envoy, so the process id is Envoy's.
+    """
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv is not None and sys.platform == "linux" else []
 
 
 def _write(folder: Path, bootstrap: Mapping[str, Any] | bytes) -> Path:
