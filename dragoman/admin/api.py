@@ -112,20 +112,20 @@ def collections(state: State, _: Query) -> Mapping[str, Any]:
 
 
 def explain(state: State, query: Query) -> Any:
+    group = query.one("group", "*")
     if query.one("url"):
-        return views.explain_request(
-            state.pipeline,
-            query.one("group", "*"),
-            query.one("method", "GET"),
-            query.one("url"),
-            query.all("header"),
-        )
+        try:
+            return views.explain_request(
+                state.pipeline, group, query.one("method", "GET"), query.one("url"), query.all("header")
+            )
+        except ValueError as error:
+            raise Refused(str(error)) from None
     if query.one("object"):
         try:
             ref = anatomy.find(state.pipeline, query.one("object"))
         except anatomy.UnknownObject as error:
             raise Refused(str(error), 404) from None
-        return anatomy.explain(state.pipeline, query.one("group", "*"), ref)
+        return anatomy.explain(state.pipeline, group, ref)
     raise Refused("`url` (with method, header) or `object` (kind/namespace/name) is needed")
 
 

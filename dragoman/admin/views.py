@@ -14,6 +14,7 @@ from dragoman.resource import SHORT, TYPES, Resource
 
 if TYPE_CHECKING:
     from dragoman.diagnostics import Diagnostic, Locate
+    from dragoman.graph.pipeline import Pipeline
     from dragoman.translators.base import Status
     from dragoman.xds.ledger import Ledger, TypeState
     from dragoman.xds.snapshot import Snapshot
@@ -161,3 +162,20 @@ def diagnostics(found: Iterable[Diagnostic], locate: Locate) -> list[Data]:
     from dragoman.diagnostics import data
 
     return data.report(found, locate)
+
+
+def explain_request(pipeline: Pipeline, group: str, method: str, url: str, headers: Iterable[str]) -> Data:
+    """What happens to a request (`explain.Explanation.data`). `headers` are `name: value`.
+
+    Raises ValueError for a URL or a header that is none.
+    """
+    from dragoman import explain
+
+    pairs: list[tuple[str, str]] = []
+    for header in headers:
+        name, colon, value = header.partition(":")
+        if not colon or not name.strip():
+            raise ValueError(f"`{header}` is no header: expected `name: value`")
+        pairs.append((name.strip(), value.strip()))
+    asked = explain.parse(method, url, pairs)
+    return explain.explain_request(pipeline.view(group), asked, pipeline.locate).data

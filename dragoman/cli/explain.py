@@ -27,7 +27,8 @@ _METHOD: Final = re.compile(r"[A-Z]+\Z")
     "expectations",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Exit with 1 unless the answer is this: cluster=, route=, status=, path=, host=. Repeatable.",
+    help="Exit with 1 unless it is so: cluster=, route=, status=, path=, host=, location=, listener=,"
+    " domain=, outcome=. Repeatable.",
 )
 @options.server()
 @options.group()
@@ -58,6 +59,8 @@ def command(
       dragoman explain GET http://shop.example/old -f routes/ --expect status=301
       dragoman explain GET http://shop.example/ -f routes/ --expect cluster=Service/shop/web/8080
     """
+    from dragoman.cli import render
+
     request, rest = _parse(what)
     paths = (*rest, *files)
     if request is None and (headers or expectations):
@@ -65,16 +68,68 @@ def command(
             "-H and --expect go with a request", help="dragoman explain GET http://shop.example/ ..."
         )
     found: Data
-    if request is not None:
-        found = _request(request, headers, paths, server, group, settings_path)
-    else:
+    if request is None:
         found = _object(what[0], paths, server, group, settings_path)
-    _show(found, output, is_request=request is not None)
-    wrong = list(_unmet(found, expectations)) if expectations else []
+    else:
+        found = _request(request, headers, paths, server, group, settings_path)
+    if output != "text":
+        render.data(found, output)
+    else:
+        click.echo(object_text(found) if request is None else request_text(found))
+    if expectations:
+        _check(found, expectations)
+
+
+def _check(found: Data, expectations: Sequence[str]) -> None:
+    """Exits with 1 when something else was expected."""
+    from dragoman import explain
+
+    try:
+        wrong = explain.unmet(found, expectations)
+    except ValueError as error:
+        raise failure.Failure(str(error)) from None
     for line in wrong:
         click.secho(line, fg="red", err=True)
     if wrong:
         click.get_current_context().exit(1)
+
+
+def _request(
+    request: tuple[str, str],
+    headers: tuple[str, ...],
+    paths: tuple[str, ...],
+    server: str,
+    group: str,
+    settings_path: Path | None,
+) -> Data:
+    from dragoman.cli import client, workspace
+
+    method, url = request
+    if not paths:
+        asked = {"method": method, "url": url, "header": headers, "group": group}
+        answer: Data = client.get(server, "explain", asked)
+        return answer
+    from dragoman.admin import views
+
+    loaded = workspace.load(paths, options.load_settings(settings_path), group)
+    try:
+        return views.explain_request(loaded.pipeline, group, method, url, headers)
+    except ValueError as error:
+        raise failure.Failure(str(error)) from None
+
+
+def request_text(found: Data) -> str:
+    """A request's way, with the winner and the outcome in colour."""
+    from dragoman import explain
+
+    lines = list(explain.lines(found))
+    shown = [click.style(lines[0], bold=True)]
+    for line in lines[1:]:
+        if line.startswith(("    =>", "  outcome")):
+            shown.append(click.style(line, fg="green"))
+        else:
+            shown.append(click.style(line, dim=True) if line.startswith("         ") else line)
+    return "\n".join(shown)
 
 
 def _parse(what: tuple[str, ...]) -> tuple[tuple[str, str] | None, tuple[str, ...]]:

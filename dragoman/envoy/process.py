@@ -206,6 +206,8 @@ async def _forward(stream: asyncio.StreamReader, words: deque[str], process: Pro
         if len(parts) == 3 and parts[0] in _LEVELS:
             level, logger = _LEVELS[parts[0]], log.getChild(parts[1])
             text = parts[2]
+        if not text.strip():
+            continue
         words.append(text)
         expected = process.stopping and level == logging.WARNING
         logger.log(logging.INFO if expected else level, "%s", text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from dragoman.admin import views
@@ -38,7 +38,7 @@ class Chronicle:
         self._pipeline = pipeline
         self._metrics = metrics
         self._known: set[Ref] = set()
-        self._findings: dict[Diagnostic, None] = {}
+        self._findings: dict[Diagnostic, str] = {}
 
     def batch(self, batch: Batch, changed: Mapping[str, int]) -> None:
         """A batch is through; `changed` counts resources by type."""
@@ -50,6 +50,8 @@ class Chronicle:
             for document in update.upserts:
                 news[document.ref] = "changed" if document.ref in self._known else "added"
                 self._known.add(document.ref)
+        new, gone = self._compare()
+        errors = Counter(item.ref for item in new if item.severity is Severity.ERROR)
         self._metrics.batches.inc()
         self._metrics.build.observe(batch.build)
         for ref in news:
@@ -61,31 +63,44 @@ class Chronicle:
             log.info("%d objects: %s", len(news), listed, extra=extra)
         else:
             for ref, what in news.items():
-                log.info("%s %s%s", ref, what, self._became(ref, what), extra=extra)
-        self.findings()
+                became = (
+                    f"{errors[ref]} error{'s' if errors[ref] > 1 else ''}"
+                    if errors[ref]
+                    else self._became(ref, what)
+                )
+                log.info("%s %s%s", ref, what, f": {became}" if became else "", extra=extra)
+        self._tell(new, gone)
 
     def findings(self) -> None:
         """Logs what is newly wrong and what is no longer."""
-        now = dict.fromkeys(self._pipeline.diagnostics())
+        self._tell(*self._compare())
+
+    def _compare(self) -> tuple[list[Diagnostic], list[str]]:
+        """New findings, and the lines of those that went away (their place may have gone with them)."""
+        now = self._pipeline.diagnostics()
         new = [item for item in now if item not in self._findings]
-        gone = [item for item in self._findings if item not in now]
-        self._findings = now
+        lines = {item: self._findings.pop(item, "") or self.line(item) for item in now}
+        gone = list(self._findings.values())
+        self._findings = lines
+        return new, gone
+
+    def _tell(self, new: Sequence[Diagnostic], gone: Sequence[str]) -> None:
         for item in new[:_LINES]:
-            log.log(_LEVEL[item.severity], "%s", self.line(item))
+            log.log(_LEVEL[item.severity], "%s", self._findings[item])
         if len(new) > _LINES:
             log.warning("%d more findings: `dragoman status` lists them", len(new) - _LINES)
-        if gone and len(gone) <= _LINES:
-            for item in gone:
-                log.info("resolved: %s", self.line(item))
-        elif gone:
+        if len(gone) > _LINES:
             log.info("%d findings resolved", len(gone))
+            return
+        for line in gone:
+            log.info("resolved: %s", line)
 
     def line(self, item: Diagnostic) -> str:
         """`shop.yaml:12:30: error[DRG1104]: message (HTTPRoute shop/cart)`."""
         span = item.span or (self._pipeline.locate(item.ref, item.path) if item.ref else None)
         place = f"{span}: " if span else ""
         owner = f" ({item.ref})" if item.ref else ""
-        return f"{place}{item.severity.label}[{item.code}]: {item.message}{owner}"
+        return f"{place}{item.severity.label}[{item.code}]: {item.message.strip()}{owner}"
 
     def severities(self) -> Mapping[Severity, int]:
         """How many findings there are at present."""
@@ -96,5 +111,4 @@ class Chronicle:
         if status is None:
             return ""
         # What proxies make of it is not known yet; what they refuse has lines of its own.
-        said = ", ".join(words for _, words in views.verdicts(status.body) if "Programmed" not in words)
-        return f": {said}" if said else ""
+        return ", ".join(words for _, words in views.verdicts(status.body) if "Programmed" not in words)

@@ -82,12 +82,7 @@ class LocalEnvoy:
                 await envoy.ready(_READY)
                 log.info("local Envoy serves", extra=fields(pid=envoy.pid))
                 ready()
-                try:
-                    code = await envoy.wait()
-                except asyncio.CancelledError:
-                    # What it says while it is being ended is known.
-                    logging.getLogger(process.__name__).setLevel(logging.ERROR)
-                    raise
+                code = await envoy.wait()
                 log.error("Envoy ended with %d; starting it again\n%s", code, envoy.last_words)
 
     def _bootstrap(self, admin: Admin) -> dict[str, object]:

@@ -107,8 +107,10 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
             yield terminal
         finally:
             if terminal.background is not None:
-                os.killpg(terminal.background.pid, signal.SIGKILL)
-                terminal.background.wait()
+                # The test has failed: end it as a reader would who has had enough.
+                for _ in range(3):
+                    os.killpg(terminal.background.pid, signal.SIGINT)
+                terminal.background.wait(30)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
