@@ -89,7 +89,7 @@ class Pipeline:
             pass
 
     def steps(self) -> Iterator[None]:
-        """`commit` in pieces of a few milliseconds. Views change at the end, all at once; run it to its end."""
+        """`commit` in pieces of a few milliseconds. Views change at the end; it must be run to there."""
         yield from self._graph.steps()
         self._deliver()
         self._touched.clear()
