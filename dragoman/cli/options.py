@@ -96,4 +96,4 @@ def load_settings(path: Path | None, **flags: Any) -> config.Settings:
     except OSError as error:
         raise failure.Failure(f"{path}: {error.strerror}", code="DRG5001") from None
     except ValueError as error:
-        raise failure.Failure(str(error), code="DRG5001", help="docs/settings.md lists them all") from None
+        raise failure.Failure(str(error), code="DRG5001", help="see docs/diagnostics/DRG5001.md") from None

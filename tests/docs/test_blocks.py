@@ -159,7 +159,7 @@ def test_what_is_not_played_is_about_installing(name: str) -> None:
 
 
 def test_patterns() -> None:
-    pattern = blocks.pattern(("NAME   STATE", "...", "edge ... SYNCED"))
+    pattern = blocks.pattern(("NAME   STATE", "...", "edge... SYNCED"))
     assert pattern.match("NAME      STATE\nother  x\nedge-7 is SYNCED\n")
     assert pattern.match("NAME  STATE\nedge 1 SYNCED\n")
     assert not pattern.match("NAME  STATE\nedge 1 NACK\n")

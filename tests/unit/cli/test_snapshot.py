@@ -61,7 +61,7 @@ def test_difference_by_resource(call: Call, hello: Path) -> None:
     assert result.exit_code == 0
     assert "- CDS Backend/hello/hello-canary\n" in result.stdout
     assert "~ RDS 127.0.0.1:8080\n" in result.stdout
-    assert "-      cluster: Backend/hello/hello-canary\n" in result.stdout
+    assert ".route.cluster: Backend/hello/hello-canary → Backend/hello/hello\n" in result.stdout
     assert result.stdout.endswith("2 differences: 1 removed, 1 changed\n")
 
 
@@ -81,3 +81,10 @@ def test_moving_a_comment_is_no_difference(call: Call, hello: Path) -> None:
 def test_two_states_are_needed(call: Call, hello: Path) -> None:
     assert call("snapshot", "diff", hello).exit_code == 2
     assert call("snapshot", "diff", "--live", "--by", "behaviour", hello).exit_code == 2
+
+
+def test_difference_by_behaviour(call: Call, hello: Path) -> None:
+    after = changed(hello)
+    found = json.loads(call("snapshot", "diff", "--by", "behaviour", "-o", "json", hello, after).stdout)
+    assert {item["type"] for item in found} == {"request"}
+    assert "Backend/hello/hello-canary → Backend/hello/hello" in found[-1]["details"]

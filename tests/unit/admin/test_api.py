@@ -1,0 +1,105 @@
+"""What the API answers, about a pipeline that holds the first example."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from multidict import MultiDict
+
+from dragoman.admin import api
+from dragoman.graph.pipeline import Pipeline
+from dragoman.resource import LISTENER, TYPES
+from dragoman.sources.files import Files
+from dragoman.telemetry.metrics import Metrics
+from dragoman.xds.ledger import Ledger
+from dragoman.xds.types import Node, Peer, Rejection
+from dragoman.xds.wire import Form
+
+HELLO = Path(__file__).parents[3] / "examples" / "01-hello"
+
+
+@pytest.fixture
+def state() -> Any:
+    pipeline = Pipeline()
+    pipeline.apply(Files([HELLO]).load())
+    pipeline.commit()
+    return SimpleNamespace(
+        pipeline=pipeline, ledger=Ledger(), metrics=Metrics(), started=0.0, not_ready=lambda: ""
+    )
+
+
+def ask(state: Any, name: str, *query: tuple[str, str]) -> Any:
+    endpoint = next(each for each in api.ENDPOINTS if each.name == name)
+    return json.loads(json.dumps(endpoint.answer(cast(api.State, state), api.Query(MultiDict(query)))))
+
+
+def test_objects_have_their_status(state: Any) -> None:
+    kinds = {item["kind"]: item for item in ask(state, "objects")}
+    assert kinds["Gateway"]["status"]["conditions"][0]["type"] == "Accepted"
+
+
+def test_snapshot_without_bodies_unless_asked(state: Any) -> None:
+    assert all("body" not in item for item in ask(state, "snapshot"))
+    (found,) = ask(state, "snapshot", ("type", "LDS"), ("body", "1"))
+    assert found["body"]["name"] == "127.0.0.1:8080"
+
+
+def test_explain(state: Any) -> None:
+    request = ask(state, "explain", ("url", "http://127.0.0.1:8080/"), ("header", "x-env: canary"))
+    assert request["route"]["name"] == "HTTPRoute/hello/hello/canary/0"
+    assert ask(state, "explain", ("object", "gateway/edge"))["listeners"][0]["name"] == "http"
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ((), 400),
+        ((("url", "ftp://x/"),), 400),
+        ((("url", "http://x/"), ("header", "x")), 400),
+        ((("object", "gateway/nobody"),), 404),
+    ],
+)
+def test_refusals(state: Any, query: tuple[tuple[str, str], ...], status: int) -> None:
+    with pytest.raises(api.Refused) as refused:
+        ask(state, "explain", *query)
+    assert refused.value.status == status
+
+
+def test_types_by_any_of_their_names() -> None:
+    assert api.types_of([]) == TYPES
+    for name in ("LDS", "lds", "Listener", LISTENER):
+        assert api.types_of([name]) == (LISTENER,)
+
+
+def test_proxies_and_their_refusals(state: Any) -> None:
+    stream = state.ledger.open(Node("edge-1", version="1.40.0"), Peer("127.0.0.1:9"), "*", Form.DELTA, "ADS")
+    stream.subscribed(LISTENER, 0, True)
+    stream.sent(LISTENER, "1", "v1", 1, 100)
+    (proxy,) = ask(state, "proxies")
+    assert (proxy["node"], proxy["form"], proxy["types"]["LDS"]["state"]) == ("edge-1", "delta", "STALE")
+    stream.acked(LISTENER, "1", "v1", 0.1)
+    assert ask(state, "proxies")[0]["types"]["LDS"]["state"] == "SYNCED"
+    stream.sent(LISTENER, "2", "v2", 1, 100)
+    stream.nacked(LISTENER, "2", "v2", ("127.0.0.1:8080",), "cannot bind\n")
+    found = ask(state, "proxies")[0]["types"]["LDS"]
+    assert (found["state"], found["detail"], found["names"]) == ("NACK", "cannot bind", ["127.0.0.1:8080"])
+
+
+def test_a_refusal_reaches_status_and_diagnostics(state: Any) -> None:
+    state.pipeline.activate("*")
+    state.pipeline.report_rejection(
+        Rejection("edge-1", "*", LISTENER, ("127.0.0.1:8080",), "cannot bind", "v", 0.0)
+    )
+    assert "DRG4101" in {item["code"] for item in ask(state, "diagnostics")}
+    assert "DRG4101" in {item["code"] for item in ask(state, "status")["diagnostics"]}
+
+
+def test_collections_are_the_graph(state: Any) -> None:
+    found = ask(state, "collections")
+    names = {item["name"] for item in found["collections"]}
+    assert names
+    assert all(set(edge) <= names for edge in found["edges"])

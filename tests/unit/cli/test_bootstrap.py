@@ -1,0 +1,54 @@
+"""`dragoman bootstrap`: flags to JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.unit.cli.conftest import Call
+
+
+def made(call: Call, *arguments: str) -> dict[str, Any]:
+    result = call("bootstrap", *arguments)
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)  # type: ignore[no-any-return]
+
+
+def test_delta_and_an_admin_interface_by_default(call: Call) -> None:
+    found = made(call)
+    assert found["dynamic_resources"]["ads_config"]["api_type"] == "DELTA_GRPC"
+    assert found["admin"]["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 9901}
+
+
+def test_flags(call: Call) -> None:
+    found = made(
+        call, "sidecar", "--xds", "[::1]:19000", "--id", "a", "-g", "shop/edge", "-g", "shop/b", "--sotw",
+        "--admin-port", "0", "--zone", "z1",
+    )  # fmt: skip
+    assert found["node"] == {
+        "id": "a",
+        "cluster": "dragoman",
+        "metadata": {"gateways": ["shop/edge", "shop/b"]},
+        "locality": {"zone": "z1"},
+    }
+    assert found["dynamic_resources"]["ads_config"]["api_type"] == "GRPC"
+    assert "admin" not in found
+    assert '"::1"' in json.dumps(found)
+
+
+def test_tls(call: Call) -> None:
+    found = made(
+        call, "--xds-ca", "/ca.pem", "--xds-cert", "/c.pem", "--xds-key", "/k.pem", "--xds-name", "cp"
+    )
+    (cluster,) = found["static_resources"]["clusters"]
+    assert cluster["transport_socket"]["typed_config"]["sni"] == "cp"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--xds", "nowhere"), ("--xds", "a:0"), ("--xds-cert", "/c.pem"), ("--xds-name", "cp"), ("gateway",)],
+)
+def test_mistakes(call: Call, arguments: tuple[str, ...]) -> None:
+    assert call("bootstrap", *arguments).exit_code == 2

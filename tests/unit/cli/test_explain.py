@@ -1,0 +1,104 @@
+"""`dragoman explain`: requests and objects, from files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Call
+
+URL = "http://127.0.0.1:8080/api/users"
+
+
+def test_a_request(call: Call, hello: Path) -> None:
+    result = call("explain", "GET", URL, "-f", hello)
+    assert result.exit_code == 0
+    assert "=> HTTPRoute/hello/hello/api/0" in result.stdout
+    assert "as            /users for 127.0.0.1:8080" in result.stdout
+
+
+def test_the_method_may_be_left_out_and_paths_may_follow(call: Call, hello: Path) -> None:
+    assert call("explain", URL, hello).stdout == call("explain", "GET", URL, "-f", hello).stdout
+
+
+def test_headers_decide(call: Call, hello: Path) -> None:
+    asked = ("explain", "GET", "http://127.0.0.1:8080/", "-f", hello, "-o", "json")
+    assert json.loads(call(*asked).stdout)["route"]["name"] == "HTTPRoute/hello/hello/default/0"
+    canary = json.loads(call(*asked, "-H", "x-env: canary").stdout)
+    assert canary["route"]["name"] == "HTTPRoute/hello/hello/canary/0"
+
+
+@pytest.mark.parametrize(
+    ("expectation", "code"), [("path=/users", 0), ("cluster=Backend/hello/hello", 0), ("status=404", 1)]
+)
+def test_expectations(call: Call, hello: Path, expectation: str, code: int) -> None:
+    assert call("explain", "GET", URL, "-f", hello, "--expect", expectation).exit_code == code
+
+
+def test_what_was_found_instead_is_said(call: Call, hello: Path) -> None:
+    result = call("explain", "GET", URL, "-f", hello, "--expect", "path=/api/users")
+    assert "expected path=/api/users, found /users" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("GET",),
+        ("GET", URL, "--expect", "colour=red"),
+        ("GET", URL, "-H", "no header"),
+        ("GET", "ftp://shop.example/"),
+        ("httproute/hello/hello", "-H", "x: y"),
+        ("httproute/hello/nobody",),
+        ("hello",),
+    ],
+)
+def test_questions_that_make_no_sense(call: Call, hello: Path, arguments: tuple[str, ...]) -> None:
+    result = call("explain", *arguments, "-f", hello)
+    assert result.exit_code == 2
+    assert "error: " in result.stderr
+
+
+@pytest.mark.parametrize("name", ["httproute/hello/hello", "HTTPRoutes/hello", "HTTPRoute/hello/hello"])
+def test_an_object_by_any_of_its_names(call: Call, hello: Path, name: str) -> None:
+    found = json.loads(call("explain", name, "-f", hello, "-o", "json").stdout)
+    assert found["object"]["kind"] == "HTTPRoute"
+    assert found["place"] == f"{hello}/routes.yaml:2"
+    assert [row["match"] for row in found["routes"]] == [
+        "prefix `/api`",
+        "prefix `/`, header `x-env` `canary`",
+        "prefix `/`",
+    ]
+
+
+def test_who_set_a_value(call: Call, hello: Path) -> None:
+    (hello / "timed.yaml").write_text(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n"
+        "metadata: {name: timed, namespace: hello}\n"
+        "spec:\n"
+        "  parentRefs: [{name: edge}]\n"
+        "  rules:\n"
+        "  - matches: [{path: {type: Exact, value: /slow}}]\n"
+        "    timeouts:\n"
+        "      request: 5s\n"
+        "    backendRefs: [{group: dragoman.dev, kind: Backend, name: hello}]\n"
+    )
+    found = json.loads(call("explain", "httproute/timed", "-f", hello, "-o", "json").stdout)
+    values = {value["name"]: value for value in found["routes"][0]["values"]}
+    assert values["timeout"]["value"] == "5s"
+    assert values["timeout"]["from"] == "HTTPRoute hello/timed spec.rules[0].timeouts.request"
+    assert values["timeout"]["place"] == f"{hello}/timed.yaml:9"
+    assert values["retry"] == {"name": "retry", "value": "none", "from": "default"}
+
+
+def test_a_backend_knows_its_users(call: Call, hello: Path) -> None:
+    result = call("explain", "backend/hello/hello-canary", hello)
+    assert "127.0.0.1:9002" in result.stdout
+    assert "    HTTPRoute/hello/hello/canary/0" in result.stdout
+
+
+def test_a_gateway_shows_where_envoy_listens(call: Call, hello: Path) -> None:
+    result = call("explain", "gateway/edge", hello)
+    assert "http: HTTP * on 127.0.0.1:8080" in result.stdout
+    assert "    HTTPRoute hello/hello" in result.stdout
