@@ -1,0 +1,244 @@
+"""The server over real gRPC: every service in both forms, admission, failures, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import grpc.aio
+import pytest
+
+from dragoman import config, resource
+from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from dragoman.xds.ledger import Status
+from dragoman.xds.server import Server
+from dragoman.xds.wire import Form
+from tests.harness import net
+from tests.wire import plane
+from tests.wire.plane import connect
+
+FORMS = pytest.mark.parametrize("form", list(Form))
+SINGLE = {
+    CLUSTER: ("cluster.v3.ClusterDiscoveryService", "Clusters"),
+    ENDPOINT: ("endpoint.v3.EndpointDiscoveryService", "Endpoints"),
+    LISTENER: ("listener.v3.ListenerDiscoveryService", "Listeners"),
+    ROUTE: ("route.v3.RouteDiscoveryService", "Routes"),
+    SECRET: ("secret.v3.SecretDiscoveryService", "Secrets"),
+}
+
+
+def everything() -> list[resource.Resource]:
+    return [resource.make(type_url, "one", b"\n\x03one") for type_url in resource.TYPES]
+
+
+@FORMS
+@pytest.mark.parametrize("type_url", resource.TYPES)
+async def test_rule_1_every_type_on_ads_and_on_its_own_service(form: Form, type_url: str) -> None:
+    async with plane.plane(*everything()) as running:
+        async with connect(running.port, form) as stream:
+            aggregated = await stream.ask(type_url, "one")
+        async with connect(running.port, form, *SINGLE[type_url]) as stream:
+            single = await stream.ask("", "one")
+        assert aggregated == single
+        assert aggregated.type_url == type_url
+        packed = aggregated.resources[0] if form is Form.SOTW else aggregated.resources[0].resource
+        assert (packed.type_url, packed.value) == (type_url, b"\n\x03one")
+
+
+@FORMS
+@pytest.mark.parametrize(
+    ("node", "type_url", "said"),
+    [
+        (None, CLUSTER, "node"),
+        ({"cluster": "shop/edge"}, CLUSTER, "node"),
+        (plane.NODE, "", "type_url"),
+        ({"id": "lost", "cluster": "edge"}, CLUSTER, "Gateway"),
+    ],
+)
+async def test_rules_2_and_4_bad_first_requests(
+    form: Form, node: dict[str, str] | None, type_url: str, said: str
+) -> None:
+    async with plane.plane(*everything()) as running, connect(running.port, form, node=node) as stream:
+        await stream.send(type_url)
+        code, details = await stream.end()
+        assert code == "INVALID_ARGUMENT"
+        assert said in details
+        await net.until("the stream is gone", lambda: not running.ledger.proxies())
+
+
+async def test_rule_2_another_type_on_a_single_type_service() -> None:
+    async with plane.plane() as running, connect(running.port, Form.SOTW, *SINGLE[CLUSTER]) as stream:
+        await stream.send(LISTENER)
+        assert (await stream.end())[0] == "INVALID_ARGUMENT"
+
+
+async def test_garbage_ends_the_stream_and_nothing_else() -> None:
+    async with plane.plane(*everything()) as running:
+        async with connect(running.port) as stream:
+            await stream.call.write(b"\xff\xff\xff")
+            assert (await stream.end())[0] == "INVALID_ARGUMENT"
+        async with connect(running.port) as stream:
+            assert await stream.ask(CLUSTER) is not None
+
+
+async def test_rule_3_the_first_node_counts_for_the_whole_stream() -> None:
+    async with plane.plane(*everything()) as running, connect(running.port) as stream:
+        await stream.ask(CLUSTER)
+        await stream.send(LISTENER, node={"id": "somebody else", "cluster": "other/gateway"})
+        assert (await stream.read()).type_url == LISTENER
+        [proxy] = running.ledger.proxies()
+        assert (proxy.node.id, proxy.group) == ("proxy-1", "shop/edge")
+        assert running.views.uses == {"shop/edge": 1}
+
+
+async def test_rule_6_an_unserved_type_does_not_end_the_stream() -> None:
+    async with plane.plane(*everything()) as running, connect(running.port) as stream:
+        await stream.send("type.googleapis.com/envoy.service.runtime.v3.Runtime", **stream.names("rtds"))
+        assert (await stream.ask(CLUSTER)).type_url == CLUSTER
+
+
+@FORMS
+async def test_rule_8_overlapping_streams_of_one_node(form: Form) -> None:
+    async with plane.plane(*everything()) as running, connect(running.port, form) as new:
+        async with connect(running.port, form) as old:
+            await old.ask(CLUSTER)
+            await new.ask(CLUSTER)
+            assert len(running.ledger.proxies()) == 2
+        await net.until("the old stream is gone", lambda: len(running.ledger.proxies()) == 1)
+        plane.put(running.view, resource.make(LISTENER, "new", b""))
+        response = await new.ask(LISTENER)
+        assert len(response.resources) == 2
+        assert running.views.uses == {"shop/edge": 1}
+
+
+async def test_rule_9_unavailable_before_the_first_configuration() -> None:
+    async with plane.plane() as running:
+        running.views.ready = False
+        async with connect(running.port) as stream:
+            await stream.send(CLUSTER)
+            assert (await stream.end())[0] == "UNAVAILABLE"
+        running.views.ready = True
+        async with connect(running.port) as stream:
+            assert (await stream.ask(CLUSTER)).type_url == CLUSTER
+
+
+async def test_rule_7_many_streams_on_one_connection() -> None:
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with plane.plane(*everything()) as running:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{running.port}", options) as channel:
+            method = "/envoy.service.endpoint.v3.EndpointDiscoveryService/DeltaEndpoints"
+            streams = [plane.Stream(channel, method, Form.DELTA, plane.NODE) for _ in range(300)]
+            answers = await asyncio.gather(*(stream.ask("", "one") for stream in streams))
+            assert {len(answer.resources) for answer in answers} == {1}
+            assert len(running.ledger.proxies()) == 300
+
+
+@FORMS
+async def test_changes_reach_the_client_and_acks_the_ledger(form: Form) -> None:
+    async with plane.plane(*everything()) as running, connect(running.port, form) as stream:
+        response = await stream.ask(ENDPOINT, "one")
+        assert state(running, ENDPOINT) is Status.STALE
+        await stream.ack(response, "one")
+        await net.until("synced", lambda: state(running, ENDPOINT) is Status.SYNCED)
+        plane.put(running.view, resource.make(ENDPOINT, "one", b"\n\x03two"))
+        response = await stream.read()
+        assert len(response.resources) == 1
+        more = {"resource_names": ["one"]} if form is Form.SOTW else {}
+        await stream.send(ENDPOINT, response_nonce=response.nonce, error_detail={"message": "no good"}, **more)
+        await net.until("an error", lambda: state(running, ENDPOINT) is Status.ERROR)
+        [proxy] = running.ledger.proxies()
+        assert proxy.types[ENDPOINT].error == "no good"
+        assert proxy.types[ENDPOINT].error_names == ("one",)
+
+
+def state(running: plane.Plane, type_url: str) -> Status:
+    [proxy] = running.ledger.proxies()
+    return proxy.types[type_url].status
+
+
+async def test_rule_82_a_client_that_does_not_read_holds_up_nobody() -> None:
+    big = [resource.make(CLUSTER, f"c{n}", bytes(200_000)) for n in range(100)]
+    async with plane.plane(*big) as running, connect(running.port) as stuck, connect(running.port) as other:
+        await stuck.send(CLUSTER)  # 20 MB that nobody reads
+        assert len((await other.ask(CLUSTER)).resources) == 100
+        for number in range(20):
+            plane.put(running.view, resource.make(LISTENER, "l", str(number).encode()))
+        assert len((await other.ask(LISTENER)).resources) == 1
+
+
+async def test_rule_90_half_close_ends_with_ok() -> None:
+    async with plane.plane(*everything()) as running, connect(running.port) as stream:
+        await stream.ask(CLUSTER)
+        await stream.call.done_writing()
+        assert (await stream.end())[0] == "OK"
+        await net.until("released", lambda: running.views.uses == {"shop/edge": 0})
+        assert not running.view._followers
+
+
+async def test_rule_90_shutdown_ends_streams_with_unavailable() -> None:
+    async with plane.plane(*everything()) as running:
+        async with connect(running.port) as one, connect(running.port) as two:
+            await one.ask(CLUSTER)
+            await two.ask(CLUSTER)
+            _, first, second = await asyncio.gather(running.server.stop(0.2), one.end(), two.end())
+            assert first[0] == second[0] == "UNAVAILABLE"
+        assert running.ledger.proxies() == []
+        assert running.views.uses == {"shop/edge": 0}
+
+
+async def test_rule_90_a_fault_tells_the_client_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async with plane.plane(*everything()) as running:
+
+        def fail(group: str) -> None:
+            raise RuntimeError("the secret of shop/other")
+
+        running.views.acquire = fail  # type: ignore[assignment,method-assign]
+        async with connect(running.port) as stream:
+            await stream.send(CLUSTER)
+            code, details = await stream.end()
+        assert (code, details) == ("INTERNAL", "internal error")
+        assert "the secret of shop/other" in caplog.text
+
+
+async def test_a_rejected_node_is_told_so_before_anything_is_built() -> None:
+    rules = (config.NodeRule(id="bad-*", reject=True),)
+    async with plane.plane(*everything(), nodes=rules) as running:
+        async with connect(running.port, node={"id": "bad-1", "cluster": "shop/edge"}) as stream:
+            await stream.send(CLUSTER)
+            assert (await stream.end())[0] == "PERMISSION_DENIED"
+        assert running.views.uses == {}
+
+
+async def test_message_limit() -> None:
+    async with plane.plane(max_message=100_000) as running, connect(running.port) as stream:
+        await stream.send(ENDPOINT, **stream.names(*(f"{'x' * 100}{n}" for n in range(2000))))
+        assert (await stream.end())[0] == "RESOURCE_EXHAUSTED"
+
+
+async def test_connection_age_ends_streams_and_the_client_comes_back_to_silence() -> None:
+    async with plane.plane(*everything(), max_connection_age=0.3, max_connection_age_grace=0.1) as running:
+        async with connect(running.port) as stream:
+            response = await stream.ask(CLUSTER)
+            assert (await stream.end())[0] in ("UNAVAILABLE", "CANCELLED")
+        async with connect(running.port) as stream:
+            versions = {item.name: item.version for item in response.resources}
+            await stream.send(CLUSTER, initial_resource_versions=versions)
+            assert (await stream.ask(LISTENER)).type_url == LISTENER  # nothing came for CDS
+
+
+async def test_a_taken_port_is_an_error_and_not_shared() -> None:
+    async with plane.plane() as running:
+        second = Server(config.Xds(port=running.port), running.views, running.ledger)
+        with pytest.raises(OSError, match=str(running.port)):
+            await second.start()
+
+
+async def test_loopback_is_the_default() -> None:
+    async with plane.plane() as running:
+        assert config.Xds().address == "127.0.0.1"
+        with socket.create_connection(("127.0.0.1", running.port)):
+            pass
+        address = socket.gethostbyname(socket.gethostname())
+        if not address.startswith("127."):
+            with pytest.raises(OSError), socket.create_connection((address, running.port), timeout=2):
+                pass
