@@ -8,7 +8,7 @@ and a join.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from dragoman import config
@@ -64,15 +64,6 @@ class Part:
     misdirected: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
-    """A virtual host and its bytes. Equal when the bytes are."""
-
-    chunk: encoder.HostChunk
-    routes: tuple[ir.Route, ...] = field(compare=False)
-    misdirected: bool = field(compare=False, default=False)
-
-
 class Groups:
     """Builds the collections; answers what one group has."""
 
@@ -109,7 +100,7 @@ class Groups:
 
         placed = graph.map_many("placed", encoded, attach)
         fallback = graph.map_many("fallbacks", layouts, _fallbacks)
-        parts = graph.union("parts", placed, fallback)
+        parts = self._parts = graph.union("parts", placed, fallback)
         self._hosts = graph.sorted_groups(
             "hosts", parts, lambda key, _: key.host, lambda _, part: part.order, _host
         )
@@ -161,11 +152,18 @@ class Groups:
         return {key.bind: item for key, item in self._listeners.items() if key.group == group}
 
     def hosts_of(self, group: str) -> Mapping[ir.Scope, Mapping[str, ir.VirtualHost]]:
+        """Made of the parts: a host whose bytes stay is kept, though its routes' places may have moved."""
+        hosts: dict[HostKey, list[tuple[Order, PartKey, Part]]] = {}
+        for key, part in self._parts.items():
+            if key.host.group == group:
+                hosts.setdefault(key.host, []).append((part.order, key, part))
         tables: dict[ir.Scope, dict[str, ir.VirtualHost]] = {}
-        for key, host in self._hosts.items():
-            if key.group == group:
-                item = ir.VirtualHost(key.scope, key.domain, host.routes, host.misdirected)
-                tables.setdefault(key.scope, {})[key.domain] = item
+        for host, found in hosts.items():
+            parts = [part for *_, part in sorted(found, key=lambda each: each[:2])]
+            routes = tuple(part.route for part in parts if part.route is not None)
+            misdirected = not routes and any(part.misdirected for part in parts)
+            item = ir.VirtualHost(host.scope, host.domain, routes, misdirected)
+            tables.setdefault(host.scope, {})[host.domain] = item
         return tables
 
     def used_by(self, group: str) -> frozenset[ir.ClusterKey]:
@@ -240,19 +238,18 @@ def _fallbacks(_: Context, key: PortKey, layout: assembly.Layout) -> Iterator[tu
         yield PartKey(host, _NOBODY, 0), Part(_LAST, misdirected=misdirected)
 
 
-def _host(_: Context, key: HostKey, parts: list[Part]) -> Host:
+def _host(_: Context, key: HostKey, parts: list[Part]) -> encoder.HostChunk:
     encoded = [part.encoded for part in parts if part.encoded is not None]
     misdirected = not encoded and any(part.misdirected for part in parts)
-    chunk = encoder.encode_virtual_host(key.scope, key.domain, encoded, misdirected)
-    return Host(chunk, tuple(part.route for part in parts if part.route is not None), misdirected)
+    return encoder.encode_virtual_host(key.scope, key.domain, encoded, misdirected)
 
 
-def _bucket_of(key: HostKey, _: Host) -> Iterable[tuple[str, ir.Scope, int]]:
+def _bucket_of(key: HostKey, _: encoder.HostChunk) -> Iterable[tuple[str, ir.Scope, int]]:
     return ((key.group, key.scope, shape.bucket(key.domain)),)
 
 
-def _bucket(_: Context, key: object, found: Mapping[HostKey, Host]) -> shape.BucketChunk:
-    return shape.encode_bucket(host.chunk for host in found.values())
+def _bucket(_: Context, key: object, found: Mapping[HostKey, encoder.HostChunk]) -> shape.BucketChunk:
+    return shape.encode_bucket(found.values())
 
 
 def _table(
