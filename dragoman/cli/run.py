@@ -61,7 +61,7 @@ def command(
     )
     import asyncio
 
-    from dragoman import runtime
+    from dragoman import runtime  # switches the garbage collector on when everything is loaded
     from dragoman.sources import files
     from dragoman.telemetry import logs
 

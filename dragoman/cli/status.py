@@ -151,6 +151,7 @@ def _watch(server: str, interval: float) -> None:
     """Redraws in place on a terminal; elsewhere pages follow one another. A control plane that is away is
     waited for.
     """
+    import gc
     import time
 
     from rich import console, live

@@ -4,7 +4,6 @@ plane.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,8 +30,6 @@ class Workspace:
 
 def load(paths: Sequence[str], settings: config.Settings, group: str = "*") -> Workspace:
     """Reads and translates. `Failure` for a path that is not there; all else is among the findings."""
-    # A short-lived process: what is made now stays until the end, so collecting garbage is wasted time.
-    gc.disable()
     pipeline = Pipeline(settings)
     try:
         update = files.Files(list(paths)).load()

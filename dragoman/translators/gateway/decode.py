@@ -9,6 +9,7 @@ sees what passed.
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -72,14 +73,19 @@ class _Reader:
 
     shape: type
     versions: tuple[str, ...]
-    validate: Callable[[Any], Any]
     body: bool
     check: Check | None
 
 
 def _reader(shape: type, *versions: str, body: bool = False, check: Check | None = None) -> _Reader:
+    return _Reader(shape, versions, body, check)
+
+
+@functools.cache
+def _validator(shape: type) -> Callable[[Any], Any]:
+    """Built when the first object of its kind comes: all of them at once would cost every command 70 ms."""
     validate: Callable[[Any], Any] = pydantic.TypeAdapter(shape).validator.validate_python
-    return _Reader(shape, versions, validate, body, check)
+    return validate
 
 
 READERS: Final[Mapping[tuple[str, str], _Reader]] = {
@@ -108,12 +114,13 @@ def decode(document: Document) -> base.Decoded:
     if given is None:
         findings.append(error("DRG1102", "`spec` is missing", Origin(ref), label="`spec` goes here"))
         return base.Decoded(None, tuple(findings))
+    validate = _validator(reader.shape)
     try:
-        spec = reader.validate(given)
+        spec = validate(given)
     except pydantic.ValidationError:
         # Null stands for "not there" (the API server prunes it); it matters only where something fails.
         try:
-            spec = reader.validate(_without_nulls(given))
+            spec = validate(_without_nulls(given))
         except pydantic.ValidationError as failure:
             start = () if reader.body else ("spec",)
             findings += complaints.diagnostics(ref, failure, reader.shape, start, secret=ref.kind == "Secret")
@@ -144,18 +151,23 @@ def _envelope(ref: Ref, body: Mapping[str, Any], reader: _Reader) -> Iterator[Di
             hint = complaints.near(field, _TOP) or complaints.near(field, complaints.fields(reader.shape))
             if field in complaints.fields(reader.shape):
                 hint = f"`{field}` goes below `spec`"
-            yield error("DRG1101", f"`{field}` is not a known field", Origin(ref, (field,)), help=hint)
+            yield error("DRG1101", f"`{field}` is not a known field", Origin(ref, (str(field),)), help=hint)
 
 
 def _meta(ref: Ref, given: Any) -> tuple[base.Meta, list[Diagnostic]]:
     """What translation reads of `metadata`, and what is wrong with it."""
     if not given:
         return base.Meta(), []
+    if not isinstance(given, Mapping):
+        where = Origin(ref, ("metadata",))
+        return base.Meta(), [
+            error("DRG1103", "`metadata` has the wrong type", where, label="expected a mapping")
+        ]
     findings: list[Diagnostic] = []
     if not given.keys() <= _METADATA_SET:
         for field in given:
             if field not in _METADATA_SET:
-                where = Origin(ref, ("metadata", field))
+                where = Origin(ref, ("metadata", str(field)))
                 hint = complaints.near(field, _METADATA)
                 findings.append(error("DRG1101", f"`{field}` is not a known field", where, help=hint))
     labels = _pairs(ref, given, "labels", findings)
@@ -183,12 +195,15 @@ def _pairs(
         where = Origin(ref, ("metadata", field))
         findings.append(error("DRG1103", f"`{field}` has the wrong type", where, label="expected a mapping"))
         return ()
+    kept: list[tuple[str, str]] = []
     for key, value in values.items():
-        if not isinstance(value, str):
+        if not isinstance(key, str) or not isinstance(value, str):
             where = Origin(ref, ("metadata", field, str(key)))
             label = "expected text (quote it if it looks like a number)"
             findings.append(error("DRG1103", f"`{key}` has the wrong type", where, label=label))
-    return tuple(sorted((k, v) for k, v in values.items() if k != _DROPPED_ANNOTATION and isinstance(v, str)))
+        elif key != _DROPPED_ANNOTATION:
+            kept.append((key, value))
+    return tuple(sorted(kept))
 
 
 def _without_nulls(value: Any) -> Any:
