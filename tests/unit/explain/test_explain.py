@@ -169,7 +169,7 @@ def test_expectations() -> None:
     assert answer.unmet(held) == []
     assert answer.unmet(["cluster=Service/shop/b/80", "status=404", "route=HTTPRoute/shop/car"]) == [
         "expected cluster=Service/shop/b/80, found Service/shop/a/80",
-        "expected status=404, found none",
+        "expected status=404, found what the backend answers",
         "expected route=HTTPRoute/shop/car, found HTTPRoute/shop/cart/0/0",
     ]
 
