@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final, assert_never
 
 from dragoman.ir import model as ir
+from dragoman.ir import request as normal
 from dragoman.ir.request import Request
 
 _ANY_LABEL: Final = "any"
@@ -75,9 +76,7 @@ def paths_for(path: ir.PathMatch) -> Iterator[str]:
             yield value
             yield f"{value}{_DEEPER}"
         case ir.RegexPath(pattern):
-            found = example(pattern)
-            if found is not None and found.startswith("/"):
-                yield found
+            yield from (each for each in _examples(pattern) if each[:1] == "/" and _stays(each))
         case _:
             assert_never(path)
 
@@ -97,12 +96,22 @@ def value_for(value: ir.ValueMatch) -> str | None:
 
 def example(pattern: str) -> str | None:
     """A short text that `pattern` matches, or None. Knows what RE2 and Python's syntax have in common."""
+    return next(_examples(pattern), None)
+
+
+def _examples(pattern: str) -> Iterator[str]:
+    """One with everything optional in it, one without."""
     try:
         compiled = re.compile(pattern)
-        found = _Example(pattern).alternatives()
+        found = [_Example(pattern, times).alternatives() for times in (1, 0)]
     except (re.error, _Unknown, IndexError):
-        return None
-    return found if compiled.fullmatch(found) else None
+        return
+    yield from (each for each in dict.fromkeys(found) if compiled.fullmatch(each))
+
+
+def _stays(path: str) -> bool:
+    """Whether Envoy looks at the path as it stands."""
+    return normal.merge_slashes(normal.canonical(path)) == path
 
 
 class _Unknown(Exception):  # noqa: N818 (an outcome, not a fault)
@@ -110,12 +119,13 @@ class _Unknown(Exception):  # noqa: N818 (an outcome, not a fault)
 
 
 class _Example:
-    """Reads an expression from left to right and writes the shortest text that it can."""
+    """Reads an expression from left to right and writes what it asks for, what may be `optional` times."""
 
     _CLASSES: Final = {"d": "0", "w": "a", "s": " ", "D": "a", "W": "-", "S": "a"}
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, optional: int) -> None:
         self._text = pattern
+        self._optional = optional
         self._at = 0
 
     def alternatives(self) -> str:
@@ -188,7 +198,7 @@ class _Example:
     def _repeat(self, atom: str) -> str:
         times = 1
         if self._take("*") or self._take("?"):
-            times = 0
+            times = self._optional
         elif self._take("+"):
             times = 1
         elif (found := re.compile(r"\{(\d+)(,\d*)?\}").match(self._text, self._at)) is not None:

@@ -141,8 +141,11 @@ def _won(view: dump.View, match: Match, route: ir.Route, place: _Place) -> Data:
             found[name] = dump.plain(getattr(route, name))
     if route.cors is not None:
         found["cors"] = dump.plain(route.cors)
-        found["preflight"] = _preflight(match)
-        if found["preflight"] and isinstance(action, ir.Forward):
+        origin = ",".join(match.prepared.headers.get("origin", ()))
+        found["origin_allowed"] = any(_allows(each, origin) for each in route.cors.allow_origins)
+        found["preflight"] = bool(origin) and _preflight(match.request, match.prepared)
+        # A route without a valid backend has no filters: its 500 comes first.
+        if found["preflight"] and isinstance(action, ir.Forward) and found["status"] != _NO_BACKEND:
             found["status"] = _PREFLIGHT
     return found
 
@@ -220,12 +223,9 @@ def _own_status(clusters: Sequence[Data]) -> int | None:
     return None
 
 
-def _preflight(match: Match) -> bool:
-    """Whether Envoy's CORS filter answers this request itself: a preflight of an allowed origin."""
-    headers, cors = match.prepared.headers, match.winner.cors if match.winner is not None else None
-    asks = "access-control-request-method" in headers and match.request.method == "OPTIONS"
-    origin = ",".join(headers.get("origin", ()))
-    return cors is not None and asks and any(_allows(each, origin) for each in cors.allow_origins)
+def _preflight(request: Request, prepared: Prepared) -> bool:
+    """Whether Envoy's CORS filter answers itself; an origin that is not allowed gets no CORS headers."""
+    return request.method == "OPTIONS" and any(prepared.headers.get("access-control-request-method", ()))
 
 
 def _allows(pattern: str, origin: str) -> bool:

@@ -82,8 +82,9 @@ def _outcome(data: Data) -> str:
             return f"{action['status']} to {action['location']}"
         case "respond":
             return f"{action['status']} from Envoy"
-        case "forward" if data.get("preflight"):
-            return f"{data['status']} from Envoy: a CORS preflight"
+        case "forward" if data.get("preflight") and data["status"] != 500:
+            allowed = "is" if data["origin_allowed"] else "is not"
+            return f"{data['status']} from Envoy: a CORS preflight, whose origin {allowed} allowed"
         case "forward" if data["status"] is None:
             return "forwarded"
         case "forward" if data["status"] == 500:

@@ -293,8 +293,8 @@ def _headers(request: Request, authority: str) -> dict[str, tuple[str, ...]]:
             found.pop(name, None)
     for name, values in found.items():
         if len(values) > 1 and _JOINED.fullmatch(name):
-            found[name] = (",".join(values),)
-    found["x-forwarded-for"] = (",".join((*found.get("x-forwarded-for", ()), request.client)),)
+            found[name] = (",".join(filter(None, values)),)
+    found["x-forwarded-for"] = (",".join(filter(None, (*found.get("x-forwarded-for", ()), request.client))),)
     found["x-forwarded-proto"] = (request.scheme,)
     found.setdefault("x-request-id", ("",))
     found["host"] = found[":authority"] = (authority,)

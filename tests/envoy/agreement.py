@@ -77,7 +77,8 @@ QUERIES = (
 )
 HEADERS = ("x-a", "x-b", "accept", "X_A")
 VALUES = ("1", "2", "abc", "", " 1 ", "1,2", "A")
-METHODS = ("GET", "GET", "GET", "POST", "PUT", "DELETE")
+METHODS = ("GET", "GET", "GET", "POST", "PUT", "DELETE", "OPTIONS")
+ORIGINS = ("https://a.test", "https://x.a.test", "https://evil.example", "http://a.test", "null")
 
 
 def documents(
@@ -152,6 +153,9 @@ def rule(rng: Random) -> Body:
         if rng.random() < 0.8 or not rewrite:
             rewrite["path"] = path_change(rng, prefixes_only)
         made["filters"] = [{"type": "URLRewrite", "urlRewrite": rewrite}]
+    if rng.random() < 0.3:
+        origins = rng.choice([["*"], ["https://*.test"], ["https://a.test", "http://*.example"]])
+        made.setdefault("filters", []).append({"type": "CORS", "cors": {"allowOrigins": origins}})
     refs = [f"b{number}" for number in rng.sample(range(BACKENDS), rng.choice([1, 1, 2]))]
     if rng.random() < 0.1:
         refs.append("missing")
@@ -220,10 +224,15 @@ def _request(rng: Random, host: str, scheme: str, port: int, sni: str | None) ->
         rng.choice(SEGMENTS[:10] if rng.random() < 0.7 else SEGMENTS) for _ in range(rng.randint(0, 4))
     )
     headers = [(rng.choice(HEADERS), rng.choice(VALUES)) for _ in range(rng.choice([0, 0, 1, 2, 3]))]
+    method = rng.choice(METHODS)
+    if method == "OPTIONS" or rng.random() < 0.1:
+        headers.append(("origin", rng.choice(ORIGINS)))
+        if rng.random() < 0.8:
+            headers.append(("access-control-request-method", "PUT"))
     return Request(
         authority=host,
         path=path + ("/" if rng.random() < 0.1 else "") + rng.choice(QUERIES),
-        method=rng.choice(METHODS),
+        method=method,
         scheme=scheme,
         headers=tuple(headers),
         port=port,

@@ -51,10 +51,10 @@ def test_a_new_route_takes_requests_from_another() -> None:
         "new", "/cart", forward("b"), method="POST", headers=[ir.HeaderMatch("x-env", ir.Regex("can(ary)?"))]
     )
     assert told(view({"*.example": [old]}), view({"*.example": [old, new]})) == [
-        "request POST http://any.example/cart [x-env: can]: Service/shop/a/80 → Service/shop/b/80"
+        "request POST http://any.example/cart [x-env: canary]: Service/shop/a/80 → Service/shop/b/80"
     ]
     assert told(view({"*.example": [old, new]}), view({"*.example": [old]})) == [
-        "request POST http://any.example/cart [x-env: can]: Service/shop/b/80 → Service/shop/a/80"
+        "request POST http://any.example/cart [x-env: canary]: Service/shop/b/80 → Service/shop/a/80"
     ]
 
 

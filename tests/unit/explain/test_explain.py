@@ -122,18 +122,25 @@ def test_redirects_tell_their_location() -> None:
 
 
 @pytest.mark.parametrize(
-    ("origin", "method", "preflight"),
+    ("origin", "method", "preflight", "allowed"),
     [
-        ("https://a.example", "OPTIONS", True),
-        ("https://a.example", "GET", False),
-        ("https://.example", "OPTIONS", False),
-        ("https://a.test", "OPTIONS", False),
+        ("https://a.example", "OPTIONS", True, True),
+        ("https://a.example", "GET", False, True),
+        ("https://.example", "OPTIONS", True, False),
+        ("https://a.test", "OPTIONS", True, False),
+        ("", "OPTIONS", False, False),
     ],
 )
-def test_preflights_are_answered_by_envoy(origin: str, method: str, preflight: bool) -> None:
-    world = view({"*": [route("it", cors=ir.Cors(("https://*.example",)))]}, {"cart": [UP]})
-    data = ask(world, method=method, origin=origin, access_control_request_method="PUT").data
-    assert (data["preflight"], data["status"]) == (preflight, 200 if preflight else None)
+def test_preflights_are_answered_by_envoy(origin: str, method: str, preflight: bool, allowed: bool) -> None:
+    cors = ir.Cors(("https://*.example",))
+    world = view(
+        {"*": [route("it", cors=cors), route("lame", "/lame", ir.Forward(()), cors=cors)]}, {"cart": [UP]}
+    )
+    headers = {"origin": origin, "access_control_request_method": "PUT"}
+    data = ask(world, method=method, **headers).data
+    assert (data["preflight"], data["origin_allowed"]) == (preflight, allowed)
+    assert data["status"] == (200 if preflight else None)
+    assert ask(world, "http://shop.example/lame", method=method, **headers).data["status"] == 500
 
 
 @pytest.mark.parametrize(

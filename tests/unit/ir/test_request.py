@@ -115,6 +115,7 @@ def test_headers_as_matchers_see_them() -> None:
         ("X-A", " 1 "),
         ("x-a", "2"),
         ("Accept", "a"),
+        ("accept", ""),
         ("accept", "b"),
         ("x_b", "1"),
         ("X-Envoy-Retry-On", "5xx"),
