@@ -174,7 +174,8 @@ def _meta(ref: Ref, given: Any) -> tuple[base.Meta, list[Diagnostic]]:
     annotations = _pairs(ref, given, "annotations", findings)
     created = given.get("creationTimestamp") or ""
     if isinstance(created, datetime.datetime):
-        created = created.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        known = created if created.tzinfo else created.replace(tzinfo=datetime.UTC)
+        created = known.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     generation = given.get("generation") or 0
     if type(generation) is not int:
         where = Origin(ref, ("metadata", "generation"))

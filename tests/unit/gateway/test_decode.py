@@ -66,6 +66,10 @@ BACKEND = "kind: Backend\nmetadata: {name: b}\nspec: "
         (ROUTE, ["DRG1102 "]),
         ("kind: HTTPRoute\nmetadata: {name: r, lables: {}}\nspec: {}", ["DRG1101 metadata.lables"]),
         ("kind: HTTPRoute\nmetadata: {name: r, labels: {a: 1}}\nspec: {}", ["DRG1103 metadata.labels.a"]),
+        (
+            "kind: HTTPRoute\nmetadata: {name: r, labels: {1: a, b: c}}\nspec: {}",
+            ["DRG1103 metadata.labels.1"],
+        ),
         ("kind: HTTPRoute\nmetadata: {name: r}\nspecs: {}\nspec: {}", ["DRG1101 specs"]),
         ("kind: HTTPRoute\nmetadata: {name: r}\nrules: []\nspec: {}", ["DRG1101 rules"]),
         (
