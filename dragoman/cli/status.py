@@ -159,19 +159,23 @@ def _watch(server: str, interval: float) -> None:
 
     from dragoman.cli import client, failure
 
-    def page() -> rich_text.Text:
+    def page() -> str:
         try:
-            shown = text(client.get(server, "status"))
+            return text(client.get(server, "status"))
         except failure.Failure as error:
-            shown = click.style(f"{error.message} (waiting)", fg="yellow")
-        return rich_text.Text.from_ansi(shown, no_wrap=True, overflow="ellipsis")
+            return click.style(f"{error.message} (waiting)", fg="yellow")
 
-    with live.Live(
-        page(), console=console.Console(), auto_refresh=False, vertical_overflow="ellipsis"
-    ) as screen:
-        try:
+    gc.enable()  # this one stays (`main` has it switched off)
+    try:
+        screen = console.Console()
+        if not screen.is_terminal:
             while True:
+                click.echo(f"{page()}\n")
                 time.sleep(interval)
-                screen.update(page(), refresh=True)
-        except KeyboardInterrupt:
-            return
+        with live.Live(console=screen, auto_refresh=False, vertical_overflow="ellipsis") as shown:
+            while True:
+                lines = rich_text.Text.from_ansi(page(), no_wrap=True, overflow="ellipsis")
+                shown.update(lines, refresh=True)
+                time.sleep(interval)
+    except KeyboardInterrupt:
+        return

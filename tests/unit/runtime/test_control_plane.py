@@ -188,3 +188,33 @@ async def test_signals_end_it() -> None:
     async with running:
         os.kill(os.getpid(), signal.SIGTERM)
         await running.task
+
+
+class Slow(Companion):
+    """Takes its time to end, unless somebody has no more patience."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._killed = asyncio.Event()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        try:
+            await super().run(ready)
+        finally:
+            await self._killed.wait()
+
+    def kill(self) -> None:
+        super().kill()
+        self._killed.set()
+
+
+async def test_a_second_signal_waits_no_more() -> None:
+    companion = Slow()
+    running = Running(Script(), companion)
+    async with running:
+        await until(lambda: companion.told)
+        os.kill(os.getpid(), signal.SIGINT)
+        await until(lambda: "end" in companion.told)
+        os.kill(os.getpid(), signal.SIGINT)
+        await running.task
+    assert companion.told == ["run", "end", "kill"]
