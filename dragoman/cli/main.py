@@ -10,6 +10,7 @@ import gc
 import importlib
 import os
 import sys
+import traceback
 from typing import Final
 
 import click
@@ -79,12 +80,30 @@ def main() -> None:
     gc.disable()
     # None is ours, and looking for them reads the metadata of everything installed.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    code = _run()
+    # Taking the interpreter apart object by object takes longer than many a command; nobody needs it.
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            pass  # `dragoman ... | head`: no error
+    os._exit(code)
+
+
+def _run() -> int:
+    """Runs the command; its exit code."""
     try:
         cli()
+    except SystemExit as end:
+        if isinstance(end.code, int):
+            return end.code
+        return 0 if end.code is None else 2
     except BrokenPipeError:
-        # `dragoman ... | head`: not an error; closing keeps the interpreter from complaining at exit.
-        sys.stderr.close()
-        sys.exit(0)
+        return 0
+    except Exception:
+        traceback.print_exc()
+        return 2
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,26 +1,26 @@
 """PEM: certificates with their keys, and trusted certificates. What is wrong with them, in words.
 
 `decode` uses it on Secrets of type kubernetes.io/tls, so that a broken renewal leaves the last good
-certificate in service; `secrets` on whatever a Gateway or a Backend refers to.
+certificate in service; `secrets` on whatever a Gateway or a Backend refers to. The library that reads
+certificates takes as long to import as a small folder to validate, so only those wait for it who have some.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
-
-from cryptography import exceptions, x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from typing import TYPE_CHECKING, Final
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin, Ref
 from dragoman.translators.gateway.models import secret as model
 
+if TYPE_CHECKING:
+    from cryptography import x509
+
 TLS_TYPE: Final = "kubernetes.io/tls"
 _RSA_BITS: Final = 2048
-_CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,9 @@ def pair(certificate: bytes | None, key: bytes | None) -> Flaw | None:
         return Flaw("DRG1504", "`tls.crt` is missing", "tls.crt")
     if not key:
         return Flaw("DRG1504", "`tls.key` is missing", "tls.key")
+    from cryptography import exceptions, x509
+    from cryptography.hazmat.primitives import serialization
+
     try:
         leaf = x509.load_pem_x509_certificates(certificate)[0]
     except ValueError:
@@ -75,9 +78,12 @@ def pair(certificate: bytes | None, key: bytes | None) -> Flaw | None:
 
 def _unfit(leaf: x509.Certificate, public: object) -> str:
     """Why Envoy 1.40 would refuse a certificate that is well formed; "" if it would not."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
     if isinstance(public, rsa.RSAPublicKey) and public.key_size < _RSA_BITS:
         return f"its RSA key has {public.key_size} bits, and {_RSA_BITS} is the least"
-    if isinstance(public, ec.EllipticCurvePublicKey) and not isinstance(public.curve, _CURVES):
+    if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name not in _CURVES:
         return f"its key is on curve {public.curve.name}; P-256, P-384 and P-521 are served"
     if leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME):
         return ""
@@ -94,6 +100,8 @@ def trust(certificates: bytes | None) -> Flaw | None:
     """What is wrong with a bundle of trusted certificates; None if nothing is."""
     if not certificates:
         return Flaw("DRG1504", "`ca.crt` is missing", "ca.crt")
+    from cryptography import x509
+
     try:
         x509.load_pem_x509_certificates(certificates)
     except ValueError:

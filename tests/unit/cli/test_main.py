@@ -19,7 +19,7 @@ def modules_after(*arguments: str) -> set[str]:
         "import sys\n"
         "from dragoman.cli import main\n"
         f"sys.argv = ['dragoman', *{list(arguments)!r}]\n"
-        "try: main.main()\n"
+        "try: main.cli()\n"
         "except SystemExit: pass\n"
         "print('\\n'.join(sys.modules), file=sys.stderr)\n"
     )
