@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 
-from dragoman.ir import describe
+from dragoman.ir import describe, paths
 from dragoman.ir import model as ir
 from dragoman.ir import request as requests
 from dragoman.ir.request import Prepared, Request
@@ -93,7 +93,8 @@ class Match:
 class Matcher:
     """Answers requests against one node group's listeners and virtual hosts.
 
-    Costs per request: the labels of its host name, and the routes of one virtual host.
+    Costs per request: the labels of its host name, and the routes of one virtual host; where only the winner
+    is wanted, those routes that its path can take.
     """
 
     def __init__(
@@ -106,9 +107,10 @@ class Matcher:
         self._hosts = hosts
         self._compile = compile
         self._compiled: dict[str, Pattern] = {}
+        self._indices: dict[tuple[ir.Scope, str], paths.Index] = {}
 
     def match(self, request: Request, *, thorough: bool = True) -> Match:
-        """The way of `request`. Not `thorough`: the routes behind the winner are left out."""
+        """The way of `request`. Not `thorough`: the winner is the only candidate."""
         prepared = requests.prepare(request)
         notes = list(prepared.notes)
         listener = self._listener(request, prepared, notes)
@@ -134,7 +136,8 @@ class Matcher:
         reached |= {"host": host, "passed": tuple(other.domain for other in covering[1:])}
         if host.misdirected and not host.routes:
             return end(Outcome.MISDIRECTED, 421, **reached)
-        candidates, winner = self._candidates(host, request, prepared, thorough)
+        found = self._candidates if thorough else self._winner
+        candidates, winner = found(host, request, prepared)
         reached |= {"candidates": candidates, "winner": winner}
         return end(Outcome.NO_ROUTE, 404, **reached) if winner is None else end(Outcome.ROUTED, **reached)
 
@@ -157,7 +160,7 @@ class Matcher:
         return None
 
     def _candidates(
-        self, host: ir.VirtualHost, request: Request, prepared: Prepared, thorough: bool
+        self, host: ir.VirtualHost, request: Request, prepared: Prepared
     ) -> tuple[tuple[Candidate, ...], ir.Route | None]:
         found: list[Candidate] = []
         winner: ir.Route | None = None
@@ -169,9 +172,20 @@ class Matcher:
             found.append(Candidate(route, failure))
             if failure is None:
                 winner = route
-                if not thorough:
-                    break
         return tuple(found), winner
+
+    def _winner(
+        self, host: ir.VirtualHost, request: Request, prepared: Prepared
+    ) -> tuple[tuple[Candidate, ...], ir.Route | None]:
+        key = (host.scope, host.domain)
+        index = self._indices.get(key)
+        if index is None:
+            index = self._indices[key] = paths.Index(host.routes)
+        for position in index.candidates(prepared.path):
+            route = host.routes[position]
+            if self.failure(route.match, request, prepared) is None:
+                return (Candidate(route),), route
+        return (), None
 
     def _listener(self, request: Request, prepared: Prepared, notes: list[str]) -> ir.Listener | None:
         """The listener that the request reaches. Without a port: its scheme's, else one that has the host."""

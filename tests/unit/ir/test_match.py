@@ -147,7 +147,7 @@ def test_candidates_say_why_they_lost() -> None:
     )
 
 
-def test_not_thorough_stops_at_the_winner() -> None:
+def test_not_thorough_names_the_winner_only() -> None:
     world = plain({"*": [route("first", "/cart"), route("second")]})
     matcher = match.Matcher(*world, re2.compile)
     assert len(matcher.match(Request("a", "/cart"), thorough=False).candidates) == 1
