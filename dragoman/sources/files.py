@@ -13,7 +13,6 @@ line make one `Files`.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
 import os
@@ -108,6 +107,8 @@ class Files:
 
     async def watch(self) -> AsyncIterator[base.Update]:
         """What changes after `load`. Close it (`aclose`) or cancel the task to end it."""
+        import asyncio  # only here: who just loads, as `validate` does, need not wait 27 ms for it
+
         loop = asyncio.get_running_loop()
         arrived: list[inotify.Event] = []
         awake = asyncio.Event()
@@ -219,6 +220,8 @@ class Files:
 
     def _rescan(self) -> None:
         """Walks everything again and looks at what differs. Files under the pen are left to `_settle`."""
+        import asyncio
+
         self._stale = False
         found: dict[int, set[str]] = {}
         before = self._tree
@@ -296,6 +299,8 @@ class Files:
 
     async def _settle(self, now: float) -> None:
         """Looks at the files whose time has come. Gives the event loop a turn between many."""
+        import asyncio
+
         ready = [name for name, due in self._due.items() if due.at <= now]
         turn = time.perf_counter()
         for name in ready:
