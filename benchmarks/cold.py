@@ -78,15 +78,15 @@ async def measure(folder: Path, sizes: Iterable[int]) -> list[Table]:
 
 async def _snapshot(plane: Plane, names: Path) -> tuple[float, float, int]:
     """Wall and CPU seconds, and peak memory in bytes, until one proxy has everything."""
-    with Child("benchmarks.proxies", plane.xds_port, 1, "delta", names) as proxy:
-        await asyncio.sleep(0.5)  # the proxy's own imports
-        begun = time.monotonic()
-        await plane.start(ready=False)
-        try:
+    try:
+        with Child("benchmarks.proxies", plane.xds_port, 1, "delta", names) as proxy:
+            await asyncio.sleep(0.5)  # the proxy's own imports
+            begun = time.monotonic()
+            await plane.start(ready=False)
             served = json.loads(await asyncio.to_thread(proxy.hear))["served"]
             return served - begun, processes.cpu(plane.pid), processes.peak(plane.pid)
-        finally:
-            await plane.stop()
+    finally:
+        await plane.stop()
 
 
 async def _serving(folder: Path, plane: Plane, listen: int, count: int) -> float:

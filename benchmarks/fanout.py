@@ -52,18 +52,19 @@ async def measure(folder: Path, sizes: Iterable[int]) -> list[Table]:
         ),
         notes=[
             f"one process of simulated proxies; {_CHANGES} changes, medians; a response of about 1 KB",
-            "Dragoman's time begins with the rename of a YAML file, the bare server's with the command to push",
+            "Dragoman's time begins with the rename of a YAML file, the bare server's with the push command",
         ],
     )
     for mode in ("delta", "sotw"):
         for count in sizes:
             place = folder / f"fanout-{mode}-{count}"
             place.mkdir()
-            prepared = Prepared(_ROUTES, listen=net.free_port(), backend=9)
+            listen = net.free_port()
+            prepared = Prepared(_ROUTES, listen=listen, backend=9)
             names = place / "names.json"
             names.write_text(json.dumps(prepared.names()))
             floor = await asyncio.to_thread(_bare, place, prepared, names, mode, count)
-            found = await _dragoman(place, names, mode, count)
+            found = await _dragoman(place, listen, names, mode, count)
             for server, outcome in (("Dragoman", found), ("bare gRPC", floor)):
                 table.rows.append(
                     (
@@ -83,9 +84,9 @@ async def measure(folder: Path, sizes: Iterable[int]) -> list[Table]:
     return [table]
 
 
-async def _dragoman(place: Path, names: Path, mode: str, count: int) -> Outcome:
+async def _dragoman(place: Path, listen: int, names: Path, mode: str, count: int) -> Outcome:
     plane = Plane(place / "plane", log_level="warning")
-    worlds.write(plane.folder, _ROUTES, listen=net.free_port(), backend=9)
+    worlds.write(plane.folder, _ROUTES, listen=listen, backend=9)
     await plane.start()
     try:
         draft = place / "draft.yaml"

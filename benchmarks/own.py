@@ -1,9 +1,9 @@
 """Dragoman's own part of a change: from the document in hand to the bytes handed to gRPC.
 
-One process, no files, no sockets: pipeline, view and one delta session with a client that subscribes to everything and ACKs.
-What is timed is `apply`, `commit` and `next_response`: decoding and validating the document, translating, assembling, encoding,
-deciding what to send, and the response's bytes. Each size runs in a process of its own
-(`python -m benchmarks.own COUNT`), so that one's memory is not another's.
+One process, no files, no sockets: pipeline, view and one delta session with a client that subscribes to
+everything and ACKs. What is timed is `apply`, `commit` and `next_response`: decoding and validating the
+document, translating, assembling, encoding, deciding what to send, and the response's bytes. Each size runs
+in a process of its own (`python -m benchmarks.own COUNT`), so that one's memory is not another's.
 """
 
 from __future__ import annotations

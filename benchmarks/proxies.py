@@ -22,24 +22,47 @@ from benchmarks import wire
 class Stream:
     """One proxy. `feed` takes bytes off the socket and answers what is to be answered."""
 
-    __slots__ = ("_buffer", "_delta", "_message", "_names", "received", "responses", "sock")
+    __slots__ = (
+        "_buffer",
+        "_delta",
+        "_message",
+        "_names",
+        "_waiting",
+        "_windows",
+        "number",
+        "received",
+        "responses",
+        "sock",
+    )
 
     def __init__(self, port: int, number: int, delta: bool, names: dict[str, tuple[str, ...]]) -> None:
         self.sock = _connect(port)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.number = number
         self._buffer = b""
         self._message = b""
+        self._waiting = b""
+        self._windows = [65535, 65535]  # what the server still takes: of the connection, of the stream
         self._delta = delta
         self._names = names
         self.received = 0
         self.responses: dict[bytes, int] = {}
         subscribe = wire.delta_subscribe if delta else wire.sotw_subscribe
         who = wire.node(number)
-        opening = [wire.hello("DeltaAggregatedResources" if delta else "StreamAggregatedResources")]
+        self.sock.sendall(wire.hello("DeltaAggregatedResources" if delta else "StreamAggregatedResources"))
         for type_url, wanted in names.items():
-            opening.append(wire.message(subscribe(type_url, wanted, who)))
+            self._send(wire.message(subscribe(type_url, wanted, who)))
             who = b""
-        self.sock.sendall(b"".join(opening))
+
+    def _send(self, data: bytes) -> None:
+        """Sends as much as the server's windows let through; the rest goes when they open."""
+        self._waiting += data
+        size = min(len(self._waiting), *self._windows)
+        if size <= 0:
+            return
+        now, self._waiting = self._waiting[:size], self._waiting[size:]
+        self._windows = [window - size for window in self._windows]
+        self.sock.sendall(b"".join(wire.frames(now)))
 
     def feed(self) -> list[bytes]:
         """The type URLs of the responses that were ACKed."""
@@ -47,33 +70,38 @@ class Stream:
         if not data:
             raise ConnectionResetError("the server ended a stream")
         self._buffer = data = self._buffer + data if self._buffer else data
-        at, acked, out = 0, [], b""
+        at, acked, control, answers = 0, [], b"", b""
         while len(data) - at >= 9:
             size = int.from_bytes(data[at : at + 3], "big")
             if len(data) - at - 9 < size:
                 break
-            kind, flags = data[at + 3], data[at + 4]
+            kind, flags, stream = data[at + 3], data[at + 4], data[at + 8]
             payload = data[at + 9 : at + 9 + size]
             at += 9 + size
             if kind == wire.DATA:
                 self.received += size
                 self._message += payload
-                answers, types = self._messages()
-                out += answers
+                more, types = self._messages()
+                answers += more
                 acked += types
+            elif kind == wire.WINDOW:
+                self._windows[stream] += int.from_bytes(payload, "big")
             elif kind == wire.SETTINGS and not flags & 1:
-                out += wire.frame(wire.SETTINGS, 1, 0)
+                control += wire.frame(wire.SETTINGS, 1, 0)
+                self._windows[1] += wire.initial_window(payload) - 65535
             elif kind == wire.PING and not flags & 1:
-                out += wire.frame(wire.PING, 1, 0, payload)
+                control += wire.frame(wire.PING, 1, 0, payload)
             elif kind in (wire.RST, wire.GOAWAY):
                 raise ConnectionResetError(f"the server ended a stream: {payload!r}")
         self._buffer = data[at:]
         if self.received > 2**29:
-            more = (self.received).to_bytes(4, "big")
-            out += wire.frame(wire.WINDOW, 0, 0, more) + wire.frame(wire.WINDOW, 0, 1, more)
+            more = self.received.to_bytes(4, "big")
+            control += wire.frame(wire.WINDOW, 0, 0, more) + wire.frame(wire.WINDOW, 0, 1, more)
             self.received = 0
-        if out:
-            self.sock.sendall(out)
+        if control:
+            self.sock.sendall(control)
+        if answers or self._waiting:
+            self._send(answers)
         return acked
 
     def _messages(self) -> tuple[bytes, list[bytes]]:
@@ -141,8 +169,21 @@ def main(port: int, count: int, mode: str, names: dict[str, tuple[str, ...]]) ->
                 continue
             stream = streams[fd]
             before = len(stream.responses)
-            acked = stream.feed()
-            last_news = time.monotonic()
+            try:
+                acked = stream.feed()
+            except ConnectionError:
+                if stream.responses:
+                    raise
+                # Too early: a control plane that has not read everything yet turns streams away.
+                del streams[fd]
+                stream.sock.close()
+                time.sleep(0.02)
+                stream = Stream(port, stream.number, mode == "delta", names)
+                streams[stream.sock.fileno()] = stream
+                poll.register(stream.sock.fileno(), select.EPOLLIN)
+                continue
+            if acked:
+                last_news = time.monotonic()
             served += len(stream.responses) - before
             if armed is not None and armed in acked and fd in waiting:
                 waiting.discard(fd)

@@ -41,8 +41,22 @@ def _text(value: str) -> bytes:
 
 
 def message(payload: bytes) -> bytes:
-    """A gRPC message in a DATA frame."""
-    return frame(DATA, 0, 1, b"\x00" + len(payload).to_bytes(4, "big") + payload)
+    """A gRPC message."""
+    return b"\x00" + len(payload).to_bytes(4, "big") + payload
+
+
+def frames(data: bytes) -> Iterator[bytes]:
+    """DATA frames of the size that every peer takes."""
+    for at in range(0, len(data), 16384):
+        yield frame(DATA, 0, 1, data[at : at + 16384])
+
+
+def initial_window(settings: bytes) -> int:
+    """What a SETTINGS frame says of new streams' windows."""
+    for at in range(0, len(settings), 6):
+        if settings[at : at + 2] == b"\x00\x04":
+            return int.from_bytes(settings[at + 2 : at + 6], "big")
+    return 65535
 
 
 # --- protobuf -----------------------------------------------------------------------------------------------
