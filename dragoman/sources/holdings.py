@@ -99,11 +99,12 @@ class Holdings:
         """Takes the present form of a text. `careful`: does nothing and says False if that would lose an
         object.
         """
-        old = self._texts.get(name)
+        old = self._texts.get(name) or _Text()
         spare: dict[str, list[_Piece]] = {}
-        for piece in old.pieces if old else ():
+        for piece in old.pieces:
             spare.setdefault(piece.text, []).append(piece)
         new = _Text()
+        fresh: list[_Piece] = []
         moves: list[tuple[_Piece, int]] = []
         with yamldoc.silence() if self.quick else contextlib.nullcontext():
             for chunk in yamldoc.split(text):
@@ -112,33 +113,42 @@ class Holdings:
                     moves.append((piece, chunk.line))
                 else:
                     piece = self._read(name, chunk)
+                    fresh.append(piece)
                 new.pieces.append(piece)
-        if old is not None:
+        gone = [entry for twins in spare.values() for piece in twins for entry in piece.entries] + old.kept
+        broken = any(piece.problems for piece in new.pieces)
+        if gone and (careful or broken):
             here = {entry.ref for piece in new.pieces for entry in piece.entries}
-            gone = {entry.ref: entry for entry in old.entries() if entry.ref not in here}
-            if careful and gone:
-                for piece in new.pieces:
+            lost = {entry.ref: entry for entry in gone if entry.ref not in here}
+            if careful and lost:
+                for piece in fresh:
                     for entry in piece.entries:
-                        self._bodies.pop(entry, None)
+                        del self._bodies[entry]
                 return False
-            if any(piece.problems for piece in new.pieces):
-                new.kept = list(gone.values())
+            if broken:
+                new.kept = list(lost.values())
+                gone = [entry for entry in gone if lost.get(entry.ref) is not entry]
         for piece, line in moves:
             piece.move(line)
-        self._exchange(name, old, new)
+        self._exchange(gone, [entry for piece in fresh for entry in piece.entries])
+        self._keep(name, new, faulty=broken)
         return True
 
     def fail(self, name: str, diagnostic: Diagnostic) -> None:
         """The text cannot be had at all; what it held is kept."""
-        old = self._texts.get(name)
+        old = self._texts.get(name) or _Text()
         new = _Text()
-        new.kept = list(old.entries()) if old else []
+        kept = {entry.ref: entry for entry in old.entries()}
+        new.kept = list(kept.values())
         new.failure = diagnostic
-        self._exchange(name, old, new)
+        self._exchange([entry for entry in old.entries() if kept[entry.ref] is not entry], [])
+        self._keep(name, new, faulty=True)
 
     def remove(self, name: str) -> None:
         """The text is gone, and what it held with it."""
-        self._exchange(name, self._texts.get(name), None)
+        if (old := self._texts.pop(name, None)) is not None:
+            self._exchange(old.entries(), [])
+            self._faulty.pop(name, None)
 
     def locate(self, ref: Ref, path: FieldPath) -> Span | None:
         """`diagnostics.Locate` over what is held."""
@@ -199,24 +209,17 @@ class Holdings:
 
     # Who counts
 
-    def _exchange(self, name: str, old: _Text | None, new: _Text | None) -> None:
-        before = dict.fromkeys(old.entries()) if old else {}
-        after = dict.fromkeys(new.entries()) if new else {}
-        for entry in before:
-            if entry not in after:
-                self._drop(entry)
-        for entry in after:
-            if entry not in before:
-                self._claim(entry)
-        if new is None:
-            self._texts.pop(name, None)
-        else:
-            for entry in after:
-                entry.kept = False
-            for entry in new.kept:
-                entry.kept = True
-            self._texts[name] = new
-        if new is not None and (new.failure or any(piece.problems for piece in new.pieces)):
+    def _exchange(self, gone: Iterable[_Entry], come: Iterable[_Entry]) -> None:
+        for entry in gone:
+            self._drop(entry)
+        for entry in come:
+            self._claim(entry)
+
+    def _keep(self, name: str, text: _Text, *, faulty: bool) -> None:
+        for entry in text.kept:
+            entry.kept = True
+        self._texts[name] = text
+        if faulty:
             self._faulty[name] = None
         else:
             self._faulty.pop(name, None)

@@ -38,6 +38,7 @@ _MARKER = re.compile(
     r"\n(?:(?:---(?:[ \t]++(?:#[^\n]*+)?)?+|\.\.\.(?:[ \t][^\n]*+)?+)(?=\n|\Z)|(?=---[ \t]))"
 )
 # The first character of a line that is neither blank, a comment nor a directive.
+_BLANK: Final = ("", " ", "\t", "\n", "#", "%")
 _CONTENT = re.compile(r"^[ \t]*+[^\s#%]", re.MULTILINE)
 
 
@@ -86,7 +87,7 @@ def split(text: str) -> list[Chunk]:
 
 
 def _add(chunks: list[Chunk], line: int, text: str) -> None:
-    if _CONTENT.search(text) is not None:
+    if text[:1] not in _BLANK or _CONTENT.search(text) is not None:
         chunks.append(Chunk(line, text))
 
 

@@ -174,8 +174,8 @@ def _remove(
     for type_url in USED_BY.get(sub.type_url, ()) if names else ():
         other = streams.get(type_url)
         if other is None:
-            # A client that comes back asks for its other types presently, and then says what it has. Endpoints
-            # do not wait for that: a cluster may be warming for lack of the answer (62).
+            # A client that comes back asks for its other types presently, and then says what it has.
+            # Endpoints do not wait for that: a cluster may be warming for lack of the answer (62).
             if sub.returning and expecting and sub.type_url != ENDPOINT:
                 used |= names
             continue

@@ -30,10 +30,6 @@ _CLIENT_CERTIFICATES: Final = (
 FAILURES: Final[Mapping[str, str]] = {
     "GatewayFrontendClientCertificateValidation": _CLIENT_CERTIFICATES,
     "GatewayInvalidFrontendClientCertificateValidation": _CLIENT_CERTIFICATES,
-    "GatewayStaticAddresses": (
-        "an address that Envoy cannot bind shows as Programmed=False,"
-        " but with reason Invalid, not AddressNotUsable"
-    ),
 }
 """Case -> why it fails today."""
 

@@ -1,5 +1,5 @@
-"""State machines: a model Envoy and a session, a wire of two queues between them, a configuration that changes at any
-moment. Whatever the interleaving:
+"""State machines: a model Envoy and a session, a wire of two queues between them, a configuration that
+changes at any moment. Whatever the interleaving:
 
 - no route or listener the client has uses a cluster that it cannot send requests to (make before break);
 - once the wire is quiet the client has exactly what the view says, and the server knows it;
@@ -34,7 +34,7 @@ configurations = st.fixed_dictionaries(
         "tcp": st.none() | st.tuples(st.sampled_from(CLUSTERS), body),
         "web": body,
         "spare": st.frozensets(st.sampled_from(CLUSTERS), max_size=1),
-        "bodies": st.fixed_dictionaries({name: body for name in CLUSTERS}),
+        "bodies": st.fixed_dictionaries(dict.fromkeys(CLUSTERS, body)),
         "endpoints": st.fixed_dictionaries({name: st.sampled_from("123") for name in CLUSTERS}),
     }
 )

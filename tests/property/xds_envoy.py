@@ -1,9 +1,10 @@
 """A model of Envoy's side of an aggregated stream, with a wire of two queues between it and a `Session`.
 
-What is modelled is what was seen of Envoy 1.40: it asks for endpoints of the clusters it has and for the route tables of
-its listeners; a cluster that is new or changed warms until its endpoints come; the ACK of a CDS response is withheld while
-any cluster warms, and in SotW several withheld ACKs become one; a rejected response is applied but for what is wrong with
-it; unknown names in EDS and RDS are dropped. `bad` in a payload is what this Envoy does not like.
+What is modelled is what was seen of Envoy 1.40: it asks for endpoints of the clusters it has and for the
+route tables of its listeners; a cluster that is new or changed warms until its endpoints come; the ACK of
+a CDS response is withheld while any cluster warms, and in SotW several withheld ACKs become one; a rejected
+response is applied but for what is wrong with it; unknown names in EDS and RDS are dropped. `bad` in a
+payload is what this Envoy does not like.
 """
 
 from __future__ import annotations

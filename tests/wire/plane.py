@@ -1,5 +1,5 @@
-"""A control plane for wire tests: a `Server` on a free port over views that the test holds, a raw gRPC client, and real
-Envoy resources made by hand through `dragoman.proto`.
+"""A control plane for wire tests: a `Server` on a free port over views that the test holds, a raw gRPC
+client, and real Envoy resources made by hand through `dragoman.proto`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def put(view: View, *resources: Resource, gone: Iterable[tuple[str, str]] = ()) 
     view.apply(changes)
 
 
-# --- a raw client ----------------------------------------------------------------------------------------------
+# A raw client
 
 
 class Stream:
@@ -163,7 +163,7 @@ def payloads(response: Any) -> dict[str, bytes]:
     return {item.name: item.resource.value for item in response.resources}
 
 
-# --- real resources ----------------------------------------------------------------------------------------------
+# Real resources
 
 
 def cluster(name: str, *, timeout: str = "1s", dns: tuple[str, int] | None = None) -> Resource:
@@ -171,7 +171,11 @@ def cluster(name: str, *, timeout: str = "1s", dns: tuple[str, int] | None = Non
     if dns is None:
         body |= {"type": "EDS", "eds_cluster_config": {"eds_config": ADS}}
     else:
-        body |= {"type": "STRICT_DNS", "dns_lookup_family": "V4_ONLY", "load_assignment": assignment(name, *dns)}
+        body |= {
+            "type": "STRICT_DNS",
+            "dns_lookup_family": "V4_ONLY",
+            "load_assignment": assignment(name, *dns),
+        }
     payload = proto.serialize(proto.from_dict(clusters.Cluster, body))
     return resource.make(CLUSTER, name, payload, {ENDPOINT: [name]} if dns is None else {})
 

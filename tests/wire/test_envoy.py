@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -86,7 +87,9 @@ class World:
 
     async def check(self) -> None:
         """Nothing was rejected, nothing is warming, nothing timed out."""
-        stats = await self.envoy.stats("update_rejected|warming_clusters|listeners_warming|init_fetch_timeout")
+        stats = await self.envoy.stats(
+            "update_rejected|warming_clusters|listeners_warming|init_fetch_timeout"
+        )
         assert stats
         assert {name: value for name, value in stats.items() if value} == {}
 
@@ -149,7 +152,7 @@ async def test_rule_65_a_backend_is_changed_without_a_failed_request(world: Worl
         for _ in range(3):
             tasks.create_task(load())
         names = ["a", "b", "a", "c", "a"]
-        for old, new in zip(names, names[1:], strict=False):
+        for old, new in itertools.pairwise(names):
             target = world.one if new == "a" else world.two
             plane.put(
                 world.running.view,

@@ -124,13 +124,15 @@ async def test_rule_9_unavailable_before_the_first_configuration() -> None:
 
 async def test_rule_7_many_streams_on_one_connection() -> None:
     options = [("grpc.use_local_subchannel_pool", 1)]
-    async with plane.plane(*everything()) as running:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{running.port}", options) as channel:
-            method = "/envoy.service.endpoint.v3.EndpointDiscoveryService/DeltaEndpoints"
-            streams = [plane.Stream(channel, method, Form.DELTA, plane.NODE) for _ in range(300)]
-            answers = await asyncio.gather(*(stream.ask("", "one") for stream in streams))
-            assert {len(answer.resources) for answer in answers} == {1}
-            assert len(running.ledger.proxies()) == 300
+    async with (
+        plane.plane(*everything()) as running,
+        grpc.aio.insecure_channel(f"127.0.0.1:{running.port}", options) as channel,
+    ):
+        method = "/envoy.service.endpoint.v3.EndpointDiscoveryService/DeltaEndpoints"
+        streams = [plane.Stream(channel, method, Form.DELTA, plane.NODE) for _ in range(300)]
+        answers = await asyncio.gather(*(stream.ask("", "one") for stream in streams))
+        assert {len(answer.resources) for answer in answers} == {1}
+        assert len(running.ledger.proxies()) == 300
 
 
 @FORMS
@@ -144,7 +146,9 @@ async def test_changes_reach_the_client_and_acks_the_ledger(form: Form) -> None:
         response = await stream.read()
         assert len(response.resources) == 1
         more = {"resource_names": ["one"]} if form is Form.SOTW else {}
-        await stream.send(ENDPOINT, response_nonce=response.nonce, error_detail={"message": "no good"}, **more)
+        await stream.send(
+            ENDPOINT, response_nonce=response.nonce, error_detail={"message": "no good"}, **more
+        )
         await net.until("an error", lambda: state(running, ENDPOINT) is Status.ERROR)
         [proxy] = running.ledger.proxies()
         assert proxy.types[ENDPOINT].error == "no good"

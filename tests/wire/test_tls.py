@@ -112,6 +112,12 @@ async def test_a_rotation_that_is_half_done_changes_nothing(
         assert await served(running.port) == other.serial
 
 
+async def refused(stream: plane.Stream) -> None:
+    """No stream comes about over such a connection."""
+    with pytest.raises((grpc.aio.AioRpcError, asyncio.InvalidStateError)):
+        await stream.ask(CLUSTER)
+
+
 async def test_a_bad_certificate_at_start_is_an_error(tmp_path: Path) -> None:
     files = Files(tmp_path)
     files.tls.key.write_text("nonsense")
@@ -122,9 +128,7 @@ async def test_a_bad_certificate_at_start_is_an_error(tmp_path: Path) -> None:
 
 async def test_plain_text_is_refused_on_a_tls_port(tmp_path: Path) -> None:
     async with plane.plane(tls=Files(tmp_path).tls) as running, connect(running.port) as stream:
-        with pytest.raises((grpc.aio.AioRpcError, asyncio.InvalidStateError)):
-            await stream.send(CLUSTER)
-            await stream.read()
+        await refused(stream)
         assert running.ledger.proxies() == []
 
 
@@ -134,9 +138,7 @@ async def test_mutual_tls_needs_a_certificate_of_the_authority(tmp_path: Path) -
         stranger = workload(Authority("another"), SPIFFE)
         for client in (None, stranger):
             async with connect(running.port, credentials=files.credentials(client)) as stream:
-                with pytest.raises((grpc.aio.AioRpcError, asyncio.InvalidStateError)):
-                    await stream.send(CLUSTER)
-                    await stream.read()
+                await refused(stream)
         async with connect(
             running.port, credentials=files.credentials(workload(files.authority, SPIFFE))
         ) as stream:
