@@ -390,12 +390,13 @@ class _Union(_Derived[K, V], Generic[K, V]):
 class Graph:
     """Owns the collections and brings them up to date."""
 
-    __slots__ = ("_awake", "_collections", "_dependents")
+    __slots__ = ("_awake", "_collections", "_dependents", "_work")
 
     def __init__(self) -> None:
         self._collections: list[Collection[Any, Any]] = []
         self._dependents: dict[int, list[_Derived[Any, Any]]] = {}
         self._awake: set[int] = set()
+        self._work: Iterator[None] | None = None
 
     def source(self, name: str) -> Source[Any, Any]:
         """An empty source. Annotate the variable: `services: Source[Ref, Service] =
@@ -448,19 +449,27 @@ class Graph:
             pass
 
     def steps(self) -> Iterator[None]:
-        """`commit` in pieces, for who has other things to do between them. It must be run to its end before
-        anything else is committed; until then collections are partly of before and partly of after.
+        """`commit` in pieces, for who has other things to do between them. Until its end collections are
+        partly of before and partly of after; a `commit` in between finishes what was begun.
         """
+        if self._work is None:
+            self._work = self._advance()
+        return self._work
+
+    def _advance(self) -> Iterator[None]:
         published: list[tuple[Collection[Any, Any], list[Change[Any, Any]]]] = []
-        while self._awake:
-            index = min(self._awake)
-            self._awake.discard(index)
-            collection = self._collections[index]
-            yield from collection._evaluate()
-            self._awake.discard(index)
-            changes = collection._publish()
-            if changes and collection._observers:
-                published.append((collection, changes))
+        try:
+            while self._awake:
+                index = min(self._awake)
+                self._awake.discard(index)
+                collection = self._collections[index]
+                yield from collection._evaluate()
+                self._awake.discard(index)
+                changes = collection._publish()
+                if changes and collection._observers:
+                    published.append((collection, changes))
+        finally:
+            self._work = None
         for collection, changes in published:
             for observer in collection._observers:
                 observer(changes)

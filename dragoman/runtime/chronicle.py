@@ -43,13 +43,13 @@ class Chronicle:
     def batch(self, batch: Batch, changed: Mapping[str, int]) -> None:
         """A batch is through; `changed` counts resources by type."""
         news: dict[Ref, str] = {}
-        for update in batch.updates:
-            for ref in update.deletes:
+        for ref, there in batch.changes.items():
+            if there:
+                news[ref] = "changed" if ref in self._known else "added"
+                self._known.add(ref)
+            else:
                 news[ref] = "removed"
                 self._known.discard(ref)
-            for document in update.upserts:
-                news[document.ref] = "changed" if document.ref in self._known else "added"
-                self._known.add(document.ref)
         new, gone = self._compare()
         errors = Counter(item.ref for item in new if item.severity is Severity.ERROR)
         self._metrics.batches.inc()

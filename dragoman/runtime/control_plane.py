@@ -125,13 +125,11 @@ class ControlPlane:
         gc.disable()
         try:
             try:
-                update = self._source.load()
+                self._feed.offer(self._source.load())
             except OSError as error:
                 raise faults.cannot_read(error) from None
-            self._feed.offer(update)
             await self._feed.work()
         finally:
-            gc.collect()
             gc.freeze()
             gc.enable()
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from dragoman import config
 from dragoman.graph.pipeline import Pipeline
+from dragoman.refs import Ref
 from dragoman.sources.base import Update
 
 _PIECE: Final = 32
@@ -28,7 +29,9 @@ class Batch:
     CPU.
     """
 
-    updates: tuple[Update, ...]
+
+    changes: Mapping[Ref, bool]
+    """Object -> whether it is there (True) or gone, the last word of each."""
     total: float
     build: float
 
@@ -62,9 +65,10 @@ class Feed:
     async def work(self) -> float:
         """Applies what waits, if anything, as one batch. Returns the CPU seconds that it took."""
         self._arrived.clear()
-        updates, self._waiting = tuple(self._waiting), []
+        updates, self._waiting = self._waiting, []
         if not updates:
             return 0.0
+        changes = _changes(updates)
         since = self._since
         spent = 0.0
         begun = time.perf_counter()
@@ -78,7 +82,7 @@ class Feed:
         self.settle()
         now = time.perf_counter()
         spent += now - begun
-        self._applied(Batch(updates, now - since, spent))
+        self._applied(Batch(changes, now - since, spent))
         return spent
 
     def settle(self) -> None:
@@ -88,15 +92,28 @@ class Feed:
         for _ in self._open:
             pass
         self._open = None
-        self._pipeline.commit()
 
-    def _steps(self, updates: Sequence[Update]) -> Iterator[None]:
-        for update in updates:
-            if len(update.upserts) <= _PIECE:
-                self._pipeline.apply(update)
-                yield
-                continue
-            self._pipeline.apply(Update((), update.deletes, update.diagnostics))
-            for at in range(0, len(update.upserts), _PIECE):
-                self._pipeline.apply(Update(update.upserts[at : at + _PIECE], (), update.diagnostics))
-                yield
+    def _steps(self, updates: list[Update]) -> Iterator[None]:
+        """Uses `updates` up: what has been decoded is let go before all the rest is made of it."""
+        updates.reverse()
+        while updates:
+            yield from self._taken(updates.pop())
+        yield from self._pipeline.steps()
+
+    def _taken(self, update: Update) -> Iterator[None]:
+        if len(update.upserts) <= _PIECE:
+            self._pipeline.apply(update)
+            yield
+            return
+        self._pipeline.apply(Update((), update.deletes, update.diagnostics))
+        for at in range(0, len(update.upserts), _PIECE):
+            self._pipeline.apply(Update(update.upserts[at : at + _PIECE], (), update.diagnostics))
+            yield
+
+
+def _changes(updates: Iterable[Update]) -> dict[Ref, bool]:
+    found: dict[Ref, bool] = {}
+    for update in updates:
+        found.update(dict.fromkeys(update.deletes, False))
+        found.update((document.ref, True) for document in update.upserts)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any, cast
 
 from dragoman import config
@@ -22,7 +23,8 @@ class Recorder:
     def apply(self, update: Update) -> None:
         self.told.append([*(f"-{ref.name}" for ref in update.deletes), *(d.ref.name for d in update.upserts)])
 
-    def commit(self) -> None:
+    def steps(self) -> Iterator[None]:
+        yield
         self.told.append("commit")
 
 
@@ -57,7 +59,9 @@ async def test_what_waits_together_is_committed_together_and_in_order() -> None:
     feed.offer(Update(documents("a", "b")))
     await feed.work()
     assert recorder.told == [["a"], ["-a"], ["a", "b"], "commit"]
-    assert [len(batch.updates) for batch in batches] == [3]
+    assert [{ref.name: there for ref, there in batch.changes.items()} for batch in batches] == [
+        {"a": True, "b": True}
+    ]
 
 
 async def test_a_long_batch_gives_the_loop_its_turn_and_is_one_commit() -> None:
