@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dragoman import config
+from dragoman import config, resource
 from dragoman.envoy import clusters, endpoints, listeners, secrets, shape
 from dragoman.envoy import routes as encoder
 from dragoman.graph.collection import Collection, Context, Graph, Source
@@ -125,9 +125,10 @@ class Groups:
         )
 
         def upstream_secrets(
-            ctx: Context, key: tuple[str, ir.ClusterKey], _: bool
+            ctx: Context, key: tuple[str, ir.ClusterKey], item: Resource
         ) -> Iterator[tuple[tuple[str, ir.SecretKey, object], bool]]:
-            cluster = ctx.fetch(outputs.clusters, key[1])
+            # Most clusters have no TLS, and need not be looked at again for it.
+            cluster = ctx.fetch(outputs.clusters, key[1]) if resource.SECRET in item.refs else None
             if cluster is not None and cluster.tls is not None:
                 for secret in (cluster.tls.ca, cluster.tls.certificate):
                     if secret is not None:
@@ -136,7 +137,7 @@ class Groups:
         uses = graph.union(
             "secret uses",
             graph.map_many("downstream secrets", self._listeners, _downstream_secrets),
-            graph.map_many("upstream secrets", self._used, upstream_secrets),
+            graph.map_many("upstream secrets", self.clusters, upstream_secrets),
         )
         self.secrets: Collection[tuple[str, ir.SecretKey], Resource] = graph.group_by(
             "SDS", uses, lambda key, _: (key[:2],), lambda ctx, key, _: ctx.fetch(sealed, key[1])

@@ -221,23 +221,23 @@ class _Backends:
             ),
             lambda ctx, key, _: _usable(ctx.fetch(vault.credentials, key)),
         )
-        described = graph.map_one("described", slices, lambda *_: True)
-        services = graph.group_by(
-            "services used",
-            self.clusters,
-            lambda key, _: (key.ref,) if key.ref.kind == "Service" else (),
-            lambda *_: True,
-        )
 
-        def undescribed(ctx: Context, ref: Ref, _: bool) -> Findings | None:
-            return None if ctx.fetch(described, ref) else (endpoints.undescribed(ref),)
+        def undescribed(ctx: Context, key: ir.ClusterKey, found: ir.EndpointSet) -> bool | None:
+            if found.endpoints:
+                return None
+            return None if ctx.fetch(slices, key.ref) else True
 
         def faulty(ctx: Context, ref: Ref, _: base.AnyObject) -> Findings | None:
             return backends.findings(ctx, sources, ref)
 
         self.findings: Collection[Ref, Findings] = graph.union(
             "backend findings",
-            graph.map_one("Service findings", services, undescribed),
+            graph.group_by(
+                "Service findings",
+                graph.map_one("undescribed", self.endpoints, undescribed),
+                lambda key, _: (key.ref,),
+                lambda _, ref, __: (endpoints.undescribed(ref),),
+            ),
             graph.map_one("EndpointSlice findings", slice_objects, endpoints.findings),
             graph.map_one("Backend findings", objects[meta.DRAGOMAN_GROUP, "Backend"], faulty),
         )
