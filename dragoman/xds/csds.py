@@ -57,12 +57,23 @@ async def _answer(ledger: Ledger, rules: Sequence[config.NodeRule], data: bytes,
             await context.abort(grpc.StatusCode[admission.code], admission.message)
             raise AssertionError("abort returned")
         bound = admission.group
-    answer: bytes = respond(ledger, request, bound).SerializeToString()
+    try:
+        answer: bytes = respond(ledger, request, bound).SerializeToString()
+    except re2.error as failure:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a regular expression: {_words(failure)}")
+        raise
     return answer
 
 
+def _words(failure: Exception) -> str:
+    return b" ".join(arg for arg in failure.args if isinstance(arg, bytes)).decode(errors="replace")
+
+
 def respond(ledger: Ledger, request: Any, bound: str = groups.ALL) -> Any:
-    """The ClientStatusResponse for a ClientStatusRequest, about proxies within the group `bound`."""
+    """The ClientStatusResponse for a ClientStatusRequest, about proxies within the group `bound`.
+
+    Raises `re2.error` if a matcher's expression is none.
+    """
     response = messages().response()
     for stream in sorted(ledger.streams(), key=lambda stream: (stream.node.id, stream.id)):
         if not groups.covers(bound, stream.group):
@@ -128,8 +139,12 @@ def _node_matches(matcher: Any, node: Node) -> bool:
 def _text_matches(matcher: Any, value: str) -> bool:
     kind = matcher.WhichOneof("match_pattern")
     if kind == "safe_regex":
-        return re2.fullmatch(matcher.safe_regex.regex, value) is not None
-    wanted: str = getattr(matcher, kind) if kind else ""
+        options = re2.Options()
+        options.log_errors = False
+        return re2.compile(matcher.safe_regex.regex, options).fullmatch(value) is not None
+    if kind is None or kind == "custom":
+        return False
+    wanted: str = getattr(matcher, kind)
     if matcher.ignore_case:
         wanted, value = wanted.lower(), value.lower()
     match kind:

@@ -11,7 +11,7 @@ from typing import Any
 from dragoman import resource
 from dragoman.proto.envoy.service.discovery import v3 as discovery
 from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource
-from dragoman.xds.session import PATIENCE, Session
+from dragoman.xds.session import PATIENCE, Recorder, Session
 from dragoman.xds.snapshot import View
 from dragoman.xds.wire import Encoder, Form, Request
 
@@ -106,12 +106,15 @@ class Client:
         only: str | None = None,
         encoder: Encoder | None = None,
         patience: float = PATIENCE,
+        recorder: Recorder | None = None,
     ) -> None:
         self.view = view
         self.form = form
         self.now = 100.0
         self.recorded = Recorded()
-        self.session = Session(view, form, encoder or Encoder(), self.recorded, only=only, patience=patience)
+        self.session = Session(
+            view, form, encoder or Encoder(), recorder or self.recorded, only=only, patience=patience
+        )
         self._leave = view.follow(lambda transitions: void(self.session.change(transitions, self.now)))
         self.last: dict[str, Message] = {}
         self.accepted: dict[str, str] = {}  # SotW: type -> version of the last ACK
