@@ -60,8 +60,8 @@ class Plan:
 def plan(
     sub: Substream, streams: Mapping[str, Substream], now: float, patience: float, *, expecting: bool
 ) -> Plan:
-    """What may be sent of `sub`. `streams` are all types of its stream; `aggregated` says that others may
-    still come."""
+    """What may be sent of `sub`. `streams` are all types of its stream; `expecting` says that a client
+    that came back may still ask for others."""
     out = Plan()
     gates = list(_gates(sub, streams, now, patience, out))
     if sub.fresh:

@@ -45,6 +45,56 @@ async def test_rule_1_every_type_on_ads_and_on_its_own_service(form: Form, type_
         assert (packed.type_url, packed.value) == (type_url, b"\n\x03one")
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        "route.v3.ScopedRoutesDiscoveryService/StreamScopedRoutes",
+        "route.v3.VirtualHostDiscoveryService/DeltaVirtualHosts",
+        "endpoint.v3.LocalityEndpointDiscoveryService/DeltaLocalityEndpoints",
+        "runtime.v3.RuntimeDiscoveryService/DeltaRuntime",
+        "extension.v3.ExtensionConfigDiscoveryService/StreamExtensionConfigs",
+        "load_stats.v3.LoadReportingService/StreamLoadStats",
+    ],
+)
+async def test_rule_1_services_that_are_not_there_say_so(method: str) -> None:
+    async with plane.plane() as running, grpc.aio.insecure_channel(f"127.0.0.1:{running.port}") as channel:
+        stream = plane.Stream(channel, f"/envoy.service.{method}", Form.DELTA, None)
+        assert (await stream.end())[0] == "UNIMPLEMENTED"
+
+
+async def test_rule_91_there_is_no_rest_form() -> None:
+    async with plane.plane() as running, grpc.aio.insecure_channel(f"127.0.0.1:{running.port}") as channel:
+        fetch = channel.unary_unary("/envoy.service.cluster.v3.ClusterDiscoveryService/FetchClusters")
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await fetch(b"", timeout=20)
+        assert failure.value.code().name == "UNIMPLEMENTED"
+
+
+@FORMS
+async def test_rule_89_locators_are_ignored(form: Form) -> None:
+    field = "resource_locators_subscribe" if form is Form.DELTA else "resource_locators"
+    async with plane.plane(*everything()) as running, connect(running.port, form) as stream:
+        await stream.send(ENDPOINT, **stream.names("one"), **{field: [{"name": "two"}]})
+        response = await stream.read()
+        assert len(response.resources) == 1
+        [proxy] = running.ledger.proxies()
+        assert proxy.types[ENDPOINT].names == 1
+
+
+@FORMS
+@pytest.mark.parametrize("type_url", resource.TYPES)
+async def test_rules_84_and_87_neither_lifetimes_nor_errors_of_resources(form: Form, type_url: str) -> None:
+    async with plane.plane(*everything()) as running, connect(running.port, form) as stream:
+        response = await stream.ask(type_url, "one", "ghost")
+        assert len(response.resources) == 1
+        assert not response.resource_errors
+        if form is Form.DELTA:
+            assert not response.resources[0].HasField("ttl")
+            assert list(response.removed_resources) == ["ghost"]
+        else:
+            assert response.resources[0].type_url == type_url  # not wrapped in a `Resource`
+
+
 @FORMS
 @pytest.mark.parametrize(
     ("node", "type_url", "said"),
@@ -66,8 +116,9 @@ async def test_rules_2_and_4_bad_first_requests(
         await net.until("the stream is gone", lambda: not running.ledger.proxies())
 
 
-async def test_rule_2_another_type_on_a_single_type_service() -> None:
-    async with plane.plane() as running, connect(running.port, Form.SOTW, *SINGLE[CLUSTER]) as stream:
+@FORMS
+async def test_rule_2_another_type_on_a_single_type_service(form: Form) -> None:
+    async with plane.plane() as running, connect(running.port, form, *SINGLE[CLUSTER]) as stream:
         await stream.send(LISTENER)
         assert (await stream.end())[0] == "INVALID_ARGUMENT"
 
@@ -81,8 +132,9 @@ async def test_garbage_ends_the_stream_and_nothing_else() -> None:
             assert await stream.ask(CLUSTER) is not None
 
 
-async def test_rule_3_the_first_node_counts_for_the_whole_stream() -> None:
-    async with plane.plane(*everything()) as running, connect(running.port) as stream:
+@FORMS
+async def test_rule_3_the_first_node_counts_for_the_whole_stream(form: Form) -> None:
+    async with plane.plane(*everything()) as running, connect(running.port, form) as stream:
         await stream.ask(CLUSTER)
         await stream.send(LISTENER, node={"id": "somebody else", "cluster": "other/gateway"})
         assert (await stream.read()).type_url == LISTENER
@@ -91,8 +143,9 @@ async def test_rule_3_the_first_node_counts_for_the_whole_stream() -> None:
         assert running.views.uses == {"shop/edge": 1}
 
 
-async def test_rule_6_an_unserved_type_does_not_end_the_stream() -> None:
-    async with plane.plane(*everything()) as running, connect(running.port) as stream:
+@FORMS
+async def test_rule_6_an_unserved_type_does_not_end_the_stream(form: Form) -> None:
+    async with plane.plane(*everything()) as running, connect(running.port, form) as stream:
         await stream.send("type.googleapis.com/envoy.service.runtime.v3.Runtime", **stream.names("rtds"))
         assert (await stream.ask(CLUSTER)).type_url == CLUSTER
 
@@ -111,25 +164,28 @@ async def test_rule_8_overlapping_streams_of_one_node(form: Form) -> None:
         assert running.views.uses == {"shop/edge": 1}
 
 
-async def test_rule_9_unavailable_before_the_first_configuration() -> None:
+@FORMS
+async def test_rule_9_unavailable_before_the_first_configuration(form: Form) -> None:
     async with plane.plane() as running:
         running.views.ready = False
-        async with connect(running.port) as stream:
+        async with connect(running.port, form) as stream:
             await stream.send(CLUSTER)
             assert (await stream.end())[0] == "UNAVAILABLE"
         running.views.ready = True
-        async with connect(running.port) as stream:
+        async with connect(running.port, form) as stream:
             assert (await stream.ask(CLUSTER)).type_url == CLUSTER
 
 
-async def test_rule_7_many_streams_on_one_connection() -> None:
+@FORMS
+async def test_rule_7_many_streams_on_one_connection(form: Form) -> None:
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with (
         plane.plane(*everything()) as running,
         grpc.aio.insecure_channel(f"127.0.0.1:{running.port}", options) as channel,
     ):
-        method = "/envoy.service.endpoint.v3.EndpointDiscoveryService/DeltaEndpoints"
-        streams = [plane.Stream(channel, method, Form.DELTA, plane.NODE) for _ in range(300)]
+        prefix = "Delta" if form is Form.DELTA else "Stream"
+        method = f"/envoy.service.endpoint.v3.EndpointDiscoveryService/{prefix}Endpoints"
+        streams = [plane.Stream(channel, method, form, plane.NODE) for _ in range(300)]
         answers = await asyncio.gather(*(stream.ask("", "one") for stream in streams))
         assert {len(answer.resources) for answer in answers} == {1}
         assert len(running.ledger.proxies()) == 300
@@ -160,9 +216,14 @@ def state(running: plane.Plane, type_url: str) -> Status:
     return proxy.types[type_url].status
 
 
-async def test_rule_82_a_client_that_does_not_read_holds_up_nobody() -> None:
+@FORMS
+async def test_rule_82_a_client_that_does_not_read_holds_up_nobody(form: Form) -> None:
     big = [resource.make(CLUSTER, f"c{n}", bytes(200_000)) for n in range(100)]
-    async with plane.plane(*big) as running, connect(running.port) as stuck, connect(running.port) as other:
+    async with (
+        plane.plane(*big) as running,
+        connect(running.port, form) as stuck,
+        connect(running.port, form) as other,
+    ):
         await stuck.send(CLUSTER)  # 20 MB that nobody reads
         assert len((await other.ask(CLUSTER)).resources) == 100
         for number in range(20):
@@ -170,8 +231,9 @@ async def test_rule_82_a_client_that_does_not_read_holds_up_nobody() -> None:
         assert len((await other.ask(LISTENER)).resources) == 1
 
 
-async def test_rule_90_half_close_ends_with_ok() -> None:
-    async with plane.plane(*everything()) as running, connect(running.port) as stream:
+@FORMS
+async def test_rule_90_half_close_ends_with_ok(form: Form) -> None:
+    async with plane.plane(*everything()) as running, connect(running.port, form) as stream:
         await stream.ask(CLUSTER)
         await stream.call.done_writing()
         assert (await stream.end())[0] == "OK"
@@ -179,9 +241,10 @@ async def test_rule_90_half_close_ends_with_ok() -> None:
         assert not running.view._followers
 
 
-async def test_rule_90_shutdown_ends_streams_with_unavailable() -> None:
+@FORMS
+async def test_rule_90_shutdown_ends_streams_with_unavailable(form: Form) -> None:
     async with plane.plane(*everything()) as running:
-        async with connect(running.port) as one, connect(running.port) as two:
+        async with connect(running.port, form) as one, connect(running.port, form) as two:
             await one.ask(CLUSTER)
             await two.ask(CLUSTER)
             _, first, second = await asyncio.gather(running.server.stop(0.2), one.end(), two.end())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from dragoman.xds.ledger import Ledger, Status, TypeState
 from dragoman.xds.session import blamed
 from dragoman.xds.snapshot import View
+from dragoman.xds.types import Node, Peer
 from dragoman.xds.wire import Form
 from tests.unit.xds.client import C, Client, E, L, R, cluster, endpoints, listener, route
 
@@ -125,6 +127,70 @@ def test_rule_76_stale_answers_are_counted(form: Form) -> None:
     client.ack(E, first)
     assert client.recorded.stales == [E]
     assert client.recorded.acks == [(E, first.nonce)]
+
+
+@FORMS
+def test_rule_76_the_ledger_has_the_last_of_everything(form: Form) -> None:
+    now = 1000.0
+    ledger = Ledger(clock=lambda: now)
+    entry = ledger.open(Node("edge-1"), Peer("test"), "*", form, "ADS")
+    client = Client(View([endpoints("a")]), form, recorder=entry)
+
+    def state() -> TypeState:
+        [proxy] = ledger.proxies()
+        return proxy.types[E]
+
+    [first] = client.ask(E, "a", "ghost")
+    assert state().status is Status.STALE
+    assert (state().names, state().wildcard) == (2, False)
+    assert (state().nonce_sent, state().nonce_acked) == (first.nonce, "")
+    now += 1
+    client.ack(E)
+    assert state().status is Status.SYNCED
+    assert state().nonce_acked == first.nonce
+    assert state().version_acked == state().version_sent != ""
+    assert (state().sent_at, state().acked_at) == (1000.0, 1001.0)
+
+    accepted = state().version_acked
+    [second] = client.update(endpoints("a", "2"))
+    now += 1
+    client.nack(E, "a: no good")
+    assert state().status is Status.ERROR
+    assert (state().error, state().error_at, state().error_names) == ("a: no good", 1002.0, ("a",))
+    assert state().error_version == state().version_sent
+    assert state().version_acked == accepted
+    assert (state().nonce_sent, state().nonce_acked) == (second.nonce, first.nonce)
+    client.ack(E, first)
+
+    client.update(endpoints("a", "3"))
+    client.ack(E)
+    assert state().status is Status.SYNCED
+    assert state().error == ""
+    assert (state().responses, state().acks, state().nacks, state().stale_answers) == (3, 2, 1, 1)
+    assert state().bytes_sent > 0
+
+
+@FORMS
+def test_rule_76_whoever_watches_hears_of_refusals_and_of_their_end(form: Form) -> None:
+    ledger = Ledger()
+    told: list[object] = []
+    ledger.on_rejection(lambda rejection: told.append((rejection.node, rejection.names, rejection.detail)))
+    ledger.on_recovery(lambda node, type_url: told.append((node, type_url)))
+    view = View([endpoints("a")])
+    entries = [ledger.open(Node("edge-1"), Peer("test"), "*", form, "ADS") for _ in range(2)]
+    one, two = (Client(view, form, recorder=entry) for entry in entries)
+    for client in (one, two):
+        client.ask(E, "a")
+        client.nack(E, "a: no good")
+    assert told == [("edge-1", ("a",), "a: no good")] * 2
+    told.clear()
+    view.apply({E: {"a": endpoints("a", "2")}})
+    for client in (one, two):
+        client.take()
+    one.ack(E)
+    assert told == []  # the other stream of the same node refuses it still
+    entries[1].close()
+    assert told == [("edge-1", E)]
 
 
 @FORMS

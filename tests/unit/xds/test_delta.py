@@ -186,6 +186,15 @@ def test_rule_54_every_resource_has_a_version_of_its_content() -> None:
     assert response.versions == {"a": cluster("a").version}
 
 
+def test_rule_55_all_of_a_large_first_answer_comes() -> None:
+    client = delta(*(cluster(f"{n:05}", "x" * 2000) for n in range(5000)), only=C)
+    client.ask(C)
+    while client.session.streams[C].flight is not None:
+        client.ack(C)
+    assert len(client.has[C]) == 5000
+    assert client.ack(C) == []
+
+
 def test_rule_57_named_clusters_beside_and_without_the_wildcard() -> None:
     client = delta(cluster("a"), cluster("b"), only=C)
     [response] = client.ask(C, "a", "ghost")

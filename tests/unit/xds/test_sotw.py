@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dragoman.xds.snapshot import View
@@ -168,6 +170,13 @@ def test_rule_25_other_types_send_what_changed() -> None:
     client.ack(E)
     [response] = client.update(endpoints("b", "2"))
     assert response.names == {"b"}
+
+
+@pytest.mark.parametrize(("type_url", "make"), [(C, cluster), (L, listener)])
+def test_rule_55_a_full_set_is_never_split(type_url: str, make: Any) -> None:
+    client = sotw(*(make(f"{n:05}", "x" * 2000) for n in range(5000)), only=type_url)
+    [response] = client.ask(type_url)
+    assert len(response.names) == 5000
 
 
 def test_rule_26_removal_is_a_response_without_it_and_the_last_one_an_empty_response() -> None:

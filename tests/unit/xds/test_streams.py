@@ -121,6 +121,27 @@ def test_rule_13_later_requests_supersede_earlier_ones() -> None:
 
 
 @FORMS
+def test_rule_84_there_are_no_heartbeats(form: Form) -> None:
+    client = Client(full(), form)
+    for type_url in TYPES:
+        client.ask(type_url, *([] if type_url in (C, L) else full().resources(type_url)))
+        for seen in list(client.last):
+            client.ack(seen)
+    assert client.session.deadline is None
+    assert client.wait(1_000_000) == []
+
+
+@FORMS
+@pytest.mark.parametrize(
+    "name", ["xdstp://shop.example/envoy.config.cluster.v3.Cluster/shop/*", "shop/*", "**"]
+)
+def test_rule_88_no_name_but_the_star_is_a_pattern(form: Form, name: str) -> None:
+    client = Client(View([cluster("shop/a"), cluster(name)]), form, only=C)
+    [response] = client.ask(C, name)
+    assert list(response.bodies.values()) == [f"{name}:1"]
+
+
+@FORMS
 def test_seconds_from_change_to_ack_are_told(form: Form) -> None:
     client = Client(full(), form)
     client.ask(E, "a")
