@@ -7,13 +7,24 @@ listeners bind to loopback, nothing is open to the network unless told otherwise
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import pydantic
 import yaml
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
+
+Port = Annotated[int, pydantic.Field(strict=True, ge=0, le=65535)]
+Size = Annotated[int, pydantic.Field(strict=True, gt=0)]
+Seconds = Annotated[float, pydantic.Field(strict=True, ge=0, allow_inf_nan=False)]
+GatewayPattern = Annotated[str, pydantic.Field(pattern=r"^(\*|[^\s/,*]+/(\*|[^\s/,*]+))$")]
 
 
 class _Section(pydantic.BaseModel):
@@ -33,7 +44,7 @@ class NodeRule(_Section):
     cluster: str = ""
     san: str = ""
     metadata: dict[str, str] = {}
-    gateways: tuple[str, ...] = ()
+    gateways: tuple[GatewayPattern, ...] = ()
     secrets: bool = True
     reject: bool = False
 
@@ -51,17 +62,17 @@ class Xds(_Section):
     """The xDS server. Durations in seconds, sizes in bytes."""
 
     address: str = "127.0.0.1"
-    port: int = 18000
+    port: Port = 18000
     tls: XdsTls | None = None
     nodes: tuple[NodeRule, ...] = ()
-    keepalive_time: float = 30.0
-    keepalive_timeout: float = 10.0
-    max_connection_age: float = 0.0
-    max_connection_age_grace: float = 30.0
-    max_message: int = 16 * 1024 * 1024
-    warming_timeout: float = 20.0
-    drain: float = 2.0
-    group_grace: float = 60.0
+    keepalive_time: Seconds = 30.0
+    keepalive_timeout: Seconds = 10.0
+    max_connection_age: Seconds = 0.0
+    max_connection_age_grace: Seconds = 30.0
+    max_message: Size = 16 * 1024 * 1024
+    warming_timeout: Seconds = 20.0
+    drain: Seconds = 2.0
+    group_grace: Seconds = 60.0
 
 
 class Gateways(_Section):
@@ -75,7 +86,7 @@ class Gateways(_Section):
 
 class Admin(_Section):
     address: str = "127.0.0.1"
-    port: int = 18001
+    port: Port = 18001
 
 
 class Log(_Section):
@@ -87,8 +98,8 @@ class Batch(_Section):
     """`window`: how long changes may be collected while one is in flight; `slice`: CPU seconds before the
     event loop gets its turn."""
 
-    window: float = 0.5
-    slice: float = 0.02
+    window: Seconds = 0.5
+    slice: Seconds = 0.02
 
 
 class Settings(_Section):
@@ -106,28 +117,115 @@ def load(
     flags: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Settings from file, environment (`DRAGOMAN_XDS_PORT=19000`, `__` never needed) and flags
-    (`{"xds.port": 19000}`).
+    (`{"xds.port": 19000}`). A variable that is set to nothing is not set, and neither is a flag that is None.
 
-    Raises `ValueError` with one line per mistake.
+    Raises `ValueError` with one line per mistake, `OSError` where the file cannot be read.
     """
-    data: dict[str, Any] = {}
-    if path is not None:
-        loaded = yaml.safe_load(path.read_text()) or {}
-        if not isinstance(loaded, dict):
-            raise ValueError(f"{path}: settings are a mapping")
-        data = loaded
-    for section, model in Settings.model_fields.items():
-        for field in model.annotation.model_fields if model.annotation else ():
-            value = environment.get(f"DRAGOMAN_{section}_{field}".upper())
-            if value is not None:
-                data.setdefault(section, {})[field] = yaml.safe_load(value)
+    data = {} if path is None else _file(path)
+    problems: list[str] = []
+    said: dict[tuple[str, str], str] = {}
+    for name, section, field, value in _variables(environment, problems):
+        said[section, field] = name
+        _put(data, section, field, value)
     for dotted, value in (flags or {}).items():
-        if value is None:
-            continue
-        section, field = dotted.split(".")
-        data.setdefault(section, {})[field] = value
+        if value is not None:
+            section, field = dotted.split(".")
+            said.pop((section, field), None)
+            _put(data, section, field, value)
+    settings = None
     try:
-        return Settings.model_validate(data)
+        settings = Settings.model_validate(data)
     except pydantic.ValidationError as failure:
-        lines = [f"settings: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in failure.errors()]
-        raise ValueError("\n".join(lines)) from None
+        problems += [_problem(detail, said) for detail in failure.errors(include_url=False)]
+    if problems or settings is None:
+        raise ValueError("\n".join(problems)) from None
+    return settings
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not UTF-8") from None
+    except yaml.YAMLError as failure:
+        raise ValueError(f"{path}{_place(failure)}: is not valid YAML") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ValueError(f"{path}: settings are a mapping")
+    # A section of which everything is commented out.
+    return {section: {} if value is None else value for section, value in data.items()}
+
+
+def _place(failure: yaml.YAMLError) -> str:
+    mark = getattr(failure, "problem_mark", None)
+    return f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
+
+
+def _put(data: dict[str, Any], section: str, field: str, value: Any) -> None:
+    if isinstance(data.setdefault(section, {}), dict):  # else it is said that the section is no mapping
+        data[section][field] = value
+
+
+def _variables(environment: Mapping[str, str], problems: list[str]) -> Iterator[tuple[str, str, str, Any]]:
+    """Name, section, field and value of each variable that is a setting."""
+    for section, about in Settings.model_fields.items():
+        fields = _fields(about.annotation)
+        prefix = f"DRAGOMAN_{section}_".upper()
+        for name in sorted(name for name in environment if name.startswith(prefix)):
+            text, field = environment[name], name.removeprefix(prefix).lower()
+            if not text or _SERVICE_LINK.fullmatch(f"{name}={text}"):
+                continue
+            if field not in fields:
+                hint = _near(name, [f"{prefix}{known}".upper() for known in fields])
+                problems.append(f"settings: {name}: there is no such setting{hint}")
+                continue
+            if fields[field].annotation is str or get_origin(fields[field].annotation) is Literal:
+                yield name, section, field, text  # as it is: to YAML `::` is a mapping and `off` a boolean
+                continue
+            try:
+                yield name, section, field, yaml.safe_load(text)
+            except yaml.YAMLError:
+                problems.append(f"settings: {name}: is not valid YAML")
+
+
+# What Kubernetes puts into every container for a Service named `dragoman-xds` or `dragoman-admin`.
+_SERVICE_LINK = re.compile(
+    r"DRAGOMAN_\w+?_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_\w+)?)=.*"
+    r"|DRAGOMAN_\w+?_PORT=(?:tcp|udp|sctp)://.*"
+)
+
+
+def _problem(detail: ErrorDetails, said: Mapping[tuple[str, str], str]) -> str:
+    """One mistake in words: where, what, and the name that was meant."""
+    place = detail["loc"]
+    words = detail["msg"].replace("Input should", "should").replace("Field required", "is missing")
+    if detail["type"] == "extra_forbidden":
+        words = f"there is no such setting{_near(str(place[-1]), _siblings(place))}"
+    elif detail["type"] == "string_pattern_mismatch":
+        words = "should be `namespace/name`, `namespace/*` or `*`"
+    elif detail["type"] == "model_type":
+        words = "should be a mapping"
+    variable = said.get((str(place[0]), str(place[1]))) if len(place) > 1 else None
+    return f"settings: {'.'.join(map(str, place))}: {words}" + (f" (from {variable})" if variable else "")
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(name, list(known), 1, 0.6)
+    return f"; did you mean `{found[0]}`?" if found else f"; there are {', '.join(known)}"
+
+
+def _siblings(place: tuple[int | str, ...]) -> list[str]:
+    """The names that may stand where the last of a place's does."""
+    shape: Any = Settings
+    for step in place[:-1]:
+        if isinstance(step, str):
+            shape = _fields(shape)[step].annotation
+    return list(_fields(shape))
+
+
+def _fields(shape: Any) -> dict[str, FieldInfo]:
+    """The fields of a section; of those that may be left out or repeated as well."""
+    if isinstance(shape, type) and issubclass(shape, pydantic.BaseModel):
+        return shape.model_fields
+    return next((found for inner in get_args(shape) if (found := _fields(inner))), {})

@@ -110,7 +110,7 @@ def _listeners(view: GroupIR, ref: Ref) -> Iterable[Data]:
             "routes": sorted(
                 str(routes.ref)
                 for routes in view.route_sets.values()
-                if any(a.gateway == ref and a.listener == listener.name for a in routes.attachments)
+                if any(a.parent == ref and a.listener == listener.name for a in routes.attachments)
             ),
         }
 
@@ -119,7 +119,7 @@ def _attached(view: GroupIR, ref: Ref) -> Iterable[Data]:
     routes = view.route_sets.get(ref)
     for attachment in routes.attachments if routes else ():
         yield {
-            "gateway": attachment.gateway.id,
+            "gateway": attachment.parent.id,
             "listener": attachment.listener,
             "hostnames": list(attachment.hostnames),
         }

@@ -36,7 +36,9 @@ CODES: Final[dict[str, str]] = {
     "DRG1205": "parameters are not supported",
     "DRG1206": "the listener admits a kind of route that is not supported",
     "DRG1207": "the listener's TLS cannot be served",
-    "DRG1208": "the Gateway has no listener that can be served",
+    "DRG1208": "there is no listener that can be served",
+    "DRG1209": "the Gateway does not take the ListenerSet",
+    "DRG1210": "another policy is in force for the target",
     # 13xx: routes
     "DRG1301": "the regular expression is not valid RE2",
     "DRG1302": "the filter cannot stand on one of several backends",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dragoman.diagnostics import codes
 from dragoman.refs import FieldPath, Origin, Ref
@@ -53,7 +53,8 @@ class Diagnostic:
     """One finding. `code` is registered in `codes.py`; `message` is one sentence without a full stop.
 
     `label` stands behind the caret, `notes` below it, `help` is the hint. `ref` is None only for what
-    stands in no object (a syntax error in a file), and then `span` is set.
+    stands in no object (a syntax error in a file), and then `span` is set. Two findings are the same only in
+    the same place.
     """
 
     code: str
@@ -64,13 +65,14 @@ class Diagnostic:
     label: str = ""
     notes: tuple[str, ...] = ()
     help: str = ""
-    span: Span | None = field(default=None, compare=False)
+    span: Span | None = None
 
     @property
     def sort_key(self) -> tuple[object, ...]:
         ref = self.ref or ("", "", "", "")
         file = (self.span.file, self.span.line) if self.span else ("", 0)
-        return (file, tuple(ref), tuple(map(str, self.path)), self.code, self.message)
+        path = tuple((0, step, "") if isinstance(step, int) else (1, 0, step) for step in self.path)
+        return (file, tuple(ref), path, self.code, self.message)
 
 
 def error(

@@ -59,14 +59,26 @@ def _listeners(before: dump.View, after: dump.View) -> Iterator[Change]:
 
 
 def _protocol(listener: ir.Listener) -> str:
-    names = [chain.hostname or "any name" for chain in listener.chains if chain.tls is not None]
-    return f"HTTPS ({', '.join(names)})" if names else "HTTP"
+    if listener.bind.udp:
+        return "UDP"
+    names: dict[str, list[str]] = {}
+    for chain in listener.chains:
+        names.setdefault(_kind(chain), []).append(chain.hostname or "any name")
+    return ", ".join(
+        f"{kind} ({', '.join(found)})" if kind in ("HTTPS", "TLS") else kind for kind, found in names.items()
+    )
+
+
+def _kind(chain: ir.FilterChain) -> str:
+    if chain.stream is None:
+        return "HTTPS" if chain.tls is not None else "HTTP"
+    return "TLS" if chain.tls is not None or chain.stream.passthrough else "TCP"
 
 
 def _chains(was: ir.Listener, now: ir.Listener) -> Iterator[str]:
     old = {chain.hostname: chain for chain in was.chains}
     new = {chain.hostname: chain for chain in now.chains}
-    if _protocol(was).startswith("HTTPS") is not _protocol(now).startswith("HTTPS"):
+    if {*map(_kind, was.chains)} != {*map(_kind, now.chains)}:
         yield f"{_protocol(was)} → {_protocol(now)}"
         return
     for name in sorted(old.keys() | new.keys()):
@@ -74,8 +86,19 @@ def _chains(was: ir.Listener, now: ir.Listener) -> Iterator[str]:
         server = f"server name {name or '(any)'}"
         if first is None or second is None:
             yield f"{server}: {kind(first, second)}"
+        elif first.stream != second.stream:
+            yield f"{server}: {_goes(first)} → {_goes(second)}"
         elif first != second:
             yield f"{server}: certificates {_certificates(first)} → {_certificates(second)}"
+
+
+def _goes(chain: ir.FilterChain) -> str:
+    backends = chain.stream.backends if chain.stream is not None else ()
+    shares = [
+        f"{naming.cluster(each.cluster) if each.cluster is not None else 'nowhere'} {each.weight}"
+        for each in backends
+    ]
+    return ", ".join(shares) or "closed"
 
 
 def _certificates(chain: ir.FilterChain) -> str:

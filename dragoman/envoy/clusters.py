@@ -27,7 +27,9 @@ _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 def encode(cluster: ir.Cluster) -> resource.Resource:
-    """One CDS resource. It refers to its endpoints (EDS, under the same name) and its certificates."""
+    """One CDS resource. It refers to its endpoints (EDS, under the name of their place) and its
+    certificates.
+    """
     name = naming.cluster(cluster.key)
     message = cluster_proto.Cluster(name=name)
     refs: dict[str, set[str]] = {}
@@ -35,7 +37,10 @@ def encode(cluster: ir.Cluster) -> resource.Resource:
         case ir.Discovery.EDS:
             message.type = cluster_proto.Cluster.EDS
             sources.write_ads(message.eds_cluster_config.eds_config)
-            refs[resource.ENDPOINT] = {name}
+            place = naming.cluster(cluster.key.place)
+            if place != name:
+                message.eds_cluster_config.service_name = place
+            refs[resource.ENDPOINT] = {place}
         case ir.Discovery.STATIC:
             message.type = cluster_proto.Cluster.STATIC
             endpoints.write(message.load_assignment, name, cluster.endpoints)
@@ -47,11 +52,13 @@ def encode(cluster: ir.Cluster) -> resource.Resource:
         case _:
             assert_never(cluster.discovery)
     durations.assign(message.connect_timeout, cluster.connect_timeout)
-    if cluster.protocol is not ir.AppProtocol.HTTP1:
+    if cluster.protocol in (ir.AppProtocol.HTTP2, ir.AppProtocol.AUTO):
         entry = message.typed_extension_protocol_options[_HTTP_OPTIONS]
         entry.type_url, entry.value = proto.type_url(_HTTP_OPTIONS), _protocol(cluster.protocol)
     if cluster.tls is not None:
         refs[resource.SECRET] = upstream_tls.write(message.transport_socket, cluster.tls, cluster.protocol)
+    if cluster.shared:
+        message.common_lb_config.locality_weighted_lb_config.SetInParent()
     payload = proto.serialize(message) + _same_for_all()
     return resource.make(resource.CLUSTER, name, payload, refs)
 

@@ -21,6 +21,9 @@ def encode(endpoints: ir.EndpointSet) -> resource.Resource:
     name = naming.cluster(endpoints.key)
     message = endpoint_proto.ClusterLoadAssignment()
     write(message, name, endpoints.endpoints)
+    shares = dict(endpoints.shares)
+    for place in message.endpoints if shares else ():
+        place.load_balancing_weight.value = shares[place.locality.zone]
     return resource.make(resource.ENDPOINT, name, proto.serialize(message))
 
 

@@ -1,4 +1,5 @@
 """Listeners, their filter chains and the connection manager. Called by the pipeline when a bind changes.
+What is not looked into is in `streams.py`.
 
 A listener is a rope like a route table: one piece per filter chain, kept as long as the chain is. The
 connection manager is the same for all chains but for the name of its route table; what policies change
@@ -9,10 +10,11 @@ advice for edge proxies; where they go another way, the line says why.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import Final
 
 from dragoman import proto, resource
-from dragoman.envoy import addresses, clusters, durations, forwarding, framing, naming, sources
+from dragoman.envoy import addresses, clusters, durations, forwarding, framing, naming, sources, streams
 from dragoman.envoy.filters import chain as filter_chain
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.core import v3 as core
@@ -33,16 +35,35 @@ def encode(listener: ir.Listener) -> resource.Resource:
     """One LDS resource. It refers to the route tables and certificates of its chains."""
     name = naming.listener(listener.bind)
     chains = sorted(listener.chains, key=lambda each: each.hostname)
-    chunks = (
-        _head(listener.bind, any(each.tls is not None for each in chains)),
-        *(_chain(each, listener.bind) for each in chains),
-    )
-    secrets = {naming.secret(key) for each in chains if each.tls is not None for key in each.tls.certificates}
+    if listener.bind.udp:
+        chunks: tuple[bytes, ...] = (streams.datagrams(listener.bind, chains[0].stream),)
+    else:
+        chunks = (
+            _head(listener.bind, any(_by_server_name(each) for each in chains)),
+            *(_chain(each, listener.bind) for each in chains),
+        )
+    tables = frozenset(naming.route_config(each.scope) for each in chains if each.stream is None)
     refs = {
-        resource.ROUTE: resource.NameSet(frozenset(naming.route_config(each.scope) for each in chains)),
-        resource.SECRET: resource.NameSet(frozenset(secrets)),
+        resource.ROUTE: resource.NameSet(tables),
+        resource.SECRET: resource.NameSet(frozenset(map(naming.secret, used_secrets(listener)))),
     }
+    clusters = frozenset().union(*(streams.clusters(each.stream) for each in chains if each.stream))
+    if clusters:
+        refs[resource.CLUSTER] = resource.NameSet(clusters)
     return resource.Resource(resource.LISTENER, name, resource.digest(*chunks), chunks, refs)
+
+
+def used_secrets(listener: ir.Listener) -> Iterator[ir.SecretKey]:
+    """The certificates it shows and the authorities it trusts."""
+    for chain in listener.chains:
+        if chain.tls is not None:
+            yield from chain.tls.certificates
+            if chain.tls.clients is not None:
+                yield chain.tls.clients.ca
+
+
+def _by_server_name(chain: ir.FilterChain) -> bool:
+    return chain.tls is not None or (chain.stream is not None and chain.stream.passthrough)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -62,12 +83,16 @@ def _head(bind: ir.Bind, inspects_tls: bool) -> bytes:
 def _chain(chain: ir.FilterChain, bind: ir.Bind) -> bytes:
     """One filter chain as a `filter_chains` entry. Envoy keeps the connections of unchanged ones."""
     message = listener_proto.FilterChain(name=naming.route_config(chain.scope))
-    if chain.tls is not None:
+    if _by_server_name(chain):
         message.filter_chain_match.transport_protocol = "tls"
         if chain.hostname:
             message.filter_chain_match.server_names.append(chain.hostname)
+    if chain.tls is not None:
         _terminate(message.transport_socket, chain.tls)
     network = message.filters.add()
+    if chain.stream is not None:
+        streams.write(network, naming.listener(bind), chain.stream)
+        return framing.frame(_chain_tag(), proto.serialize(message))
     network.name = _HCM
     network.typed_config.type_url = proto.type_url(hcm.HttpConnectionManager)
     network.typed_config.value = connection_manager(naming.listener(bind), naming.route_config(chain.scope))
@@ -80,10 +105,23 @@ def _terminate(target: core.TransportSocket, termination: ir.TlsTermination) -> 
     common = context.common_tls_context
     for key in termination.certificates:
         sources.write_secret(common.tls_certificate_sds_secret_configs.add(), key)
+    if termination.clients is not None:
+        _check_clients(context, termination.clients)
     common.alpn_protocols.extend(termination.alpn)
     common.tls_params.tls_minimum_protocol_version = tls.TlsParameters.TLSv1_2
     target.name = "envoy.transport_sockets.tls"
     target.typed_config.CopyFrom(proto.pack_any(context))
+
+
+def _check_clients(context: tls.DownstreamTlsContext, clients: ir.ClientValidation) -> None:
+    """Gateway API, FrontendTLSValidation: AllowValidOnly, or `optional` AllowInsecureFallback."""
+    context.require_client_certificate.value = not clients.optional
+    combined = context.common_tls_context.combined_validation_context
+    sources.write_secret(combined.validation_context_sds_secret_config, clients.ca)
+    checks = combined.default_validation_context
+    checks.SetInParent()  # required, even with nothing to say
+    if clients.optional:
+        checks.trust_chain_verification = tls.CertificateValidationContext.ACCEPT_UNTRUSTED
 
 
 def connection_manager(stat_prefix: str, table: str) -> bytes:

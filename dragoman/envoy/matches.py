@@ -15,6 +15,8 @@ from dragoman.proto.envoy.type.matcher import v3 as matcher
 def write(target: route_proto.RouteMatch, match: ir.RouteMatch) -> None:
     """Writes all conditions of `match`; they must all hold."""
     _path(target, match.path)
+    if match.grpc:
+        target.grpc.SetInParent()
     if match.method:
         header = target.headers.add()
         header.name = ":method"

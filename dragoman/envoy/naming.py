@@ -6,6 +6,8 @@ hang on them). The encoders make them, the pipeline uses them as keys, and `ref_
 the object.
 
     Service/shop/checkout/8080          a cluster and its endpoints
+    Service/shop/db/5432/tcp            the same, spoken to in plain bytes (`tls`: passed through, `udp`)
+    Service/shop/pay/443//Secret%2Finfra%2Fid   the same, with a client certificate
     Backend/shop/ext                    the same for an object without ports
     127.0.0.1:8080                      a listener, and the route table of its plain HTTP
     127.0.0.1:8443/*.shop.example       the route table of one TLS host name (`*`: any)
@@ -53,7 +55,11 @@ def _ref(kind_and_group: str, namespace: str, name: str) -> Ref:
 def cluster(key: ir.ClusterKey) -> str:
     """The name of a cluster and of its endpoints: `Service/shop/checkout/8080`; without port 0."""
     name = _object(key.ref)
-    return f"{name}/{key.port}" if key.port else name
+    if key.port or key.transport or key.certificate != ir.NOBODY:
+        name = f"{name}/{key.port or ''}"
+    if key.certificate != ir.NOBODY:
+        return f"{name}/{_escape(key.transport)}/{_escape(_object(key.certificate))}"
+    return f"{name}/{_escape(key.transport)}" if key.transport else name
 
 
 def secret(key: ir.SecretKey) -> str:
@@ -62,8 +68,9 @@ def secret(key: ir.SecretKey) -> str:
 
 
 def listener(bind: ir.Bind) -> str:
-    """`127.0.0.1:8080`, `[::1]:8080`."""
-    return f"[{bind.address}]:{bind.port}" if ":" in bind.address else f"{bind.address}:{bind.port}"
+    """`127.0.0.1:8080`, `[::1]:8080`, `127.0.0.1:53/udp`."""
+    name = f"[{bind.address}]:{bind.port}" if ":" in bind.address else f"{bind.address}:{bind.port}"
+    return f"{name}/udp" if bind.udp else name
 
 
 def route_config(scope: ir.Scope) -> str:
@@ -81,7 +88,7 @@ def ref_of(type_url: str, name: str) -> Ref | None:
     """The object behind a cluster, its endpoints or a secret; None for tables and listeners."""
     parts = name.split("/")
     match type_url:
-        case resource.CLUSTER | resource.ENDPOINT if len(parts) in (3, 4):
+        case resource.CLUSTER | resource.ENDPOINT if 3 <= len(parts) <= 6:
             return _ref(*parts[:3])
         case resource.SECRET if len(parts) == 4:
             return _ref(*parts[:3])

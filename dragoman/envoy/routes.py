@@ -2,8 +2,8 @@
 
 Called by the pipeline: `encode_route` when a route changes, `encode_virtual_host` when a host's list
 does. One IR route becomes one Envoy route (but for `sessions.py`). Requests that can't be forwarded: no
-valid backend, or only ones of weight 0, answer 500 at once; an invalid share of several answers 500 by
-way of a cluster that doesn't exist.
+valid backend, or only ones of weight 0, are answered at once (500, or what the route says); an invalid share
+of several answers the same by way of a cluster that doesn't exist.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from dragoman.envoy.filters import chain
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.route import v3 as route_proto
 
-_INVALID_BACKEND: Final = 500
 _MISDIRECTED: Final = 421
+_NOT_FOUND: Final = {
+    500: route_proto.RouteAction.INTERNAL_SERVER_ERROR,
+    503: route_proto.RouteAction.SERVICE_UNAVAILABLE,
+}
 _NO_CLUSTERS: Final[frozenset[str]] = frozenset()
 
 
@@ -93,14 +96,14 @@ def _headers(message: route_proto.Route, route: ir.Route) -> None:
 def _forward(message: route_proto.Route, forward: ir.Forward, route: ir.Route) -> frozenset[str]:
     shares = [backend for backend in forward.backends if backend.weight > 0]
     if all(share.cluster is None for share in shares):
-        _respond(message, _INVALID_BACKEND)
+        _respond(message, forward.failure)
         _headers(message, route)
         return _NO_CLUSTERS
     target = message.route
     if len(shares) == 1:
         clusters = _alone(message, shares[0], route)
     else:
-        clusters = _dealt(message, shares, route)
+        clusters = _dealt(message, shares, route, forward.failure)
     if forward.rewrite is not None:
         rewrites.write(target, forward.rewrite, route.match.path)
     if forward.hostname:
@@ -128,7 +131,7 @@ def _alone(message: route_proto.Route, share: ir.WeightedBackend, route: ir.Rout
 
 
 def _dealt(
-    message: route_proto.Route, shares: Sequence[ir.WeightedBackend], route: ir.Route
+    message: route_proto.Route, shares: Sequence[ir.WeightedBackend], route: ir.Route, failure: int
 ) -> frozenset[str]:
     """Several backends, one at least valid. If some change headers, the rule's changes go into each share."""
     target = message.route
@@ -140,7 +143,7 @@ def _dealt(
         entry.weight.value = share.weight
         if share.cluster is None:
             entry.name = naming.INVALID_CLUSTER
-            target.cluster_not_found_response_code = route_proto.RouteAction.INTERNAL_SERVER_ERROR
+            target.cluster_not_found_response_code = _NOT_FOUND[failure]
         else:
             entry.name = naming.cluster(share.cluster)
             names.add(entry.name)

@@ -61,10 +61,12 @@ def write_admin(target: core.Address, admin: Admin) -> None:
 def _cluster(target: cluster_proto.Cluster, payload: bytes, endpoints: Mapping[str, bytes]) -> None:
     target.MergeFromString(payload)
     if target.type == cluster_proto.Cluster.EDS:
+        place = target.eds_cluster_config.service_name or target.name
         target.type = cluster_proto.Cluster.STATIC
         target.ClearField("eds_cluster_config")
         target.load_assignment.cluster_name = target.name
-        target.load_assignment.MergeFromString(endpoints.get(target.name, b""))
+        target.load_assignment.MergeFromString(endpoints.get(place, b""))
+        target.load_assignment.cluster_name = target.name
     if target.HasField("transport_socket"):
         _socket(target.transport_socket, tls.UpstreamTlsContext)
 

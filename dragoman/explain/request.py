@@ -19,7 +19,6 @@ from dragoman.refs import Origin, format_path
 
 Data = dict[str, Any]
 
-_NO_BACKEND: Final = 500
 _NO_ENDPOINT: Final = 503
 _PREFLIGHT: Final = 200
 
@@ -63,6 +62,8 @@ def describe_match(view: dump.View, match: Match, locate: Locate | None = None) 
     }
     if match.bind is not None:
         data["listener"] = _listener(match, place)
+    if match.chain is not None and match.chain.stream is not None:
+        data["action"] = _stream(view, match.chain.stream, place)
     if match.host is not None:
         table = naming.route_config(match.host.scope)
         data["virtual_host"] = {"domain": match.host.domain, "table": table, "passed": list(match.passed)}
@@ -133,7 +134,7 @@ def _won(view: dump.View, match: Match, route: ir.Route, place: _Place) -> Data:
             found["action"] = {"kind": "redirect", "status": action.status, "location": where}
         case ir.Forward():
             found["action"] = _forward(view, action, match.prepared, place)
-            found["status"] = _own_status(found["action"]["clusters"])
+            found["status"] = _own_status(found["action"]["clusters"], action.failure)
         case _:
             assert_never(action)
     for name in ("request_headers", "response_headers"):
@@ -145,9 +146,18 @@ def _won(view: dump.View, match: Match, route: ir.Route, place: _Place) -> Data:
         found["origin_allowed"] = any(_allows(each, origin) for each in route.cors.allow_origins)
         found["preflight"] = bool(origin) and _preflight(match.request, match.prepared)
         # A route without a valid backend has no filters: its 500 comes first.
-        if found["preflight"] and isinstance(action, ir.Forward) and found["status"] != _NO_BACKEND:
+        if found["preflight"] and isinstance(action, ir.Forward) and found["status"] != action.failure:
             found["status"] = _PREFLIGHT
     return found
+
+
+def _stream(view: dump.View, stream: ir.Stream, place: _Place) -> Data:
+    """Where a connection or datagram goes that nobody looks into."""
+    return {
+        "kind": "stream",
+        "route": stream.name,
+        "clusters": [_share(view, each, stream.backends, place) for each in stream.backends],
+    }
 
 
 def _forward(view: dump.View, action: ir.Forward, prepared: Prepared, place: _Place) -> Data:
@@ -213,11 +223,11 @@ def _address(endpoint: ir.Endpoint) -> str:
     return f"{where}" if endpoint.health is ir.Health.HEALTHY else f"{where} {endpoint.health.value}"
 
 
-def _own_status(clusters: Sequence[Data]) -> int | None:
+def _own_status(clusters: Sequence[Data], failure: int) -> int | None:
     """What Envoy answers when no share of the traffic can be served; None: a backend answers."""
     shares = [each for each in clusters if each["weight"] > 0]
     if all(each["name"] is None for each in shares):
-        return _NO_BACKEND
+        return failure
     if all(each["name"] is not None and not each["endpoints"]["ready"] for each in shares):
         return _NO_ENDPOINT
     return None

@@ -26,8 +26,13 @@ def lines(data: Data) -> Iterator[str]:
     if "route" in data:
         yield f"  route         {data['route']['name']}{_from(data['route'])}"
     yield f"  outcome       {_outcome(data)}"
-    if "action" in data and data["action"]["kind"] == "forward":
-        yield from _forward(data)
+    match data.get("action", {}).get("kind"):
+        case "forward":
+            yield from _forward(data)
+        case "stream":
+            yield from _backends(data["action"]["clusters"])
+        case _:
+            pass
     for name, title in (("request_headers", "request"), ("response_headers", "response")):
         if name in data:
             yield f"  {title:<12}  {mutation(data[name])}"
@@ -82,13 +87,17 @@ def _outcome(data: Data) -> str:
             return f"{action['status']} to {action['location']}"
         case "respond":
             return f"{action['status']} from Envoy"
-        case "forward" if data.get("preflight") and data["status"] != 500:
+        case "stream" if any(each["name"] for each in action["clusters"]):
+            return f"passed on by {action['route']}, not looked into"
+        case "stream":
+            return "closed at once: no route says where it goes, or none of its backends is valid"
+        case "forward" if data.get("preflight") and data["status"] not in (500, 503):
             allowed = "is" if data["origin_allowed"] else "is not"
             return f"{data['status']} from Envoy: a CORS preflight, whose origin {allowed} allowed"
         case "forward" if data["status"] is None:
             return "forwarded"
-        case "forward" if data["status"] == 500:
-            return "500 from Envoy: no valid backend has a weight"
+        case "forward" if all(each["name"] is None for each in action["clusters"] if each["weight"]):
+            return f"{data['status']} from Envoy: no valid backend has a weight"
         case "forward":
             return f"{data['status']} from Envoy: no backend has a ready endpoint"
         case _ if data["status"]:
@@ -100,11 +109,7 @@ def _outcome(data: Data) -> str:
 def _forward(data: Data) -> Iterator[str]:
     action = data["action"]
     yield f"  as            {action['path']} for {action['host']}"
-    for each in action["clusters"]:
-        yield f"  backend       {each['percent']:g}% {_share(each)}{_from(each)}"
-        for name, title in (("request_headers", "request"), ("response_headers", "response")):
-            if name in each:
-                yield f"                  {title}: {mutation(each[name])}"
+    yield from _backends(action["clusters"])
     for each in action.get("mirrors", ()):
         yield f"  mirror        {each['percent']:g}% {each['name']}"
     for name, title in (("timeout", "timeout"), ("try_timeout", "per try")):
@@ -115,6 +120,14 @@ def _forward(data: Data) -> Iterator[str]:
         yield f"  retry         {action['retry']['attempts']} times{f' on {codes}' if codes else ''}"
     if "session" in action:
         yield f"  session       by {action['session']['kind'].lower()} {action['session']['name']}"
+
+
+def _backends(clusters: Sequence[Data]) -> Iterator[str]:
+    for each in clusters:
+        yield f"  backend       {each['percent']:g}% {_share(each)}{_from(each)}"
+        for name, title in (("request_headers", "request"), ("response_headers", "response")):
+            if name in each:
+                yield f"                  {title}: {mutation(each[name])}"
 
 
 def _share(share: Data) -> str:

@@ -45,7 +45,7 @@ def header(wanted: ir.HeaderMatch) -> str:
 
 def conditions(wanted: ir.RouteMatch) -> str:
     """A whole match on one line: `GET prefix /cart, header x-env `canary``."""
-    parts = [f"{wanted.method} {path(wanted.path)}".strip()]
+    parts = [f"{'gRPC' if wanted.grpc else wanted.method} {path(wanted.path)}".strip()]
     parts.extend(f"header `{each.name}` {header(each)}" for each in wanted.headers)
     parts.extend(f"query `{each.name}` {value(each.value)}" for each in wanted.query)
     return ", ".join(parts)
@@ -66,7 +66,7 @@ def _difference(first: Order, second: Order) -> str:
     if first.path_length != second.path_length:
         return f"its path is longer ({-first.path_length} characters against {-second.path_length})"
     if first.method != second.method:
-        return "it asks for a method"
+        return "it asks for a method, or a longer one"
     if first.headers != second.headers:
         return f"it asks for more headers ({-first.headers} against {-second.headers})"
     if first.query != second.query:

@@ -73,12 +73,14 @@ def plain(value: Any) -> Any:
             return value.value
         case Ref() | Origin():
             return str(value)
-        case ir.ClusterKey(ref, port):
-            return f"{ref}:{port}" if port else str(ref)
+        case ir.ClusterKey(ref, port, transport, certificate):
+            shown = f", with {certificate.id}" if certificate != ir.NOBODY else ""
+            return f"{ref}{f':{port}' if port else ''}{f'/{transport}' if transport else ''}{shown}"
         case ir.SecretKey(ref, use):
             return f"{ref} ({use})"
-        case ir.Bind(address, port):
-            return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        case ir.Bind(address, port, udp):
+            place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            return f"{place}/udp" if udp else place
         case ir.Scope(bind, hostname):
             return f"{plain(bind)} {hostname}".rstrip()
         case Order():

@@ -37,6 +37,7 @@ class Outcome(enum.Enum):
     NO_CHAIN = "no filter chain"  # connection closed: no certificate for the name, or no TLS there at all
     NO_HOST = "no virtual host"  # 404
     NO_ROUTE = "no route"  # 404
+    STREAM = "passed on"  # nobody looks into the connection
     MISDIRECTED = "misdirected"  # 421: the connection belongs to another listener's host name
 
 
@@ -125,6 +126,8 @@ class Matcher:
             notes.append(_why_no_chain(listener, request))
             return end(Outcome.NO_CHAIN, bind=listener.bind)
         reached: dict[str, Any] = {"bind": listener.bind, "chain": chain}
+        if chain.stream is not None:
+            return end(Outcome.STREAM, **reached)
         if prepared.reply is not None:
             notes.append(prepared.reply.reason)
             return end(Outcome.REFUSED, prepared.reply.status, **reached)
@@ -146,6 +149,9 @@ class Matcher:
         path = prepared.path
         if not self._path(match.path, path):
             return Failure("path", "", describe.path(match.path), path)
+        if match.grpc and not _is_grpc(prepared):
+            found = ",".join(prepared.headers.get("content-type", ())) or None
+            return Failure("header", "content-type", "`application/grpc`", found)
         if match.method and match.method != request.method:
             return Failure("method", "", match.method, request.method)
         for header in match.headers:
@@ -192,9 +198,12 @@ class Matcher:
         there = [
             item
             for bind, item in sorted(self._listeners.items())
-            if request.address in ("", bind.address) and request.port in (0, bind.port)
+            if request.address in ("", bind.address)
+            and request.port in (0, bind.port)
+            and bind.udp is request.udp
         ]
         fitting = [item for item in there if _speaks_tls(item) is (request.scheme == "https")]
+        fitting.sort(key=lambda item: all(chain.stream is not None for chain in item.chains))
         if not fitting:
             if there and request.port:
                 return there[0]
@@ -266,13 +275,24 @@ def domains(host: str) -> Iterator[str]:
     yield "*"
 
 
+def _is_grpc(prepared: Prepared) -> bool:
+    """As Envoy tells it: by the content type, with any suffix."""
+    kind = ",".join(prepared.headers.get("content-type", ()))
+    return kind == "application/grpc" or kind.startswith("application/grpc+")
+
+
+def _by_name(chain: ir.FilterChain) -> bool:
+    """Whether connections are chosen by their TLS server name."""
+    return chain.tls is not None or (chain.stream is not None and chain.stream.passthrough)
+
+
 def _speaks_tls(listener: ir.Listener) -> bool:
-    return any(chain.tls is not None for chain in listener.chains)
+    return any(map(_by_name, listener.chains))
 
 
 def _chain(listener: ir.Listener, request: Request) -> ir.FilterChain | None:
     tls = request.scheme == "https"
-    chains = {chain.hostname: chain for chain in listener.chains if (chain.tls is not None) is tls}
+    chains = {chain.hostname: chain for chain in listener.chains if _by_name(chain) is tls}
     name = request.server_name
     for domain in domains(name) if name else ():
         if domain in chains:

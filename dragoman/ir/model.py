@@ -7,8 +7,9 @@ All values are frozen and compare by content; `origin` takes no part in equality
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from dragoman.ir.order import Order
 from dragoman.refs import Origin, Ref
@@ -16,26 +17,61 @@ from dragoman.refs import Origin, Ref
 # --- gateways: what the translator says of one Gateway object ---------------------------------------------
 
 
+NOBODY: Final = Ref("", "", "", "")
+"""Stands for no object where keys must sort."""
+
+
 class Protocol(enum.Enum):
     """A listener's protocol, in Gateway API's words."""
 
     HTTP = "HTTP"
     HTTPS = "HTTPS"
+    TLS = "TLS"
+    TCP = "TCP"
+    UDP = "UDP"
+
+
+class Family(enum.Enum):
+    """What can share a bind: within a family host names tell listeners apart."""
+
+    HTTP = "HTTP"
+    TLS = "TLS"
+    TCP = "TCP"
+    UDP = "UDP"
+
+
+FAMILIES: Final[Mapping[Protocol, Family]] = {
+    Protocol.HTTP: Family.HTTP,
+    Protocol.HTTPS: Family.TLS,
+    Protocol.TLS: Family.TLS,
+    Protocol.TCP: Family.TCP,
+    Protocol.UDP: Family.UDP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientValidation:
+    """Clients show a certificate of the authorities in `ca`. `optional`: those without one, or with one that
+    is not valid, are let in all the same."""
+
+    ca: SecretKey
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TlsTermination:
     """TLS at a listener: certificates by secret name (the first is the default), several chosen by SNI and
-    key type."""
+    key type. `alpn` empty: nothing is negotiated."""
 
     certificates: tuple[SecretKey, ...]
     alpn: tuple[str, ...] = ("h2", "http/1.1")
+    clients: ClientValidation | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayListener:
-    """One valid listener of one Gateway. `hostname` is `""` for any host, else exact or `*.suffix`, lower
-    case."""
+    """One valid listener. `hostname` is `""` for any host, else exact or `*.suffix`, lower case. `tls` None
+    and protocol TLS: connections pass through undecrypted."""
 
     name: str
     port: int
@@ -47,17 +83,25 @@ class GatewayListener:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """One accepted Gateway with its valid listeners.
+    """One accepted Gateway with its valid listeners, or what a ListenerSet adds to one.
 
     `addresses` are IP addresses it asked for; empty: the settings decide. `age` orders Gateways that share
-    an Envoy: (creation timestamp or "", namespace/name).
+    an Envoy: (creation timestamp or "~", namespace/name), a ListenerSet's after its Gateway's.
+    `certificate` is shown to backends that ask for one. `parent`: the Gateway that a ListenerSet adds to.
     """
 
     ref: Ref
     addresses: tuple[str, ...]
     listeners: tuple[GatewayListener, ...]
-    age: tuple[str, str]
+    age: tuple[str, ...]
     origin: Origin = field(compare=False)
+    certificate: SecretKey | None = None
+    parent: Ref | None = None
+
+    @property
+    def gateway(self) -> Ref:
+        """The Gateway whose proxies have these listeners."""
+        return self.parent or self.ref
 
 
 # --- matching ---------------------------------------------------------------------------------------------
@@ -129,10 +173,13 @@ class QueryMatch:
 
 @dataclass(frozen=True, slots=True)
 class RouteMatch:
+    """`grpc`: only gRPC requests."""
+
     path: PathMatch
     method: str = ""
     headers: tuple[HeaderMatch, ...] = ()
     query: tuple[QueryMatch, ...] = ()
+    grpc: bool = False
 
 
 # --- what is done to requests and responses ---------------------------------------------------------------
@@ -236,7 +283,7 @@ class WeightedBackend:
 @dataclass(frozen=True, slots=True)
 class Forward:
     """To backends. `timeout` and `try_timeout`: None is the default, 0 is none. All weights zero, or no
-    backends: 500."""
+    backends: `failure`."""
 
     backends: tuple[WeightedBackend, ...]
     rewrite: PathRewrite | None = None
@@ -247,6 +294,7 @@ class Forward:
     session: SessionPersistence | None = None
     mirrors: tuple[Mirror, ...] = ()
     websocket: bool = True
+    failure: int = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,12 +337,12 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A route stands on this listener of this Gateway under these host names.
+    """A route stands on this listener of this Gateway or ListenerSet under these host names.
 
     `hostnames` are the intersection of route and listener, never empty; `*` stands for any host.
     """
 
-    gateway: Ref
+    parent: Ref
     listener: str
     hostnames: tuple[str, ...]
 
@@ -317,15 +365,53 @@ class RouteSet:
         return frozenset(found)
 
 
+@dataclass(frozen=True, slots=True)
+class StreamRoute:
+    """What one route of connections (TLSRoute, TCPRoute) or datagrams (UDPRoute) contributes.
+
+    Attached where another is already, the older one gets everything. `age` is (creation timestamp or "~",
+    namespace/name). No valid backend: connections are closed at once.
+    """
+
+    ref: Ref
+    attachments: tuple[Attachment, ...]
+    backends: tuple[WeightedBackend, ...]
+    age: tuple[str, str]
+    origin: Origin = field(compare=False)
+
+    def clusters(self) -> frozenset[ClusterKey]:
+        """Every cluster that connections may go to."""
+        return frozenset(b.cluster for b in self.backends if b.cluster is not None)
+
+
 # --- backends ---------------------------------------------------------------------------------------------
 
 
+class Transport(enum.Enum):
+    """How a cluster is spoken to: what it says itself, or HTTP/2 for gRPC where it says nothing; plain
+    bytes (with TLS where a policy says so), bytes that are TLS already, datagrams."""
+
+    APPLICATION = ""
+    GRPC = "grpc"
+    BYTES = "tcp"
+    PASSTHROUGH = "tls"
+    DATAGRAMS = "udp"
+
+
 class ClusterKey(NamedTuple):
-    """A cluster's identity: the object and its port. Which rules use it plays no part. `port` 0: the
-    object has none."""
+    """A cluster's identity: the object and its port, and where these differ, how it is spoken to and the
+    certificate that is shown to it. Which rules use it plays no part. `port` 0: the object has none."""
 
     ref: Ref
     port: int = 0
+    transport: str = ""  # a `Transport`'s value: keys are sorted
+    certificate: Ref = NOBODY
+
+    @property
+    def place(self) -> ClusterKey:
+        """The key of its endpoints: the same ones however they are spoken to, but for UDP ports."""
+        datagrams = self.transport == Transport.DATAGRAMS.value
+        return ClusterKey(self.ref, self.port, self.transport if datagrams else "")
 
 
 class AppProtocol(enum.Enum):
@@ -334,6 +420,7 @@ class AppProtocol(enum.Enum):
     HTTP1 = "http1"
     HTTP2 = "http2"
     AUTO = "auto"  # ALPN over TLS
+    NONE = "none"  # bytes and datagrams
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,10 +460,12 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSet:
-    """The endpoints of one cluster, sorted, without repetitions."""
+    """The endpoints of one cluster, sorted, without repetitions. `shares`: zone -> its part of the traffic,
+    where zones stand for backends of one route (UDPRoute)."""
 
     key: ClusterKey
     endpoints: tuple[Endpoint, ...]
+    shares: tuple[tuple[str, int], ...] = ()
 
 
 class Discovery(enum.Enum):
@@ -389,7 +478,7 @@ class Discovery(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """`endpoints` is empty for EDS."""
+    """`endpoints` is empty for EDS. `shared`: zones get their shares of it all (`EndpointSet.shares`)."""
 
     key: ClusterKey
     discovery: Discovery
@@ -397,6 +486,7 @@ class Cluster:
     tls: UpstreamTls | None = None
     endpoints: tuple[Endpoint, ...] = ()
     connect_timeout: float = 5.0
+    shared: bool = False
     origin: Origin | None = field(default=None, compare=False)
 
 
@@ -429,6 +519,7 @@ class Bind(NamedTuple):
 
     address: str
     port: int
+    udp: bool = False
 
 
 class Scope(NamedTuple):
@@ -443,13 +534,25 @@ class Scope(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """Where connections or datagrams go that are not looked into. `name` is the route's, "" without one;
+    `passthrough`: they are TLS, chosen by server name."""
+
+    name: str
+    backends: tuple[WeightedBackend, ...]
+    passthrough: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FilterChain:
-    """Connections with this server name (`""`: any) and the route table they use."""
+    """Connections with this server name (`""`: any) and the route table they use, or the `stream` they
+    become."""
 
     hostname: str
     tls: TlsTermination | None
     scope: Scope
     origins: tuple[Origin, ...] = field(default=(), compare=False)
+    stream: Stream | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 WELL_KNOWN: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
+_SCHEMES: Final = {"http": "http", "https": "https", "tcp": "http", "udp": "http", "tls": "https"}
+
 _ESCAPED_SLASH: Final = re.compile(r"%(2[fF]|5[cC])")
 _DOT_WITH_PARAMETER: Final = re.compile(r"(?<=/)(\.{1,2});[^/]*")
 _DOT: Final = re.compile(r"\.|%2[eE]")
@@ -59,6 +61,7 @@ class Request:
     address: str = ""
     sni: str | None = None
     client: str = "127.0.0.1"
+    udp: bool = False
 
     @property
     def server_name(self) -> str:
@@ -126,11 +129,16 @@ def parse(
     """A request from a URL. A `Host` among the headers becomes the authority, as with curl; the connection
     goes where the URL says.
 
-    Raises ValueError for what is no http or https URL.
+    Connections and datagrams have URLs too: `tcp://host:port`, `tls://name:port`, `udp://host:port`.
+
+    Raises ValueError for what is none of these.
     """
     parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in WELL_KNOWN or not parts.hostname:
-        raise ValueError(f"{url}: expected http://host/path or https://host/path")
+    scheme = _SCHEMES.get(parts.scheme)
+    if scheme is None or not parts.hostname:
+        raise ValueError(
+            f"{url}: expected http://host/path, https://host/path, or tcp, tls or udp://host:port"
+        )
     rest = url.partition("://")[2] or url
     _, slash, path = rest.partition("/")
     if not slash:
@@ -138,17 +146,18 @@ def parse(
         path = f"?{path}" if question else ""
     kept = tuple((name, value) for name, value in headers if name.lower() != "host")
     hosts = [value for name, value in headers if name.lower() == "host"]
-    if sni is None and hosts and parts.scheme == "https" and not is_address(parts.hostname):
+    if sni is None and hosts and scheme == "https" and not is_address(parts.hostname):
         sni = parts.hostname
     return Request(
         authority=hosts[-1] if hosts else parts.netloc.rpartition("@")[2],
         path=f"/{path}",
         method=method,
-        scheme=parts.scheme,
+        scheme=scheme,
         headers=kept,
         port=port or parts.port or 0,
         address=address,
         sni=sni,
+        udp=parts.scheme == "udp",
     )
 
 

@@ -29,7 +29,6 @@ class Batch:
     CPU.
     """
 
-
     changes: Mapping[Ref, bool]
     """Object -> whether it is there (True) or gone, the last word of each."""
     total: float

@@ -9,18 +9,19 @@ line make one `Files`.
 """
 
 # Paths are strings here: as `Path` objects ten thousand of them cost more than the walk itself.
-# ruff: noqa: PTH114, PTH116, PTH118, PTH123
+# ruff: noqa: PTH114, PTH116, PTH117, PTH118, PTH120, PTH123
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import stat
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Final
 
 import xxhash
@@ -57,6 +58,17 @@ class _Due:
     closed: bool
 
 
+@dataclass(slots=True)
+class _Ears:
+    """What one walk listens to. `folders`: watch -> the names of the folder; none where only its own fate
+    matters. `above`: folders whose own fate is watched. `deaf`: folders that could not be watched.
+    """
+
+    folders: dict[int, set[str]] = field(default_factory=dict)
+    above: set[str] = field(default_factory=set)
+    deaf: dict[str, OSError] = field(default_factory=dict)
+
+
 class Files:
     """Files, folders (with all below) and `-` for standard input. Implements `sources.base.Source`.
 
@@ -79,13 +91,14 @@ class Files:
         self._poll = poll
         self._held = holdings.Holdings(cluster_scoped)
         self._tree = tree.Tree()
-        self._stamps: dict[str, tuple[int, ...] | None] = {}
+        self._stamps: dict[str, tuple[int, ...]] = {}
         self._digests: dict[str, int] = {}
         self._notify: inotify.Inotify | None = None
         self._watches: dict[int, set[str]] = {}
         self._due: dict[str, _Due] = {}
         self._stale = False
         self._limited = ""
+        self._told = ""
 
     def locate(self, ref: Ref, path: FieldPath) -> Span | None:
         """`diagnostics.Locate` over what is held."""
@@ -99,7 +112,7 @@ class Files:
         self._held.quick = sum(state.st_size for state in self._tree.files.values()) > _BULK
         with _bulk(self._held.quick):
             if self._reads_stdin:
-                self._take(STDIN, (self._stdin or sys.stdin.buffer).read())
+                self._take(STDIN, self._standard().read())
             for name, state in self._tree.files.items():
                 self._look(name, state)
             self._refuse_folders()
@@ -125,18 +138,21 @@ class Files:
             while True:
                 if (update := self._flush()) is not None:
                     yield update
-                with contextlib.suppress(TimeoutError):
+                try:
                     async with asyncio.timeout(self._patience(loop.time())):
                         await awake.wait()
+                except TimeoutError:
+                    if (notify is None or self._limited) and not self._due:
+                        self._stale = True
                 awake.clear()
-                if notify is None and not self._due:
-                    self._stale = True
                 events, arrived[:] = list(arrived), []
                 for event in events:
                     self._notice(event, loop.time())
                 if self._stale:
                     self._rescan()
                 await self._settle(loop.time())
+                if self._stale:
+                    self._rescan()
         finally:
             if notify is not None:
                 loop.remove_reader(notify.descriptor)
@@ -145,6 +161,13 @@ class Files:
             self._watches.clear()
 
     # Reading
+
+    def _standard(self) -> BinaryIO:
+        if self._stdin is not None:
+            return self._stdin
+        if sys.stdin is None:  # closed by whoever started us
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), "-")
+        return sys.stdin.buffer
 
     def _look(self, name: str, state: os.stat_result, *, careful: bool = False) -> bool:
         """Reads a file. `careful`: not if that would lose an object, and then says False."""
@@ -155,9 +178,7 @@ class Files:
         except FileNotFoundError:
             return True  # its deletion has been or will be noticed
         except OSError as failure:
-            self._stamps[name] = None
-            self._digests.pop(name, None)
-            self._held.fail(name, holdings.unreadable(name, failure))
+            self._refuse(name, failure)
             return True
         self._stamps[name] = _stamp(state, now)
         return self._take(name, data, careful=careful)
@@ -183,36 +204,44 @@ class Files:
         self._held.remove(name)
         self._stamps.pop(name, None)
         self._digests.pop(name, None)
-        self._tree.files.pop(name, None)
+        state = self._tree.files.pop(name, None)
+        if state is not None and state.st_nlink > 1:
+            self._stale = True  # the file may have another name, which did not count until now
+
+    def _refuse(self, name: str, failure: OSError) -> None:
+        self._stamps.pop(name, None)
+        self._digests.pop(name, None)
+        self._held.fail(name, holdings.unreadable(name, failure))
 
     def _refuse_folders(self) -> None:
         for name, failure in self._tree.failures.items():
-            self._held.fail(name, holdings.unreadable(name, failure))
+            self._refuse(name, failure)
 
     # Watching
 
     def _open(self) -> inotify.Inotify | None:
-        self._limited = ""
+        self._limited = self._told = ""
         if self._poll is None:
             try:
                 self._notify = inotify.Inotify()
             except OSError as failure:
-                self._limited = (failure.strerror or str(failure)).lower()
+                self._limited = _reason(failure)
         return self._notify
 
     def _flush(self) -> base.Update | None:
         update = self._held.flush()
+        if update is None and self._limited == self._told:
+            return None
+        self._told = self._limited
+        update = update or base.Update(diagnostics=tuple(self._held.diagnostics()))
         if not self._limited:
             return update
-        if update is None and self._limited.startswith("!"):
-            return None
-        reason = self._limited.removeprefix("!")
-        self._limited = "!" + reason
-        update = update or base.Update(diagnostics=tuple(self._held.diagnostics()))
-        return replace(update, diagnostics=(*update.diagnostics, _polling(reason)))
+        return replace(update, diagnostics=(*update.diagnostics, _polling(self._limited)))
 
     def _patience(self, now: float) -> float | None:
         """Seconds until there is something to do although nothing was heard; None: never."""
+        if self._stale:
+            return 0.0
         waits = [max(due.at - now, 0.0) for due in self._due.values()]
         if self._notify is None or self._limited:
             waits.append(self._poll or POLL)
@@ -223,13 +252,16 @@ class Files:
         import asyncio
 
         self._stale = False
-        found: dict[int, set[str]] = {}
+        ears = _Ears()
         before = self._tree
-        self._tree = tree.walk(self._roots, lambda folder: self._enter(folder, found))
+        self._tree = tree.walk(self._roots, lambda folder: self._enter(folder, ears))
         if self._notify is not None:
-            for number in self._watches.keys() - found.keys():
+            # Of what cannot even be read the folder above tells when it can be.
+            silent = (each for folder, each in ears.deaf.items() if folder not in self._tree.failures)
+            self._limited = next(map(_reason, silent), "")
+            for number in self._watches.keys() - ears.folders.keys():
                 self._notify.forget(number)
-        self._watches = found
+        self._watches = ears.folders
         for name in before.failures.keys() - self._tree.failures.keys() - self._tree.files.keys():
             self._held.remove(name)
         self._refuse_folders()
@@ -238,27 +270,60 @@ class Files:
             if (due := self._due.get(name)) is not None and not due.closed:
                 continue
             self._due.pop(name, None)
-            if self._stamps.get(name) != _stamp(state, 0):
+            if self._stamps.get(name) != _stamp(state, 0) and not self._is_spent(name, state):
                 changed.append((name, state))
+        hidden = tuple(os.path.join(folder, "") for folder in self._tree.failures)
+        missing = [
+            name
+            for name in self._held.names()
+            if not (name in self._tree.files or name in self._tree.failures or name == STDIN)
+            and not name.startswith(hidden or ("\0",))
+        ]
+        former = self._identities(missing)
         with _bulk(len(changed) > 1 and sum(state.st_size for _, state in changed) > _BULK):
             for name, state in changed:
+                self._succeed(name, state, former)
                 self._look(name, state)
         now = asyncio.get_running_loop().time()
-        hidden = tuple(folder + os.sep for folder in self._tree.failures)
-        for name in self._held.names():
-            known = name in self._tree.files or name in self._tree.failures or name == STDIN
-            if not known and name not in self._due and not name.startswith(hidden or ("\0",)):
+        for name in missing:
+            if name in self._held and name not in self._due:
                 self._due[name] = _Due(now + GRACE, now, True)
 
-    def _enter(self, folder: str, found: dict[int, set[str]]) -> None:
+    def _identities(self, names: Iterable[str]) -> dict[tuple[int, ...], str]:
+        """Device and inode of what was read under these names."""
+        return {self._stamps[name][:2]: name for name in names if name in self._stamps}
+
+    def _succeed(self, name: str, state: os.stat_result, former: dict[tuple[int, ...], str]) -> None:
+        """A renamed file loses its former name at once, lest its objects stand twice for a moment."""
+        if name not in self._held and (old := former.get((state.st_dev, state.st_ino))) is not None:
+            self._forget(old)
+            self._due.pop(old, None)
+
+    def _counted(self, name: str, state: os.stat_result) -> str:
+        """The one name under which a file with several (hard links) is read."""
+        if state.st_nlink == 1 or name in self._tree.files:
+            return name
+        same = (each for each, known in self._tree.files.items() if os.path.samestat(known, state))
+        return next(same, name)
+
+    def _is_spent(self, name: str, state: os.stat_result) -> bool:
+        """A pipe is read once; to open it again would be to wait for somebody to write."""
+        return name in self._held and not stat.S_ISREG(state.st_mode)
+
+    def _enter(self, folder: str, ears: _Ears) -> None:
         if self._notify is None:
             return
         try:
-            found.setdefault(self._notify.watch(folder), set()).add(folder)
+            ears.folders.setdefault(self._notify.watch(folder), set()).add(folder)
         except (FileNotFoundError, NotADirectoryError):
             self._stale = True  # gone between two calls: look again
         except OSError as failure:  # as a rule fs.inotify.max_user_watches
-            self._limited = self._limited or (failure.strerror or str(failure)).lower()
+            ears.deaf[folder] = failure
+        # Where a folder further up moves away, everything below gets another name and nobody else says so.
+        while os.path.isabs(folder) and (folder := os.path.dirname(folder)) not in ears.above:
+            ears.above.add(folder)
+            with contextlib.suppress(OSError):
+                ears.folders.setdefault(self._notify.watch(folder, inotify.ITSELF), set())
 
     def _notice(self, event: inotify.Event, now: float) -> None:
         """Notes which file to look at when, or that everything is to be looked at."""
@@ -287,13 +352,17 @@ class Files:
 
     def _schedule(self, name: str, mask: int, now: float) -> None:
         before = self._due.get(name)
+        if mask & inotify.ATTRIB and before is not None:
+            return
         since = before.since if before is not None and not before.closed else now
         if mask & (inotify.CLOSE_WRITE | inotify.MOVED_TO):
             self._due[name] = _Due(now, now, True)
         elif mask & (inotify.DELETE | inotify.MOVED_FROM):
             self._due[name] = _Due(now + GRACE, now, True)
         elif mask & inotify.CREATE and _linked(name):
-            self._due[name] = _Due(now, now, True)
+            self._stale = True  # which of its names counts is for a walk to say
+        elif mask & inotify.ATTRIB:
+            self._due[name] = _Due(now, now, False)
         else:
             self._due[name] = _Due(min(now + SETTLE, since + PATIENCE), since, False)
 
@@ -302,6 +371,7 @@ class Files:
         import asyncio
 
         ready = [name for name, due in self._due.items() if due.at <= now]
+        former = self._identities(name for name, due in self._due.items() if due.at > now and _gone(name))
         turn = time.perf_counter()
         for name in ready:
             due = self._due.pop(name)
@@ -310,10 +380,15 @@ class Files:
             except OSError:
                 self._forget(name)
                 continue
-            if not stat.S_ISREG(state.st_mode) and not stat.S_ISFIFO(state.st_mode):
-                self._forget(name)
-                continue
+            if not stat.S_ISREG(state.st_mode):
+                if name not in self._roots or stat.S_ISDIR(state.st_mode):
+                    self._forget(name)
+                    continue
+                if self._is_spent(name, state):
+                    continue
+            name = self._counted(name, state)
             self._tree.files.setdefault(name, state)
+            self._succeed(name, state, former)
             late = now - due.since >= PATIENCE
             if not self._look(name, state, careful=not due.closed and not late) and name not in self._due:
                 self._due[name] = _Due(min(now + 4 * SETTLE, due.since + PATIENCE), due.since, False)
@@ -322,13 +397,21 @@ class Files:
                 turn = time.perf_counter()
 
 
-def _stamp(state: os.stat_result, read_at: int) -> tuple[int, ...] | None:
-    """What tells one state of a file from another; None where the clock is too coarse to tell (read too
-    soon).
+def _stamp(state: os.stat_result, read_at: int) -> tuple[int, ...]:
+    """What tells one state of a file from another; only the file's identity where the clock is too coarse to
+    tell (read too soon), and that is no state's stamp.
     """
     if read_at and state.st_mtime_ns > read_at - _RACY:
-        return None
+        return state.st_dev, state.st_ino
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def _gone(name: str) -> bool:
+    return not os.path.lexists(name)
+
+
+def _reason(failure: OSError) -> str:
+    return (failure.strerror or str(failure)).lower()
 
 
 def _linked(name: str) -> bool:
@@ -340,11 +423,13 @@ def _linked(name: str) -> bool:
 
 
 def _polling(reason: str) -> Diagnostic:
+    limits = "raise fs.inotify.max_user_instances or fs.inotify.max_user_watches (sysctl)"
+    above = "let Dragoman read the folders in which the paths that were named stand"
     return Diagnostic(
         "DRG1008",
         f"the system gives no notice of changes ({reason}); folders are looked at every second",
         severity=Severity.WARNING,
-        help="raise fs.inotify.max_user_instances or fs.inotify.max_user_watches (sysctl)",
+        help=above if reason == os.strerror(errno.EACCES).lower() else limits,
         span=Span("inotify", 0),
     )
 

@@ -10,6 +10,7 @@ goes the second takes its place.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -87,7 +88,7 @@ class Holdings:
         self._others: dict[Ref, list[_Entry]] = {}
         self._touched: dict[Ref, _Entry | None] = {}
         self._bodies: dict[_Entry, Mapping[str, Any]] = {}
-        self._reported: list[tuple[Diagnostic, Span | None]] = []
+        self._reported: tuple[Diagnostic, ...] = ()
 
     def __contains__(self, name: str) -> bool:
         return name in self._texts
@@ -172,12 +173,11 @@ class Holdings:
                     upserts.append(Document(ref, body, owner.locator))
         self._touched.clear()
         self._bodies.clear()
-        diagnostics = self.diagnostics()
-        reported = [(item, item.span) for item in diagnostics]
-        if not upserts and not deletes and reported == self._reported:
+        diagnostics = tuple(self.diagnostics())
+        if not upserts and not deletes and diagnostics == self._reported:
             return None
-        self._reported = reported
-        return base.Update(tuple(upserts), tuple(deletes), tuple(diagnostics))
+        self._reported = diagnostics
+        return base.Update(tuple(upserts), tuple(deletes), diagnostics)
 
     # Reading
 
@@ -195,7 +195,7 @@ class Holdings:
             piece.problems = tuple(_problem(name, chunk, fault) for fault in faults)
         entries = []
         for ref, path, body in found:
-            entry = _Entry(ref, locate.TextLocator(name, chunk.line, chunk.text, path))
+            entry = _Entry(ref, locate.TextLocator(_shown(name), chunk.line, chunk.text, path))
             self._bodies[entry] = body
             entries.append(entry)
         piece.entries = tuple(entries)
@@ -281,13 +281,18 @@ class Holdings:
 def unreadable(name: str, failure: OSError) -> Diagnostic:
     """A file or folder that the system does not hand out."""
     reason = (failure.strerror or type(failure).__name__).lower()
-    return Diagnostic("DRG1002", f"cannot be read: {reason}", span=Span(name, 0))
+    return Diagnostic("DRG1002", f"cannot be read: {reason}", span=Span(_shown(name), 0))
 
 
 def undecodable(name: str, problem: yamldoc.Problem) -> Diagnostic:
     """A file that is no text."""
-    span = Span(name, problem.line, problem.column, problem.end)
+    span = Span(_shown(name), problem.line, problem.column, problem.end)
     return Diagnostic(problem.code, problem.message, help=problem.help, span=span)
+
+
+def _shown(name: str) -> str:
+    """A file's name as text; what is not UTF-8 in it becomes U+FFFD, or no report could be written."""
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "replace")
 
 
 def _problem(name: str, chunk: yamldoc.Chunk, fault: objects.Fault) -> yamldoc.Problem:
@@ -303,7 +308,7 @@ def _diagnostic(name: str, piece: _Piece, problem: yamldoc.Problem) -> Diagnosti
     if problem.related is not None:
         what, where = problem.related
         notes = (f"{what} in line {piece.line + where - 1}",)
-    span = Span(name, line, problem.column, problem.end, text)
+    span = Span(_shown(name), line, problem.column, problem.end, text)
     return Diagnostic(
         problem.code, problem.message, label=problem.label, notes=notes, help=problem.help, span=span
     )

@@ -13,6 +13,7 @@ import struct
 from typing import Final, NamedTuple
 
 MODIFY: Final = 0x2
+ATTRIB: Final = 0x4
 CLOSE_WRITE: Final = 0x8
 MOVED_FROM: Final = 0x40
 MOVED_TO: Final = 0x80
@@ -25,9 +26,15 @@ OVERFLOW: Final = 0x4000
 IGNORED: Final = 0x8000
 ISDIR: Final = 0x4000_0000
 _ONLYDIR: Final = 0x0100_0000
+_MASK_ADD: Final = 0x2000_0000
 
-CONTENTS: Final = MODIFY | CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE | DELETE_SELF | MOVE_SELF
-"""All that may change what a folder holds."""
+CONTENTS: Final = (
+    MODIFY | ATTRIB | CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE | DELETE_SELF | MOVE_SELF
+)
+"""All that may change what a folder holds, or whether we may read it."""
+
+ITSELF: Final = DELETE_SELF | MOVE_SELF
+"""A folder's own fate, and nothing of what happens in it."""
 
 UPHEAVAL: Final = OVERFLOW | IGNORED | UNMOUNT | DELETE_SELF | MOVE_SELF
 """After these only a look at everything helps."""
@@ -56,10 +63,12 @@ class Inotify:
         if self.descriptor < 0:
             raise _failure()
 
-    def watch(self, folder: str) -> int:
-        """Watches a folder's contents, and returns the watch's number. Raises `OSError`."""
+    def watch(self, folder: str, mask: int = CONTENTS) -> int:
+        """Watches a folder, also for what it is watched for already, and returns the watch's number. Raises
+        `OSError`.
+        """
         number: int = self._libc.inotify_add_watch(
-            self.descriptor, os.fsencode(folder), ctypes.c_uint32(CONTENTS | _ONLYDIR)
+            self.descriptor, os.fsencode(folder), ctypes.c_uint32(mask | _ONLYDIR | _MASK_ADD)
         )
         if number < 0:
             raise _failure()

@@ -29,7 +29,11 @@ SECRET_FIELDS: Final[tuple[FieldPath, ...]] = (
 # locating.
 _SURROGATES = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _COMMENT = re.compile(r"(?:^|[ \t])#[^\"']*$")
-_SECRET = re.compile(r"""kind["']?[ \t]*:[ \t]*["']?Secret\b""")
+_SECRET = re.compile(r"""kind["']?\s*:\s*(?:[&!]\S+\s+)*["']?Secret(?:List)?\b""")
+# Line breaks to YAML 1.1 and to nobody who counts lines; they are only where a value or a comment may go on.
+_ODD_BREAKS = str.maketrans(dict.fromkeys("\r\x85\u2028\u2029", " "))
+# What may stand before the colon of a key: anything else is more likely a part of a value.
+_KEY = re.compile(r"""[ \t{\[,?-]*(?:"[^"]*"|'[^']*'|[\w./-]+)[ \t]*""")
 
 
 class TextLocator:
@@ -93,6 +97,7 @@ class _Composed(NamedTuple):
 
 @functools.lru_cache(maxsize=4)
 def _compose(text: str) -> _Composed:
+    text = text.translate(_ODD_BREAKS)
     try:
         root = yamlnodes.compose(_SURROGATES.sub(r"\\u0041\\u0041", text) if "\\u" in text else text)
     except yamlnodes.Invalid:
@@ -152,19 +157,22 @@ def _has_text(node: yaml.Node) -> bool:
 # What Secrets hold
 
 
-def _secrets(node: yaml.Node) -> Iterator[yaml.Node]:
-    """The nodes with a Secret's values, also of the Secrets in a list."""
+def _secrets(node: yaml.Node, hint: str = "") -> Iterator[yaml.Node]:
+    """The nodes with a Secret's values, also of the Secrets in a list. `hint`: the kind of what names
+    none.
+    """
     if not isinstance(node, yaml.MappingNode):
         return
-    kind, items = _entry(node, "kind"), _entry(node, "items")
-    if kind is not None and kind[1].value == "Secret":
+    own, items = _entry(node, "kind"), _entry(node, "items")
+    kind = str(own[1].value) if own is not None else hint
+    if kind == "Secret":
         for path in SECRET_FIELDS:
             trail = _walk(node, path)
             if len(trail) > len(path):
                 yield from _leaves(trail[-1][1])
     elif items is not None and isinstance(items[1], yaml.SequenceNode):
         for item in items[1].value:
-            yield from _secrets(item)
+            yield from _secrets(item, kind.removesuffix("List"))
 
 
 def _leaves(node: yaml.Node) -> Iterator[yaml.Node]:
@@ -182,7 +190,8 @@ def _mask(line: str, number: int, secrets: tuple[yaml.Node, ...]) -> str:
         if start.line <= number <= end.line:
             first = start.column if start.line == number else len(line) - len(line.lstrip())
             last = end.column if end.line == number else len(line)
-            line = line[:first] + "*" * (last - first) + line[last:]
+            if first < last:  # a block's end mark is where the next line begins
+                line = line[:first] + "*" * (last - first) + line[last:]
     return line
 
 
@@ -192,12 +201,16 @@ def broken_line(text: str, line: int) -> str:
     """
     lines = text.split("\n")
     shown = lines[line - 1] if 0 < line <= len(lines) else ""
-    if _SECRET.search(text) is None or not any(str(field[-1]) in text for field in SECRET_FIELDS):
+    if not _may_be_secret(text):
         return shown
     head, colon, tail = shown.partition(":")
-    if not colon:
-        head, tail = "", shown
+    if not colon or _KEY.fullmatch(head) is None:
+        head, colon, tail = "", "", shown
     return head + colon + re.sub(r"\S", "*", tail)
+
+
+def _may_be_secret(text: str) -> bool:
+    return _SECRET.search(text) is not None and any(str(field[-1]) in text for field in SECRET_FIELDS)
 
 
 def first_line(text: str, start: int) -> tuple[int, str]:
@@ -212,8 +225,10 @@ def first_line(text: str, start: int) -> tuple[int, str]:
 
 
 def name_line(locator: TextLocator, name: str) -> tuple[int, int, str]:
-    """Line, column and text where a name probably stands, without composing; else the first line."""
-    if not locator.prefix:
+    """Line, column and text where a name probably stands, without composing (but for Secrets); else the first
+    line.
+    """
+    if not locator.prefix and not _may_be_secret(locator.text):
         key = r"""^[ ]*(?:["']?metadata["']?:[ ]+{.*?)?["']?\bname["']?:[ \t]+["']?"""
         pattern = rf"""{key}({re.escape(name)})(?=["' \t\n,}}]|\Z)"""
         if (matched := re.search(pattern, locator.text, re.MULTILINE)) is not None:
@@ -222,5 +237,5 @@ def name_line(locator: TextLocator, name: str) -> tuple[int, int, str]:
             return line, matched.start(1) - begin + 1, locator.text[begin:].split("\n", 1)[0]
     elif (span := locator.locate(("metadata", "name"))) is not None:
         return span.line, span.column, span.text
-    line, text = first_line(locator.text, locator.start)
-    return line, 1, text
+    line, _ = first_line(locator.text, locator.start)
+    return line, 1, broken_line(locator.text, line - locator.start + 1)

@@ -2,8 +2,8 @@
 
 A folder counts with all below it: `*.yaml`, `*.yml` and `*.json`. Hidden names do not, and so neither do
 the `..data` folders of Kubernetes' ConfigMap and Secret mounts; what is visible there are links into them,
-which are followed. A file that is reached twice is read once. A named file counts whatever its name. Called
-by `files`.
+which are followed. A file that is reached twice is read once. A named file counts whatever its name and kind
+(`<(...)` is a pipe); in folders only regular files do. Called by `files`.
 """
 
 # Paths are strings here: as `Path` objects ten thousand of them cost more than the walk itself.
@@ -35,8 +35,8 @@ class Tree:
     """What a walk found. Names are as the user named them: `shop/routes.yaml`.
 
     `files`: name -> its state. `folders`: those whose contents count. `links`: (folder, name) -> the files
-    that are reached through that name, where it is a named path, a link, or a link's target. `failures`:
-    folders that cannot be read.
+    and folders that are reached through that name, where it is a named path, a link, or a link's target.
+    `failures`: what cannot be read.
     """
 
     files: dict[str, os.stat_result] = field(default_factory=dict)
@@ -85,14 +85,18 @@ def _folder(
         return
     for entry in listed:
         try:
-            if entry.is_dir():
-                _folder(tree, entry.path, entry.stat(), seen, enter)
-            elif eligible(entry.name):
-                if entry.is_symlink():
-                    for place in chain(entry.path):
-                        tree.links.setdefault(place, set()).add(entry.path)
-                        enter(place[0])
-                _file(tree, entry.path, entry.stat(), seen)
+            folder = entry.is_dir()
+            if not folder and not eligible(entry.name):
+                continue
+            if entry.is_symlink():
+                for place in chain(entry.path):
+                    tree.links.setdefault(place, set()).add(entry.path)
+                    enter(place[0])
+            state = entry.stat()
+            if folder:
+                _folder(tree, entry.path, state, seen, enter)
+            elif stat.S_ISREG(state.st_mode):  # to open a pipe would be to wait for whoever writes it
+                _file(tree, entry.path, state, seen)
         except FileNotFoundError:
             continue  # gone meanwhile, or a link to nowhere
         except OSError as failure:

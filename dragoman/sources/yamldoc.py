@@ -124,7 +124,11 @@ def _json(text: str) -> Any | None:
     except orjson.JSONDecodeError:
         return None
     keys = len(_JSON_KEY.findall(text))
-    return data if keys == len(_JSON_KEY.findall(orjson.dumps(data).decode())) else None
+    try:
+        written = orjson.dumps(data).decode()
+    except TypeError:  # nested deeper than orjson writes, which is deeper than we read
+        return None
+    return data if keys == len(_JSON_KEY.findall(written)) else None
 
 
 _JSON_KEY = re.compile(r'"(?:[^"\\]++|\\.)*+"\s*+:')

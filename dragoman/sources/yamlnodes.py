@@ -23,6 +23,9 @@ thousand.
 ALIAS_BUDGET: Final = 100_000
 """How many nodes aliases may add to a document (the "billion laughs")."""
 
+_FOREIGN_TAG: Final = "tags (words that begin with `!`) are not supported here"
+"""Does not name the tag: it may be a password that nobody has put in quotes."""
+
 _PLAIN = "dragoman:plain"
 _TAG = "tag:yaml.org,2002:"
 _STR, _INT, _FLOAT, _BOOL, _NULL = (_TAG + name for name in ("str", "int", "float", "bool", "null"))
@@ -119,7 +122,7 @@ class _Conversion:
                 return self.scalar(node)
             case yaml.SequenceNode():
                 if node.tag != _TAG + "seq":
-                    self.problems.append(_at(node, f"the tag `{_short(node.tag)}` is not supported"))
+                    self.problems.append(_at(node, _FOREIGN_TAG))
                 return [self.value(item, depth + 1) for item in node.value]
             case yaml.MappingNode():
                 return self.mapping(node, depth)
@@ -128,7 +131,7 @@ class _Conversion:
 
     def mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Any]:
         if node.tag != _TAG + "map":
-            self.problems.append(_at(node, f"the tag `{_short(node.tag)}` is not supported"))
+            self.problems.append(_at(node, _FOREIGN_TAG))
         found: dict[str, Any] = {}
         keys: dict[str, yaml.Node] = {}
         merged: list[yaml.Node] = []
@@ -149,7 +152,7 @@ class _Conversion:
                 if not isinstance(mapping, yaml.MappingNode):
                     self.problems.append(_at(mapping, "only mappings can be merged by `<<`"))
                     continue
-                for key, value in self.mapping(mapping, depth + 1).items():
+                for key, value in self.value(mapping, depth + 1).items():
                     found.setdefault(key, value)
         return found
 
@@ -217,7 +220,7 @@ def _scalar(tag: str, text: str) -> Any:
             raise ValueError("the value of `!!binary` is not text in base64") from None
     if tag in (_BOOL, _INT, _FLOAT, _NULL):
         raise ValueError(f"the value is no `{_short(tag)}`")
-    raise ValueError(f"the tag `{_short(tag)}` is not supported")
+    raise ValueError(_FOREIGN_TAG)
 
 
 def _resolve(text: str) -> Any:
@@ -276,7 +279,8 @@ def _check_depth(text: str) -> None:
 def _at(node: Any, message: str) -> Problem:
     """A problem at a node or an event."""
     start, end = node.start_mark, node.end_mark
-    return Problem(message, start.line + 1, start.column + 1, end.column + 1 if end.line == start.line else 0)
+    column = end.column + 1 if end.line == start.line else 0
+    return Problem(message, start.line + 1, start.column + 1, column, None, _HELP.get(message, ""))
 
 
 def _duplicate(key: str, first: yaml.Node, second: yaml.Node) -> Problem:
@@ -295,7 +299,9 @@ _HELP = {
     "did not find expected '-' indicator": "the items of a list begin in the same column",
     "could not find expected ':'": "a key is followed by a colon and a space",
     "found unexpected end of stream": "a quote or a bracket is never closed",
+    _FOREIGN_TAG: "quote the value if it is meant as text",
     "found undefined alias": "a value that begins with `*` must be quoted",
+    "did not find expected <document start>": "a line `---` stands between two documents",
 }
 
 
@@ -312,8 +318,10 @@ def _problem(failure: yaml.MarkedYAMLError, text: str) -> Problem:
     if "\t" in here[: len(here) - len(here.lstrip())]:
         said, hint = "the line is indented with a tab", "YAML is indented with spaces"
     related = None
-    if failure.context and failure.context_mark and failure.context_mark.line + 1 != line:
-        related = (f"{failure.context}, which begins", failure.context_mark.line + 1)
+    if failure.context and failure.context_mark:
+        begin = failure.context_mark.line + 1
+        if begin < line:  # libyaml puts the beginning of what it has not found behind the end
+            related = (f"{failure.context}, which begins", begin)
     return Problem(said, line, column, 0, related, hint)
 
 

@@ -94,6 +94,7 @@ class Outputs:
 
     gateways: Collection[Ref, ir.Gateway]
     routes: Collection[Ref, ir.RouteSet]
+    streams: Collection[tuple[Ref, str], ir.StreamRoute]
     clusters: Collection[ir.ClusterKey, ir.Cluster]
     endpoints: Collection[ir.ClusterKey, ir.EndpointSet]
     secrets: Collection[ir.SecretKey, ir.Secret]

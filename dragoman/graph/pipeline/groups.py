@@ -7,7 +7,8 @@ and a join.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,6 +35,16 @@ class PortKey(NamedTuple):
 class HostKey(NamedTuple):
     group: str
     scope: ir.Scope
+    domain: str
+
+
+class FlowKey(NamedTuple):
+    """One route of connections on one bind. Sorts by age."""
+
+    port: PortKey
+    age: tuple[str, str]
+    ref: Ref
+    listener: tuple[Ref, str]
     domain: str
 
 
@@ -73,10 +84,11 @@ class Groups:
 
         def place(ctx: Context, ref: Ref, gateway: ir.Gateway) -> assembly.Placement | None:
             active = ctx.fetch(self._active, "") or frozenset()
-            names = tuple(sorted(name for name in active if assembly.matches(name, ref)))
+            names = tuple(sorted(name for name in active if assembly.matches(name, gateway.gateway)))
             if not names:
                 return None
-            return assembly.Placement(gateway, names, assembly.addresses(settings, ref, gateway.addresses))
+            addresses = assembly.addresses(settings, gateway.gateway, gateway.addresses)
+            return assembly.Placement(gateway, names, addresses)
 
         placements = graph.map_one("placements", outputs.gateways, place)
         members = graph.map_many("members", placements, _members)
@@ -88,15 +100,29 @@ class Groups:
             lambda _, key, found: assembly.port(key.bind, found.values()),
         )
         layouts = graph.map_one("layouts", self.ports, lambda _, key, port: port.layout)
-        self._listeners = graph.map_one("listeners", self.ports, lambda _, key, port: assembly.listener(port))
+        flows = graph.map_many(
+            "flows", outputs.streams, lambda ctx, _, route: _flows(ctx, route, seats, layouts)
+        )
+        port_flows: Collection[PortKey, Sequence[assembly.Flow]] = graph.group_by(
+            "flows of ports", flows, lambda key, _: (key.port,), _by_age
+        )
+        self._listeners = graph.map_one(
+            "listeners",
+            self.ports,
+            lambda ctx, key, port: assembly.listener(port, ctx.fetch(port_flows, key) or ()),
+        )
         self.listeners: Collection[PortKey, Resource] = graph.map_one(
             "LDS", self._listeners, lambda _, key, listener: listeners.encode(listener)
         )
 
         encoded = graph.map_one("encoded", outputs.routes, _encode)
 
+        encrypted: Collection[ir.ClusterKey, bool] = graph.map_one(
+            "encrypted", outputs.clusters, lambda _, __, item: True if item.tls is not None else None
+        )
+
         def attach(ctx: Context, ref: Ref, item: EncodedSet) -> Iterable[tuple[PartKey, Part]]:
-            return _parts(ctx, ref, item, seats, layouts)
+            return _parts(ctx, ref, item, seats, layouts, encrypted)
 
         placed = graph.map_many("placed", encoded, attach)
         fallback = graph.map_many("fallbacks", layouts, _fallbacks)
@@ -109,28 +135,53 @@ class Groups:
             "RDS", buckets, lambda key, _: (key[:2],), _table
         )
 
-        self._used = graph.group_by(
-            "used", placed, lambda key, part: [(key.host.group, c) for c in part.clusters], lambda *_: True
+        self._used = graph.union(
+            "used",
+            graph.group_by(
+                "used by routes",
+                placed,
+                lambda key, part: [(key.host.group, c) for c in part.clusters],
+                lambda *_: True,
+            ),
+            graph.group_by(
+                "used by streams",
+                flows,
+                lambda key, flow: [(key.port.group, c) for c in flow.route.clusters()],
+                lambda *_: True,
+            ),
         )
         made = graph.map_one("clusters encoded", outputs.clusters, lambda _, key, item: clusters.encode(item))
         filled = graph.map_one(
             "endpoints encoded", outputs.endpoints, lambda _, key, item: endpoints.encode(item)
         )
         sealed = graph.map_one("secrets encoded", outputs.secrets, lambda _, key, item: secrets.encode(item))
+
+        def cluster(ctx: Context, key: tuple[str, ir.ClusterKey], _: bool) -> Resource | None:
+            if key[1].certificate == ir.NOBODY:
+                return ctx.fetch(made, key[1])
+            plain = ctx.fetch(outputs.clusters, key[1]._replace(certificate=ir.NOBODY))
+            return clusters.encode(assembly.certified(plain, key[1])) if plain is not None else None
+
         self.clusters: Collection[tuple[str, ir.ClusterKey], Resource] = graph.map_one(
-            "CDS", self._used, lambda ctx, key, _: ctx.fetch(made, key[1])
+            "CDS", self._used, cluster
         )
-        self.endpoints: Collection[tuple[str, ir.ClusterKey], Resource] = graph.map_one(
-            "EDS", self._used, lambda ctx, key, _: ctx.fetch(filled, key[1])
+        self.endpoints: Collection[tuple[str, ir.ClusterKey], Resource] = graph.group_by(
+            "EDS",
+            self._used,
+            lambda key, _: ((key[0], key[1].place),),
+            lambda ctx, key, _: ctx.fetch(filled, key[1]),
         )
 
         def upstream_secrets(
             ctx: Context, key: tuple[str, ir.ClusterKey], item: Resource
         ) -> Iterator[tuple[tuple[str, ir.SecretKey, object], bool]]:
             # Most clusters have no TLS, and need not be looked at again for it.
-            cluster = ctx.fetch(outputs.clusters, key[1]) if resource.SECRET in item.refs else None
-            if cluster is not None and cluster.tls is not None:
-                for secret in (cluster.tls.ca, cluster.tls.certificate):
+            if resource.SECRET not in item.refs:
+                return
+            found = ctx.fetch(outputs.clusters, key[1]._replace(certificate=ir.NOBODY))
+            if found is not None and found.tls is not None:
+                tls = assembly.certified(found, key[1]).tls or found.tls
+                for secret in (tls.ca, tls.certificate):
                     if secret is not None:
                         yield (key[0], secret, key[1]), True
 
@@ -175,9 +226,9 @@ def _members(
     _: Context, ref: Ref, placement: assembly.Placement
 ) -> Iterator[tuple[tuple[PortKey, Ref, str], assembly.Member]]:
     for group in placement.groups:
-        for address in placement.addresses:
-            for listener in placement.gateway.listeners:
-                key = PortKey(group, ir.Bind(address, listener.port))
+        for listener in placement.gateway.listeners:
+            for bind in assembly.binds(placement, listener):
+                key = PortKey(group, bind)
                 yield (key, ref, listener.name), assembly.Member(ref, placement.gateway.age, listener)
 
 
@@ -198,31 +249,75 @@ def _parts(
     item: EncodedSet,
     seats: Collection[tuple[Ref, str], assembly.Seat],
     layouts: Collection[PortKey, assembly.Layout],
+    encrypted: Collection[ir.ClusterKey, bool],
 ) -> Iterator[tuple[PartKey, Part]]:
     used = [_clusters(route) for route in item.routes.routes]
     for attachment in item.routes.attachments:
-        seat = ctx.fetch(seats, (attachment.gateway, attachment.listener))
+        seat = ctx.fetch(seats, (attachment.parent, attachment.listener))
         if seat is None:
             continue
-        finished = [_finish(r, e, seat) for r, e in zip(item.routes.routes, item.encoded, strict=True)]
-        for group in seat.groups:
-            for address in seat.addresses:
-                layout = ctx.fetch(layouts, PortKey(group, ir.Bind(address, seat.port)))
-                if layout is None or (attachment.gateway, attachment.listener) not in layout.seats:
+        own = _certified(ctx, used, seat, encrypted)
+        finished = [_finish(r, e, seat, own) for r, e in zip(item.routes.routes, item.encoded, strict=True)]
+        reached = [_clusters(route) for route, _ in finished] if own else used
+        for group, bind in itertools.product(seat.groups, seat.binds):
+            layout = ctx.fetch(layouts, PortKey(group, bind))
+            if layout is None or (attachment.parent, attachment.listener) not in layout.seats:
+                continue
+            for domain in attachment.hostnames:
+                if layout.owner(domain) != seat.hostname:
                     continue
-                for domain in attachment.hostnames:
-                    if layout.owner(domain) != seat.hostname:
-                        continue
-                    host = HostKey(group, layout.scope(seat.hostname), domain)
-                    for index, (route, encoded) in enumerate(finished):
-                        yield PartKey(host, ref, index), Part(route.order, route, encoded, used[index])
+                host = HostKey(group, layout.scope(seat.hostname), domain)
+                for index, (route, encoded) in enumerate(finished):
+                    yield PartKey(host, ref, index), Part(route.order, route, encoded, reached[index])
+
+
+def _flows(
+    ctx: Context,
+    route: ir.StreamRoute,
+    seats: Collection[tuple[Ref, str], assembly.Seat],
+    layouts: Collection[PortKey, assembly.Layout],
+) -> Iterator[tuple[FlowKey, assembly.Flow]]:
+    for attachment in route.attachments:
+        listener = (attachment.parent, attachment.listener)
+        seat = ctx.fetch(seats, listener)
+        if seat is None:
+            continue
+        for group, bind in itertools.product(seat.groups, seat.binds):
+            port = PortKey(group, bind)
+            layout = ctx.fetch(layouts, port)
+            if layout is None or listener not in layout.seats:
+                continue
+            for domain in attachment.hostnames:
+                if layout.owner(domain) == seat.hostname:
+                    key = FlowKey(port, route.age, route.ref, listener, domain)
+                    yield key, assembly.Flow(domain, route, listener)
+
+
+def _by_age(_: Context, __: PortKey, found: Mapping[FlowKey, assembly.Flow]) -> Sequence[assembly.Flow]:
+    return tuple(found[key] for key in sorted(found))
+
+
+def _certified(
+    ctx: Context,
+    used: Iterable[tuple[ir.ClusterKey, ...]],
+    seat: assembly.Seat,
+    encrypted: Collection[ir.ClusterKey, bool],
+) -> dict[ir.ClusterKey, ir.ClusterKey]:
+    """The clusters that get the Gateway's certificate, and their keys with it."""
+    if seat.certificate is None:
+        return {}
+    keys = dict.fromkeys(key for some in used for key in some)
+    return {key: key._replace(certificate=seat.certificate.ref) for key in keys if ctx.fetch(encrypted, key)}
 
 
 def _finish(
-    route: ir.Route, encoded: encoder.EncodedRoute, seat: assembly.Seat
+    route: ir.Route,
+    encoded: encoder.EncodedRoute,
+    seat: assembly.Seat,
+    certified: Mapping[ir.ClusterKey, ir.ClusterKey],
 ) -> tuple[ir.Route, encoder.EncodedRoute]:
-    """The route as this listener has it: redirects may depend on its port."""
-    finished = assembly.with_port(route, seat)
+    """The route as this listener has it: redirects may depend on its port, clusters on its Gateway."""
+    finished = assembly.with_certificate(assembly.with_port(route, seat), certified)
     return (route, encoded) if finished is route else (finished, encoder.encode_route(finished))
 
 
@@ -262,6 +357,5 @@ def _table(
 def _downstream_secrets(
     _: Context, key: PortKey, listener: ir.Listener
 ) -> Iterator[tuple[tuple[str, ir.SecretKey, object], bool]]:
-    for chain in listener.chains:
-        for secret in chain.tls.certificates if chain.tls else ():
-            yield (key.group, secret, key.bind), True
+    for secret in listeners.used_secrets(listener):
+        yield (key.group, secret, key.bind), True

@@ -1,13 +1,13 @@
 """Which listeners a route stands on: parentRefs against listeners' names, ports, kinds, namespaces and
 host names.
 
-A route sees of a Gateway only its *doors*, so that certificates, annotations and addresses of the
-Gateway make no route run again.
+A route sees of a Gateway or ListenerSet only its *doors*, so that certificates, annotations and addresses
+of the Gateway make no route run again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import complaints, names
-from dragoman.translators.gateway.models import gateway, httproute, meta
+from dragoman.translators.gateway.models import gateway, meta
 
 NAME_LABEL: Final = "kubernetes.io/metadata.name"
 _ACCEPTED: Final = base.Condition("Accepted", True, "Accepted", "the route is attached")
@@ -33,19 +33,23 @@ class Door:
     hostname: str
     kinds: tuple[str, ...]
     namespaces: gateway.RouteNamespaces
+    passthrough: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What a route sees of a Gateway. `ours` False: another controller's, not looked at further."""
+    """What a route sees of a Gateway or ListenerSet. `ours` False: another controller's."""
 
     ours: bool
     listeners: tuple[Door, ...] = ()
 
+    def named(self, name: str) -> Door | None:
+        return next((door for door in self.listeners if door.name == name), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """One parentRef that leads to a Gateway of ours."""
+    """One parentRef that leads to a Gateway or ListenerSet of ours."""
 
     wanted: meta.ParentReference
     accepted: base.Condition
@@ -66,28 +70,36 @@ class Sources:
 
     doors: Collection[Ref, Doors]
     namespaces: Collection[Ref, tuple[tuple[str, str], ...]]
-    gateway_names: names.Names
+    names: Mapping[str, names.Names]
+    """Kind of parent -> names."""
 
 
-def attach(ctx: Context, sources: Sources, ref: Ref, spec: httproute.HttpRoute) -> Attached:
-    """Tries every parentRef of a route."""
+def attach(
+    ctx: Context,
+    sources: Sources,
+    ref: Ref,
+    parent_refs: tuple[meta.ParentReference, ...],
+    hostnames: tuple[str, ...] = (),
+) -> Attached:
+    """Tries every parentRef of a route. `hostnames`: the route's own; none stands for any."""
     found: dict[tuple[Ref, str], ir.Attachment] = {}
     parents: list[Parent] = []
     findings: list[Diagnostic] = []
-    for at, wanted in enumerate(spec.parent_refs):
+    for at, wanted in enumerate(parent_refs):
         origin = Origin(ref, ("spec", "parentRefs", at))
-        gateway_ref = Ref(wanted.group, wanted.kind, wanted.namespace or ref.namespace, wanted.name)
-        if (wanted.group, wanted.kind) != (meta.GATEWAY_GROUP, "Gateway"):
+        parent = Ref(wanted.group, wanted.kind, wanted.namespace or ref.namespace, wanted.name)
+        known = sources.names.get(wanted.kind)
+        if wanted.group != meta.GATEWAY_GROUP or known is None:
             findings.append(_foreign(wanted, origin))
             continue
-        doors = ctx.fetch(sources.doors, gateway_ref)
+        doors = ctx.fetch(sources.doors, parent)
         if doors is None:
-            hint = names.hint(ctx, sources.gateway_names, gateway_ref)
-            findings.append(error("DRG2001", f"{gateway_ref} is not there", origin.at("name"), help=hint))
+            hint = names.hint(ctx, known, parent)
+            findings.append(error("DRG2001", f"{parent} is not there", origin.at("name"), help=hint))
             continue
         if not doors.ours:
             continue
-        outcome = _try(ctx, sources, ref, spec, wanted, gateway_ref, doors, origin)
+        outcome = _try(ctx, sources, ref, hostnames, wanted, parent, doors, origin)
         if isinstance(outcome, _Refusal):
             parents.append(
                 Parent(wanted, base.Condition("Accepted", False, outcome.reason, outcome.finding.message))
@@ -96,13 +108,13 @@ def attach(ctx: Context, sources: Sources, ref: Ref, spec: httproute.HttpRoute) 
             continue
         parents.append(Parent(wanted, _ACCEPTED))
         for item in outcome:
-            found.setdefault((item.gateway, item.listener), item)
-    if not spec.parent_refs:
+            found.setdefault((item.parent, item.listener), item)
+    if not parent_refs:
         origin = Origin(ref, ("spec",))
         label = "`parentRefs` says which Gateway serves the route"
         findings.append(warning("DRG2001", "the route names no parent", origin, label=label))
-    if found and len(spec.hostnames) > 1:
-        findings += _idle_hostnames(ref, spec, found)
+    if found and len(hostnames) > 1:
+        findings += _idle_hostnames(ref, hostnames, found)
     return Attached(tuple(found.values()), tuple(parents), tuple(findings))
 
 
@@ -116,9 +128,9 @@ def _try(
     ctx: Context,
     sources: Sources,
     ref: Ref,
-    spec: httproute.HttpRoute,
+    own: tuple[str, ...],
     wanted: meta.ParentReference,
-    gateway_ref: Ref,
+    parent: Ref,
     doors: Doors,
     origin: Origin,
 ) -> list[ir.Attachment] | _Refusal:
@@ -130,19 +142,19 @@ def _try(
             if wanted.section_name in (None, door.name) and wanted.port in (None, door.port)
         ]
     if not named:
-        return _Refusal("NoMatchingParent", _no_listener(wanted, gateway_ref, doors, origin))
-    admitting = [door for door in named if _admits(ctx, sources, door, ref, gateway_ref)]
+        return _Refusal("NoMatchingParent", _no_listener(wanted, parent, doors, origin))
+    admitting = [door for door in named if _admits(ctx, sources, door, ref, parent)]
     if not admitting:
-        return _Refusal("NotAllowedByListeners", _not_admitted(named, ref, gateway_ref, origin))
+        return _Refusal("NotAllowedByListeners", _not_admitted(named, ref, parent, origin))
     attachments: list[ir.Attachment] = []
     for door in admitting:
-        hostnames = _intersection(spec.hostnames, door.hostname)
+        hostnames = _intersection(own, door.hostname)
         if hostnames:
-            attachments.append(ir.Attachment(gateway_ref, door.name, hostnames))
+            attachments.append(ir.Attachment(parent, door.name, hostnames))
     if attachments:
         return attachments
     served = ", ".join(sorted({door.hostname for door in admitting}))
-    message = f"no listener of {gateway_ref} serves {', '.join(spec.hostnames)}"
+    message = f"no listener of {parent} serves {', '.join(own)}"
     where = Origin(ref, ("spec", "hostnames"))
     return _Refusal("NoMatchingListenerHostname", error("DRG1304", message, where, label=f"served: {served}"))
 
@@ -157,20 +169,24 @@ def _intersection(route: tuple[str, ...], listener: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in met if name is not None))
 
 
-def _admits(ctx: Context, sources: Sources, door: Door, route: Ref, gateway_ref: Ref) -> bool:
+def _admits(ctx: Context, sources: Sources, door: Door, route: Ref, parent: Ref) -> bool:
     """allowedRoutes: kinds and namespaces."""
     if route.kind not in door.kinds:
         return False
     source = door.namespaces.from_
     if source == "Same":
-        return route.namespace == gateway_ref.namespace
+        return route.namespace == parent.namespace
     if source == "All" or door.namespaces.selector is None:
         return source == "All"
-    namespace = Ref(meta.CORE_GROUP, "Namespace", "", route.namespace)
-    described = ctx.fetch(sources.namespaces, namespace)
-    # Kubernetes sets this label on every namespace; so a namespace need not be described.
-    labels = {**dict(described or ()), NAME_LABEL: route.namespace}
-    return selects(door.namespaces.selector, labels)
+    return selects(door.namespaces.selector, labels(ctx, sources.namespaces, route.namespace))
+
+
+def labels(
+    ctx: Context, namespaces: Collection[Ref, tuple[tuple[str, str], ...]], namespace: str
+) -> dict[str, str]:
+    """A namespace's labels. Kubernetes sets one on each, so a namespace need not be described."""
+    described = ctx.fetch(namespaces, Ref(meta.CORE_GROUP, "Namespace", "", namespace))
+    return {**dict(described or ()), NAME_LABEL: namespace}
 
 
 def selects(selector: meta.LabelSelector, labels: dict[str, str]) -> bool:
@@ -203,11 +219,11 @@ def _foreign(wanted: meta.ParentReference, origin: Origin) -> Diagnostic:
         origin.ref,
         origin.path,
         Severity.INFO,
-        help="routes attach to Gateways here",
+        help="routes attach to Gateways and ListenerSets here",
     )
 
 
-def _no_listener(wanted: meta.ParentReference, gateway_ref: Ref, doors: Doors, origin: Origin) -> Diagnostic:
+def _no_listener(wanted: meta.ParentReference, parent: Ref, doors: Doors, origin: Origin) -> Diagnostic:
     said = []
     if wanted.section_name is not None:
         said.append(f"named `{wanted.section_name}`")
@@ -219,13 +235,13 @@ def _no_listener(wanted: meta.ParentReference, gateway_ref: Ref, doors: Doors, o
     where = origin.at(
         "port" if wanted.section_name is None or wanted.section_name in known else "sectionName"
     )
-    message = f"{gateway_ref} has no listener {' '.join(said)}"
+    message = f"{parent} has no listener {' '.join(said)}"
     return error("DRG2002", message, where, label=f"listeners: {listed}", help=hint)
 
 
-def _not_admitted(named: Sequence[Door], ref: Ref, gateway_ref: Ref, origin: Origin) -> Diagnostic:
+def _not_admitted(named: Sequence[Door], ref: Ref, parent: Ref, origin: Origin) -> Diagnostic:
     listed = ", ".join(door.name for door in named)
-    message = f"no listener of {gateway_ref} admits {ref.kind}s of namespace {ref.namespace}"
+    message = f"no listener of {parent} admits {ref.kind}s of namespace {ref.namespace}"
     wrong_kind = all(ref.kind not in door.kinds for door in named)
     if wrong_kind:
         hint = f"allowedRoutes.kinds of {listed} leave {ref.kind} out"
@@ -236,11 +252,11 @@ def _not_admitted(named: Sequence[Door], ref: Ref, gateway_ref: Ref, origin: Ori
 
 
 def _idle_hostnames(
-    ref: Ref, spec: httproute.HttpRoute, found: dict[tuple[Ref, str], ir.Attachment]
+    ref: Ref, hostnames: tuple[str, ...], found: dict[tuple[Ref, str], ir.Attachment]
 ) -> Iterator[Diagnostic]:
     """Host names that no listener serves, of a route that is attached for the sake of others."""
     served = {name for item in found.values() for name in item.hostnames}
-    for at, name in enumerate(spec.hostnames):
+    for at, name in enumerate(hostnames):
         if name not in served and not any(hosts.covers(name, one) for one in served):
             where = Origin(ref, ("spec", "hostnames", at))
             yield warning("DRG1304", f"no listener that the route stands on serves {name}", where)

@@ -1,8 +1,8 @@
 """Backends: from a reference to a cluster's key, and from the key to the cluster.
 
-One cluster per Service port or Backend, whichever routes use it. A reference that cannot be followed
-says why in the specification's words (`reason`) and in ours (a diagnostic); its share of the traffic is
-answered with 500.
+One cluster per Service port or Backend and manner of speaking to it (`ir.Transport`), whichever routes use
+it. A reference that cannot be followed says why in the specification's words (`reason`) and in ours (a
+diagnostic); its share of the traffic is answered with 500, or its connections closed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
-from dragoman.translators.gateway import grants, names, secrets
-from dragoman.translators.gateway.models import backend, httproute, meta, service
+from dragoman.translators.gateway import grants, names, secrets, tlspolicies
+from dragoman.translators.gateway.models import backend, httproute, meta, service, streamroutes
 
 _CLEAR: Final = {
     "": ir.AppProtocol.HTTP1,
@@ -29,15 +29,25 @@ _CLEAR: Final = {
     "grpc": ir.AppProtocol.HTTP2,
 }
 _TLS: Final = {"https": ir.AppProtocol.AUTO, "kubernetes.io/wss": ir.AppProtocol.HTTP1}
+_SECURED: Final = (ir.Transport.APPLICATION, ir.Transport.GRPC, ir.Transport.BYTES)
+"""Where Envoy adds TLS of its own, if somebody wants it."""
 _SPOKEN: Final = {"HTTP1": ir.AppProtocol.HTTP1, "HTTP2": ir.AppProtocol.HTTP2, "Auto": ir.AppProtocol.AUTO}
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What references see of a Service. `keys`: the clusters of its ports that can be forwarded to."""
+    """What references see of a Service. `keys`: the clusters of its ports that requests can be forwarded to;
+    `policies`: port's name, or "" -> what its BackendTLSPolicy does."""
 
     spec: service.ServiceSpec
     keys: Mapping[int, ir.ClusterKey] = field(compare=False)
+    policies: Mapping[str, tlspolicies.Effect] = field(default_factory=dict)
+
+    def policy(self, port: service.ServicePort) -> tlspolicies.Effect | None:
+        """The policy in force for a port: its own, else that of the whole Service."""
+        if not self.policies:
+            return None
+        return self.policies.get(port.name) if port.name in self.policies else self.policies.get("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +70,21 @@ class Unresolved:
     finding: Diagnostic
 
 
-def build(graph: Graph, objects: base.Objects, granted: grants.Grants, vault: secrets.Vault) -> Sources:
+def build(
+    graph: Graph,
+    objects: base.Objects,
+    granted: grants.Grants,
+    vault: secrets.Vault,
+    policies: tlspolicies.Policies,
+) -> Sources:
     """The collections that references are looked up in."""
+
+    def seen(ctx: Context, ref: Ref, item: base.Object[service.Service]) -> Service:
+        return _seen(ref, item.spec.spec, ctx.fetch(policies.by_service, ref) or {})
+
     service_objects = objects[meta.CORE_GROUP, "Service"]
     backend_objects = objects[meta.DRAGOMAN_GROUP, "Backend"]
-    services = graph.map_one("services", service_objects, _seen)
+    services = graph.map_one("services", service_objects, seen)
     specs = graph.map_one("backends", backend_objects, lambda _, __, item: item.spec)
 
     def flawed(ctx: Context, ref: Ref, spec: backend.Backend) -> str | None:
@@ -88,10 +108,12 @@ def resolve(
     ctx: Context,
     sources: Sources,
     source: Ref,
-    wanted: httproute.BackendRef | meta.BackendObjectReference,
+    wanted: httproute.BackendRef | streamroutes.BackendRef | meta.BackendObjectReference,
     origin: Origin,
+    transport: ir.Transport = ir.Transport.APPLICATION,
 ) -> ir.ClusterKey | Unresolved:
-    """The cluster that a reference in `source` means."""
+    """The cluster that a reference in `source` means. `Unresolved` is the reason of the condition
+    `ResolvedRefs`; one that is barred by a policy has the reason "": the reference itself is fine."""
     target = Ref(wanted.group, wanted.kind, wanted.namespace or source.namespace, wanted.name)
     is_service = not wanted.group and wanted.kind == "Service"
     if not is_service and (wanted.group, wanted.kind) != (meta.DRAGOMAN_GROUP, "Backend"):
@@ -117,32 +139,63 @@ def resolve(
         found = ctx.fetch(sources.services, target)
         if found is None:
             return _missing(ctx, sources.service_names, target, origin)
-        port = wanted.port or 0
-        return found.keys.get(port) or _refusal(target, found.spec, port, origin)
+        return _service(target, found, wanted.port or 0, origin, transport)
     if ctx.fetch(sources.backends, target) is None:
         return _missing(ctx, sources.backend_names, target, origin)
     flaw = ctx.fetch(sources.flawed, target)
     if flaw is not None:
         message = f"{target} cannot be reached safely: {flaw}"
         return Unresolved("InvalidBackend", error("DRG2007", message, origin.at("name")))
-    return ir.ClusterKey(target)
+    return ir.ClusterKey(target, 0, transport.value if transport is not ir.Transport.GRPC else "")
 
 
-def _seen(_: Context, ref: Ref, item: base.Object[service.Service]) -> Service:
-    spec = item.spec.spec
+def _seen(ref: Ref, spec: service.ServiceSpec, policies: Mapping[str, tlspolicies.Effect]) -> Service:
     if spec.type == "ExternalName":
-        return Service(spec, {})
+        return Service(spec, {}, policies)
     numbers = [one.port for one in spec.ports]
-    return Service(spec, {number: ir.ClusterKey(ref, number) for number in numbers if _spoken(spec, number)})
+    keys = {number: ir.ClusterKey(ref, number) for number in numbers if _spoken(spec, number)}
+    return Service(spec, keys, policies)
 
 
 def _spoken(spec: service.ServiceSpec, number: int) -> bool:
-    """Whether a route can be forwarded to this port."""
+    """Whether requests can be forwarded to this port."""
     port = port_of(spec, number)
     return port is not None and port.protocol == "TCP" and _application(port) is not None
 
 
-def _refusal(target: Ref, spec: service.ServiceSpec, port: int, origin: Origin) -> Unresolved:
+def _service(
+    target: Ref, found: Service, number: int, origin: Origin, transport: ir.Transport
+) -> ir.ClusterKey | Unresolved:
+    if not found.policies and transport is ir.Transport.APPLICATION and number in found.keys:
+        return found.keys[number]
+    datagrams = transport is ir.Transport.DATAGRAMS
+    port = port_of(found.spec, number, "UDP" if datagrams else "TCP")
+    stream = transport not in (ir.Transport.APPLICATION, ir.Transport.GRPC)
+    spoken = "UDP" if datagrams else "TCP"
+    if (
+        found.spec.type == "ExternalName"
+        or port is None
+        or port.protocol != spoken
+        or (not stream and _application(port) is None)
+    ):
+        return _refusal(target, found.spec, port, number, origin, spoken if stream else "HTTP")
+    policy = found.policy(port)
+    if policy is not None and policy.barred and transport in _SECURED:
+        message = f"{target} cannot be reached safely: {policy.barred}"
+        return Unresolved("", error("DRG2007", message, origin.at("name")))
+    if transport is ir.Transport.GRPC and port.app_protocol:
+        return ir.ClusterKey(target, number)  # it says itself what it speaks
+    return ir.ClusterKey(target, number, transport.value)
+
+
+def _refusal(
+    target: Ref,
+    spec: service.ServiceSpec,
+    found: service.ServicePort | None,
+    port: int,
+    origin: Origin,
+    wanted: str,
+) -> Unresolved:
     """Why a Service that is there cannot be forwarded to."""
     if spec.type == "ExternalName":
         return Unresolved(
@@ -154,7 +207,6 @@ def _refusal(target: Ref, spec: service.ServiceSpec, port: int, origin: Origin) 
                 help=f"use a Backend with endpoint {{hostname: {spec.external_name or '...'}, port: {port}}}",
             ),
         )
-    found = port_of(spec, port)
     if found is None:
         exposed = ", ".join(f"{p.port} ({p.name})" if p.name else str(p.port) for p in spec.ports)
         only = f"; did you mean `port: {spec.ports[0].port}`?" if len(spec.ports) == 1 else ""
@@ -168,8 +220,10 @@ def _refusal(target: Ref, spec: service.ServiceSpec, port: int, origin: Origin) 
             ),
         )
     spoken = found.protocol if found.protocol != "TCP" else found.app_protocol
-    message = f"port {port} of {target} speaks {spoken}, which a route for HTTP cannot"
-    hint = f"appProtocol may be {', '.join(sorted(filter(None, (*_CLEAR, *_TLS))))}"
+    message = f"port {port} of {target} speaks {spoken}, which a route for {wanted} cannot"
+    hint = (
+        f"appProtocol may be {', '.join(sorted(filter(None, (*_CLEAR, *_TLS))))}" if wanted == "HTTP" else ""
+    )
     return Unresolved("UnsupportedProtocol", error("DRG1402", message, origin.at("port"), help=hint))
 
 
@@ -180,12 +234,12 @@ def _missing(ctx: Context, known: names.Names, target: Ref, origin: Origin) -> U
     )
 
 
-def port_of(spec: service.ServiceSpec, port: int) -> service.ServicePort | None:
-    """The Service's port of that number; TCP before UDP where both have it."""
+def port_of(spec: service.ServiceSpec, port: int, protocol: str = "TCP") -> service.ServicePort | None:
+    """The Service's port of that number; the one of `protocol` where several have it."""
     found = None
     for one in spec.ports:
         if one.port == port:
-            if one.protocol == "TCP":
+            if one.protocol == protocol:
                 return one
             found = found or one
     return found
@@ -195,19 +249,42 @@ def cluster(ctx: Context, sources: Sources, key: ir.ClusterKey) -> ir.Cluster | 
     """The cluster of a key that `resolve` gave; None while what it names is gone."""
     if key.ref.kind == "Service":
         found = ctx.fetch(sources.services, key.ref)
-        port = port_of(found.spec, key.port) if found is not None else None
+        port = port_of(found.spec, key.port, protocol_of(key)) if found is not None else None
         if found is None or port is None:
             return None
-        tls = None
-        if port.app_protocol in _TLS:
-            name = f"{key.ref.name}.{key.ref.namespace}.svc"
-            tls = ir.UpstreamTls(sni=name, sans=(name,))
         origin = Origin(key.ref, ("spec", "ports", found.spec.ports.index(port)))
-        return ir.Cluster(
-            key, ir.Discovery.EDS, _application(port) or ir.AppProtocol.HTTP1, tls, origin=origin
-        )
+        tls = _service_tls(key, found, port)
+        return ir.Cluster(key, ir.Discovery.EDS, _protocol(key, port), tls, origin=origin)
     made = ctx.fetch(sources.backends, key.ref)
     return _from_backend(key, made) if made is not None else None
+
+
+def protocol_of(key: ir.ClusterKey) -> str:
+    """What a Service port must say for this cluster."""
+    return "UDP" if key.transport == ir.Transport.DATAGRAMS.value else "TCP"
+
+
+def _protocol(key: ir.ClusterKey, port: service.ServicePort) -> ir.AppProtocol:
+    match ir.Transport(key.transport):
+        case ir.Transport.APPLICATION:
+            return _application(port) or ir.AppProtocol.HTTP1
+        case ir.Transport.GRPC:
+            return ir.AppProtocol.HTTP2
+        case ir.Transport.BYTES | ir.Transport.PASSTHROUGH | ir.Transport.DATAGRAMS:
+            return ir.AppProtocol.NONE
+
+
+def _service_tls(key: ir.ClusterKey, found: Service, port: service.ServicePort) -> ir.UpstreamTls | None:
+    """A policy's TLS, else what `appProtocol` asks for; the latter says nothing of plain bytes."""
+    if ir.Transport(key.transport) not in _SECURED:
+        return None
+    policy = found.policy(port)
+    if policy is not None:
+        return policy.tls
+    if port.app_protocol not in _TLS or key.transport != ir.Transport.APPLICATION.value:
+        return None
+    name = f"{key.ref.name}.{key.ref.namespace}.svc"
+    return ir.UpstreamTls(sni=name, sans=(name,))
 
 
 def _application(port: service.ServicePort) -> ir.AppProtocol | None:
@@ -216,14 +293,16 @@ def _application(port: service.ServicePort) -> ir.AppProtocol | None:
 
 def _from_backend(key: ir.ClusterKey, spec: backend.Backend) -> ir.Cluster:
     resolved = any(e.hostname for e in spec.endpoints)
+    requests = key.transport == ir.Transport.APPLICATION.value
+    secured = spec.tls is not None and ir.Transport(key.transport) in _SECURED
     return ir.Cluster(
         key,
         ir.Discovery.DNS if resolved else ir.Discovery.STATIC,
-        _SPOKEN[spec.protocol],
-        _tls(key.ref, spec) if spec.tls is not None else None,
+        _SPOKEN[spec.protocol] if requests else ir.AppProtocol.NONE,
+        _tls(key.ref, spec) if secured else None,
         tuple(sorted({_endpoint(e) for e in spec.endpoints})),
         5.0 if spec.connect_timeout is None else spec.connect_timeout,
-        Origin(key.ref, ("spec",)),
+        origin=Origin(key.ref, ("spec",)),
     )
 
 

@@ -25,20 +25,26 @@ from dragoman.translators.gateway import (
     keypairs,
     rules_backend,
     rules_gateway,
+    rules_grpc,
     rules_http,
+    rules_policies,
 )
 from dragoman.translators.gateway.models import (
     backend,
+    backendtlspolicy,
     configmap,
     endpointslice,
     gateway,
     gatewayclass,
+    grpcroute,
     httproute,
+    listenerset,
     meta,
     namespace,
     referencegrant,
     secret,
     service,
+    streamroutes,
 )
 
 _DROPPED_ANNOTATION: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -91,6 +97,16 @@ def _validator(shape: type) -> Callable[[Any], Any]:
 READERS: Final[Mapping[tuple[str, str], _Reader]] = {
     (meta.GATEWAY_GROUP, "GatewayClass"): _reader(gatewayclass.GatewayClass, "v1", "v1beta1"),
     (meta.GATEWAY_GROUP, "Gateway"): _reader(gateway.Gateway, "v1", "v1beta1", check=rules_gateway.check),
+    (meta.GATEWAY_GROUP, "ListenerSet"): _reader(
+        listenerset.ListenerSet, "v1", check=rules_gateway.check_set
+    ),
+    (meta.GATEWAY_GROUP, "GRPCRoute"): _reader(grpcroute.GrpcRoute, "v1", check=rules_grpc.check),
+    (meta.GATEWAY_GROUP, "TLSRoute"): _reader(streamroutes.TlsRoute, "v1", "v1alpha3", "v1alpha2"),
+    (meta.GATEWAY_GROUP, "TCPRoute"): _reader(streamroutes.StreamRoute, "v1", "v1alpha2"),
+    (meta.GATEWAY_GROUP, "UDPRoute"): _reader(streamroutes.StreamRoute, "v1", "v1alpha2"),
+    (meta.GATEWAY_GROUP, "BackendTLSPolicy"): _reader(
+        backendtlspolicy.BackendTlsPolicy, "v1", "v1alpha3", check=rules_policies.check_tls
+    ),
     (meta.GATEWAY_GROUP, "HTTPRoute"): _reader(httproute.HttpRoute, "v1", "v1beta1", check=rules_http.check),
     (meta.GATEWAY_GROUP, "ReferenceGrant"): _reader(referencegrant.ReferenceGrant, "v1", "v1beta1"),
     (meta.DRAGOMAN_GROUP, "Backend"): _reader(backend.Backend, "v1alpha1", check=rules_backend.check),

@@ -32,7 +32,8 @@ def endpoint_set(
 ) -> ir.EndpointSet | None:
     """The endpoints of a Service's port; empty while no slice has any. None for what is no Service."""
     known = ctx.fetch(services, key.ref)
-    port = backends.port_of(known.spec, key.port) if known is not None else None
+    protocol = backends.protocol_of(key)
+    port = backends.port_of(known.spec, key.port, protocol) if known is not None else None
     if known is None or port is None:
         return None
     found: dict[tuple[str, int], ir.Endpoint] = {}

@@ -1,15 +1,13 @@
-"""Gateways: which of their listeners can be served, and how; conflicts, certificates, addresses.
+"""Gateways as a whole: their listeners together, addresses, certificates, and what comes of it all.
 
-A wrong listener hurts itself alone. What the Gateway comes to (`Report`) holds the IR, the conditions
-of the Gateway and of each listener, and the doors that routes attach to.
+What the Gateway comes to (`Report`) holds the IR, the conditions of the Gateway and of each listener, and
+the doors that routes attach to.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from dragoman.diagnostics import Diagnostic, error, warning
 from dragoman.graph.collection import Collection, Context
@@ -19,18 +17,13 @@ from dragoman.translators import base
 from dragoman.translators.gateway import (
     attachment,
     classes,
-    complaints,
-    grants,
-    keypairs,
+    clientcas,
+    listeners,
     names,
     rules_gateway,
     secrets,
 )
 from dragoman.translators.gateway.models import gateway as model
-from dragoman.translators.gateway.models import meta
-
-ROUTE_KINDS: Final = ("HTTPRoute",)
-_PROTOCOLS: Final = {"HTTP": ir.Protocol.HTTP, "HTTPS": ir.Protocol.HTTPS}
 
 Addresses = Callable[[Ref], tuple[str, ...]]
 """Where a Gateway that asks for no address is bound."""
@@ -39,13 +32,18 @@ Usable = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class ListenerReport:
-    """`conditions` are the four of the specification, in its order."""
+class Host:
+    """What a ListenerSet sees of its Gateway. `served`: the Gateway itself can be accepted; `claims`: the
+    listeners' places, (port, UDP) -> family and host name -> flavour."""
 
-    name: str
-    kinds: tuple[str, ...]
-    conditions: tuple[base.Condition, ...]
-    listener: ir.GatewayListener | None
+    ours: bool
+    served: bool = False
+    allowed: model.ListenerNamespaces = field(default_factory=model.ListenerNamespaces)
+    addresses: tuple[str, ...] = ()
+    age: tuple[str, str] = ("", "")
+    certificate: ir.SecretKey | None = None
+    claims: Mapping[tuple[int, bool], tuple[ir.Family, Mapping[str, str]]] = field(default_factory=dict)
+    spec: model.Gateway | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +52,22 @@ class Report:
 
     gateway: ir.Gateway | None
     conditions: tuple[base.Condition, ...]
-    listeners: tuple[ListenerReport, ...]
+    listeners: tuple[listeners.Report, ...]
     doors: attachment.Doors
     addresses: tuple[str, ...]
     findings: tuple[Diagnostic, ...]
+    host: Host
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What judging a Gateway looks at."""
+    """What judging a Gateway looks at. `sets`: whether a Gateway has listeners of an accepted ListenerSet."""
 
     classes: Collection[Ref, classes.Class]
     class_names: names.Names
-    grants: grants.Grants
-    vault: secrets.Vault
-    secret_names: names.Names
+    listeners: listeners.Sources
     addresses: Addresses
     usable: Usable
-
-
-NOT_OURS: Final = Report(None, (), (), attachment.Doors(False), (), ())
 
 
 def judge(ctx: Context, sources: Sources, ref: Ref, item: base.Object[model.Gateway]) -> Report:
@@ -81,222 +75,105 @@ def judge(ctx: Context, sources: Sources, ref: Ref, item: base.Object[model.Gate
     spec = item.spec
     standing = classes.standing(ctx, sources.classes, sources.class_names, item)
     if not standing.ours:
-        return Report(None, (), (), attachment.Doors(False), (), standing.findings)
-    conflicts = _conflicts(spec.listeners)
-    judged = [_Judgement(ctx, sources, ref, spec, at, conflicts.get(at)) for at in range(len(spec.listeners))]
-    reports = tuple(one.report() for one in judged)
+        return Report(None, (), (), attachment.Doors(False), (), standing.findings, Host(False))
+    conflicts = listeners.conflicts(spec.listeners)
+    checks = _clients(ctx, sources.listeners, ref, spec)
+    reports = tuple(
+        listeners.judge(
+            ctx,
+            sources.listeners,
+            Origin(ref, ("spec", "listeners", at)),
+            one,
+            conflicts.get(at),
+            checks.get(one.port, clientcas.NONE),
+        )
+        for at, one in enumerate(spec.listeners)
+    )
     served = tuple(r.listener for r in reports if r.listener is not None)
-    findings = [finding for one in judged for finding in one.findings]
+    findings = [finding for one in reports for finding in one.findings]
+    findings += dict.fromkeys(finding for one in checks.values() for finding in one.findings)
     findings += _ineffective(Origin(ref, ("spec",)), spec)
+    certificate, lost = _certificate(ctx, sources.listeners, ref, spec)
+    if lost is not None:
+        findings.append(lost[1])
     refusal = standing.refusal or _parameters(ref, spec, findings) or _address_types(ref, spec, findings)
     accepted = refusal or _acceptance(ref, reports, findings)
     asked, unusable = _addresses(ref, spec, sources.usable, findings)
     programmed = _programmed(accepted, served, unusable)
     made = None
-    if accepted.status and served and not (unusable and not asked):
-        origin = Origin(ref, ("spec",))
-        made = ir.Gateway(ref, asked, served, (item.meta.created or "~", ref.id), origin)
-    doors = tuple(
-        attachment.Door(one.name, one.port, one.hostname or "", report.kinds, one.allowed_routes.namespaces)
-        for one, report in zip(spec.listeners, reports, strict=True)
-    )
+    age = (item.meta.created or "~", ref.id)
+    reachable = not (unusable and not asked)
+    if accepted.status and served and reachable:
+        made = ir.Gateway(ref, asked, served, age, Origin(ref, ("spec",)), certificate)
+    conditions = [accepted, programmed, _resolved(reports, lost)]
+    if clientcas.insecure(spec):
+        message = "clients without a valid certificate are let in somewhere"
+        conditions.append(
+            base.Condition("InsecureFrontendValidationMode", True, "ConfigurationChanged", message)
+        )
+    allowed = spec.allowed_listeners.namespaces if spec.allowed_listeners else model.ListenerNamespaces()
     return Report(
         made,
-        (accepted, programmed, _resolved(reports)),
+        tuple(conditions),
         reports,
-        attachment.Doors(True, doors),
-        (asked or sources.addresses(ref)) if made is not None else (),
+        attachment.Doors(True, tuple(one.door for one in reports)),
+        (asked or sources.addresses(ref)) if reachable and accepted.status else (),
         (*standing.findings, *findings),
+        Host(
+            True,
+            refusal is None and reachable,
+            allowed,
+            asked,
+            age,
+            certificate,
+            _claims(spec, reports),
+            spec if spec.tls is not None else None,
+        ),
     )
 
 
-def _conflicts(listeners: tuple[model.Listener, ...]) -> dict[int, tuple[str, str]]:
-    """Listener index -> reason and message. All that are in a conflict lose (Gateway, "indistinct
-    Listeners").
-    """
-    protocols: dict[int, set[str]] = {}
-    for one in listeners:
-        if one.protocol in _PROTOCOLS:
-            protocols.setdefault(one.port, set()).add(one.protocol)
-    places = Counter((one.port, one.protocol, one.hostname) for one in listeners)
-    found: dict[int, tuple[str, str]] = {}
-    for at, one in enumerate(listeners):
-        if one.protocol not in _PROTOCOLS:
-            continue
-        if len(protocols[one.port]) > 1:
-            found[at] = ("ProtocolConflict", f"port {one.port} is to speak both HTTP and HTTPS")
-        elif places[one.port, one.protocol, one.hostname] > 1:
-            served = f"host {one.hostname}" if one.hostname else "every host"
-            found[at] = ("HostnameConflict", f"several listeners serve {served} on port {one.port}")
-    return found
+def _claims(
+    spec: model.Gateway, reports: Iterable[listeners.Report]
+) -> dict[tuple[int, bool], tuple[ir.Family, Mapping[str, str]]]:
+    """The places that the Gateway's own listeners take: those of its ListenerSets come after them."""
+    found: dict[tuple[int, bool], tuple[ir.Family, dict[str, str]]] = {}
+    for one, report in zip(spec.listeners, reports, strict=True):
+        kind = listeners.family(one)
+        if report.accepted and kind is not None:
+            names = found.setdefault(listeners.place(one), (kind, {}))[1]
+            names[listeners.covered(one)] = listeners.flavour(one)
+    return dict(found)
 
 
-class _Judgement:
-    """One listener at work."""
-
-    __slots__ = ("_conflict", "_ctx", "_listener", "_origin", "_ref", "_sources", "_spec", "findings")
-
-    def __init__(
-        self,
-        ctx: Context,
-        sources: Sources,
-        ref: Ref,
-        spec: model.Gateway,
-        at: int,
-        conflict: tuple[str, str] | None,
-    ) -> None:
-        self._ctx = ctx
-        self._sources = sources
-        self._ref = ref
-        self._spec = spec
-        self._listener = spec.listeners[at]
-        self._conflict = conflict
-        self._origin = Origin(ref, ("spec", "listeners", at))
-        self.findings: list[Diagnostic] = []
-
-    def report(self) -> ListenerReport:
-        listener = self._listener
-        kinds, kinds_condition = self._kinds()
-        accepted = self._accepted()
-        certificates, tls_condition = self._certificates()
-        resolved = tls_condition or kinds_condition
-        serves = accepted.status and bool(kinds) and (listener.protocol == "HTTP" or bool(certificates))
-        if serves:
-            programmed = base.Condition("Programmed", True, "Programmed", "the listener is configured")
-        else:
-            why = accepted.message if not accepted.status else resolved.message if resolved else ""
-            programmed = base.Condition("Programmed", False, "Invalid", why)
-        conflicted = base.Condition("Conflicted", False, "NoConflicts", "no other listener is in its way")
-        if self._conflict is not None:
-            conflicted = base.Condition("Conflicted", True, *self._conflict)
-        made = None
-        if serves:
-            tls = ir.TlsTermination(certificates) if listener.protocol == "HTTPS" else None
-            protocol = _PROTOCOLS[listener.protocol]
-            made = ir.GatewayListener(
-                listener.name, listener.port, protocol, listener.hostname or "", tls, self._origin
-            )
-        resolved = resolved or base.Condition(
-            "ResolvedRefs", True, "ResolvedRefs", "every reference leads somewhere"
-        )
-        return ListenerReport(listener.name, kinds, (accepted, programmed, resolved, conflicted), made)
-
-    def _accepted(self) -> base.Condition:
-        listener = self._listener
-        if listener.protocol not in _PROTOCOLS:
-            message = f"protocol {listener.protocol} is not supported"
-            hint = (
-                complaints.near(listener.protocol.upper(), _PROTOCOLS) if listener.protocol.isalpha() else ""
-            )
-            where = self._origin.at("protocol")
-            self.findings.append(error("DRG1201", message, where, label="expected HTTP or HTTPS", help=hint))
-            return base.Condition("Accepted", False, "UnsupportedProtocol", message)
-        if self._conflict is not None:
-            reason, message = self._conflict
-            label = "neither is served: it must be clear which listener a request is for"
-            where = self._origin.at("protocol" if reason == "ProtocolConflict" else "hostname")
-            self.findings.append(error("DRG1202", message, where, label=label))
-            return base.Condition("Accepted", False, reason, message)
-        if listener.protocol == "HTTPS" and _validates_clients(self._spec, listener.port):
-            message = (
-                "client certificates cannot be checked yet, and without that check the listener would be open"
-            )
-            path = ("spec", "tls", "frontend")
-            self.findings.append(error("DRG1207", message, Origin(self._ref, path)))
-            return base.Condition("Accepted", False, "UnsupportedValue", message)
-        return base.Condition("Accepted", True, "Accepted", "the listener is valid")
-
-    def _kinds(self) -> tuple[tuple[str, ...], base.Condition | None]:
-        """The kinds of routes that the listener admits, of those that we support."""
-        if self._listener.protocol not in _PROTOCOLS:
-            return (), None
-        wanted = self._listener.allowed_routes.kinds
-        if not wanted:
-            return ROUTE_KINDS, None
-        kept: list[str] = []
-        bad: list[str] = []
-        for at, one in enumerate(wanted):
-            if one.group == meta.GATEWAY_GROUP and one.kind in ROUTE_KINDS:
-                kept.append(one.kind)
-                continue
-            bad.append(f"{one.kind} of {one.group or 'the core group'}")
-            self.findings.append(
-                error(
-                    "DRG1206",
-                    f"routes of kind {bad[-1]} are not supported",
-                    self._origin.at("allowedRoutes", "kinds", at),
-                    label=f"supported: {', '.join(ROUTE_KINDS)}",
-                )
-            )
-        kinds = tuple(dict.fromkeys(kept))
-        if not bad:
-            return kinds, None
-        message = f"routes of kind {', '.join(bad)} are not supported"
-        return kinds, base.Condition("ResolvedRefs", False, "InvalidRouteKinds", message)
-
-    def _certificates(self) -> tuple[tuple[ir.SecretKey, ...], base.Condition | None]:
-        """The certificates that can be used; a condition if some cannot."""
-        listener = self._listener
-        if listener.protocol != "HTTPS":
-            return (), None
-        if listener.tls is None or not listener.tls.certificate_refs:
-            message = "an HTTPS listener needs a certificate"
-            self.findings.append(
-                error("DRG1207", message, self._origin.at("tls"), label="`certificateRefs` goes here")
-            )
-            return (), base.Condition("ResolvedRefs", False, "InvalidCertificateRef", message)
-        for option in listener.tls.options:
-            where = self._origin.at("tls", "options", option)
-            self.findings.append(
-                warning("DRG3001", f"TLS option {option} is not known and has no effect", where)
-            )
-        usable: list[ir.SecretKey] = []
-        bad: list[tuple[str, Diagnostic]] = []
-        for at, wanted in enumerate(listener.tls.certificate_refs):
-            key = ir.SecretKey(secrets.target(self._ref.namespace, wanted))
-            problem = self._certificate(key, self._origin.at("tls", "certificateRefs", at))
-            if problem is None:
-                usable.append(key)
-            else:
-                bad.append(problem)
-        self.findings += [finding for _, finding in bad]
-        if not bad:
-            return tuple(dict.fromkeys(usable)), None
-        message = "; ".join(finding.message for _, finding in bad)
-        return tuple(dict.fromkeys(usable)), base.Condition("ResolvedRefs", False, bad[0][0], message)
-
-    def _certificate(self, key: ir.SecretKey, origin: Origin) -> tuple[str, Diagnostic] | None:
-        """Reason and finding, if a certificateRef cannot be used."""
-        target = key.ref
-        if (target.group, target.kind) != (meta.CORE_GROUP, "Secret"):
-            message = f"certificates come from Secrets, not from kind {target.kind}"
-            return "InvalidCertificateRef", error(
-                "DRG2005", message, origin.at("kind"), label="expected Secret"
-            )
-        if not grants.permitted(self._ctx, self._sources.grants, self._ref, target):
-            message = f"Gateway {self._ref.id} may not refer to {target}"
-            hint = grants.hint(self._ref, target)
-            return "RefNotPermitted", error("DRG2006", message, origin.at("namespace"), help=hint)
-        flaw = self._ctx.fetch(self._sources.vault.flaws, key)
-        return None if flaw is None else ("InvalidCertificateRef", self._unusable(flaw, target, origin))
-
-    def _unusable(self, flaw: keypairs.Flaw, target: Ref, origin: Origin) -> Diagnostic:
-        if flaw.code == "DRG2007":
-            hint = names.hint(self._ctx, self._sources.secret_names, target)
-            return error("DRG2007", f"{target} is not there, or not usable", origin.at("name"), help=hint)
-        return error("DRG2007", f"{target} cannot be used: {flaw.message}", origin.at("name"))
+def _clients(
+    ctx: Context, sources: listeners.Sources, ref: Ref, spec: model.Gateway
+) -> dict[int, clientcas.Clients]:
+    ports = {one.port for one in spec.listeners if one.protocol == "HTTPS"}
+    return {
+        port: clientcas.judge(ctx, sources.grants, sources.vault.flaws, ref, spec, port)
+        for port in sorted(ports)
+    }
 
 
-# --- the Gateway as a whole ---------------------------------------------------------------------------
+def client_certificate(ref: Ref, spec: model.Gateway) -> ir.SecretKey | None:
+    """The certificate that the Gateway's proxies show to backends."""
+    wanted = spec.tls.backend.client_certificate_ref if spec.tls and spec.tls.backend else None
+    return ir.SecretKey(secrets.target(ref.namespace, wanted)) if wanted is not None else None
 
 
-def _validates_clients(spec: model.Gateway, port: int) -> bool:
-    """Whether the Gateway asks for clients' certificates on this port."""
-    frontend = spec.tls.frontend if spec.tls is not None else None
-    if frontend is None:
-        return False
-    own = next((one.tls for one in frontend.per_port if one.port == port), frontend.default)
-    return own.validation is not None
+def _certificate(
+    ctx: Context, sources: listeners.Sources, ref: Ref, spec: model.Gateway
+) -> tuple[ir.SecretKey | None, tuple[str, Diagnostic] | None]:
+    """`client_certificate` if it can be used, else why not."""
+    key = client_certificate(ref, spec)
+    if key is None:
+        return None, None
+    origin = Origin(ref, ("spec", "tls", "backend", "clientCertificateRef"))
+    problem = listeners.certificate(ctx, sources, ref, key, origin)
+    if problem is None:
+        return key, None
+    reason, finding = problem
+    return None, ("InvalidClientCertificateRef" if reason != "RefNotPermitted" else reason, finding)
 
 
 def _parameters(ref: Ref, spec: model.Gateway, findings: list[Diagnostic]) -> base.Condition | None:
@@ -339,7 +216,9 @@ def _addresses(
     return tuple(good), tuple(bad)
 
 
-def _acceptance(ref: Ref, reports: tuple[ListenerReport, ...], findings: list[Diagnostic]) -> base.Condition:
+def _acceptance(
+    ref: Ref, reports: tuple[listeners.Report, ...], findings: list[Diagnostic]
+) -> base.Condition:
     refused = [report.name for report in reports if not report.conditions[0].status]
     faulty = [report.name for report in reports if report.listener is None]
     if len(refused) == len(reports):
@@ -365,7 +244,11 @@ def _programmed(
     return base.Condition("Programmed", True, "Programmed", "the Gateway is configured")
 
 
-def _resolved(reports: tuple[ListenerReport, ...]) -> base.Condition:
+def _resolved(
+    reports: tuple[listeners.Report, ...], certificate: tuple[str, Diagnostic] | None
+) -> base.Condition:
+    if certificate is not None:
+        return base.Condition("ResolvedRefs", False, certificate[0], certificate[1].message)
     lost = [report.name for report in reports if not report.conditions[2].status]
     if lost:
         message = f"references of listeners {', '.join(lost)} lead nowhere"
@@ -382,14 +265,5 @@ def _ineffective(origin: Origin, spec: model.Gateway) -> Iterable[Diagnostic]:
             "no infrastructure is made for a Gateway that could be labelled",
             origin.at("infrastructure"),
         )
-    if spec.tls is not None and spec.tls.backend is not None:
-        yield warning(
-            "DRG3001",
-            "the Gateway's client certificate is not shown to backends",
-            origin.at("tls", "backend"),
-            help="a Backend has `tls.clientCertificateRef`",
-        )
-    if spec.allowed_listeners is not None and spec.allowed_listeners.namespaces.from_ != "None":
-        yield warning("DRG3001", "ListenerSets are not read", origin.at("allowedListeners"))
     if spec.default_scope == "All":
         yield warning("DRG3001", "routes attach by parentRefs alone", origin.at("defaultScope"))

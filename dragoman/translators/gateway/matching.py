@@ -40,25 +40,32 @@ def translate(match: model.Match, rule: Origin, at: int) -> ir.RouteMatch | Diag
     else:
         flaw = flaw_of(path.value)
         if flaw:
-            return _bad(path.value, flaw, rule.at("matches", at, "path", "value"))
+            return bad(path.value, flaw, rule.at("matches", at, "path", "value"))
         meant = ir.RegexPath(path.value)
     if not match.headers and not match.query_params:
         return ir.RouteMatch(meant, match.method or "")
-    # The first of several entries for one header (whatever its case) or parameter counts.
-    headers: dict[str, ir.HeaderMatch] = {}
-    for index, header in enumerate(match.headers):
-        value = _value(header)
-        if isinstance(value, str):
-            return _bad(header.value, value, rule.at("matches", at, "headers", index, "value"))
-        name = header.name.lower()
-        headers.setdefault(name, ir.HeaderMatch(name, value))
+    wanted = headers(match.headers, rule.at("matches", at, "headers"))
+    if isinstance(wanted, Diagnostic):
+        return wanted
     query: dict[str, ir.QueryMatch] = {}
     for index, parameter in enumerate(match.query_params):
         value = _value(parameter)
         if isinstance(value, str):
-            return _bad(parameter.value, value, rule.at("matches", at, "queryParams", index, "value"))
+            return bad(parameter.value, value, rule.at("matches", at, "queryParams", index, "value"))
         query.setdefault(parameter.name, ir.QueryMatch(parameter.name, value))
-    return ir.RouteMatch(meant, match.method or "", tuple(headers.values()), tuple(query.values()))
+    return ir.RouteMatch(meant, match.method or "", wanted, tuple(query.values()))
+
+
+def headers(given: tuple[model.HeaderMatch, ...], origin: Origin) -> tuple[ir.HeaderMatch, ...] | Diagnostic:
+    """The first of several entries for one header (whatever its case) counts, as for parameters."""
+    found: dict[str, ir.HeaderMatch] = {}
+    for index, header in enumerate(given):
+        value = _value(header)
+        if isinstance(value, str):
+            return bad(header.value, value, origin.at(index, "value"))
+        name = header.name.lower()
+        found.setdefault(name, ir.HeaderMatch(name, value))
+    return tuple(found.values())
 
 
 def precedence(
@@ -101,6 +108,7 @@ def _value(given: model.HeaderMatch | model.QueryParamMatch) -> ir.ValueMatch | 
     return flaw_of(given.value) or ir.Regex(given.value)
 
 
-def _bad(pattern: str, flaw: str, where: Origin) -> Diagnostic:
+def bad(pattern: str, flaw: str, where: Origin) -> Diagnostic:
+    """An expression that Envoy would refuse."""
     hint = "RE2 has no look-around and no back-references: https://github.com/google/re2/wiki/Syntax"
     return error("DRG1301", f"`{pattern}` is not a valid regular expression", where, label=flaw, help=hint)

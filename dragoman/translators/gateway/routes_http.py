@@ -3,7 +3,7 @@
 One rule gives one action and as many routes as it has matches. Whatever cannot be done is done safely:
 a reference that leads nowhere answers 500 for its share, a rule with a filter that cannot be applied
 answers 500 as a whole, a match that cannot be expressed is dropped; each with a diagnostic and the
-condition that the specification has for it.
+condition that the specification has for it. `Work` serves GRPCRoute as well.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from dragoman.diagnostics import Diagnostic, Severity, error, warning
 from dragoman.graph.collection import Context
 from dragoman.ir import model as ir
+from dragoman.ir.order import Order
 from dragoman.refs import FieldPath, Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import backends, filters, matching
+from dragoman.translators.gateway.models import grpcroute
 from dragoman.translators.gateway.models import httproute as model
 
 PRIORITY: Final = "dragoman.dev/priority"
@@ -27,7 +30,6 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 _MANY: Final = 2**32 - 1
 _ANYTHING: Final = (model.Match(),)
 _UNFILTERED: Final = filters.Filters()  # shared, so never added to
-_REFUSED: Final = ir.Respond(500)
 _RESOLVED: Final = base.Condition("ResolvedRefs", True, "ResolvedRefs", "every reference leads somewhere")
 
 
@@ -47,41 +49,50 @@ class Rules:
 
 def translate(ctx: Context, sources: backends.Sources, ref: Ref, item: base.Object[model.HttpRoute]) -> Rules:
     """All rules of one HTTPRoute."""
-    work = _Work(ctx, sources, item)
+    work = Work(ctx, sources, item)
     for index, rule in enumerate(item.spec.rules):
-        work.rule(index, rule)
-    if item.spec.use_default_gateways == "All":
-        where = Origin(ref, ("spec", "useDefaultGateways"))
-        work.findings.append(
-            warning("DRG3001", "there are no default Gateways: parentRefs alone count", where)
-        )
-    return Rules(
-        tuple(work.routes),
-        _resolved(work.unresolved) if work.unresolved else _RESOLVED,
-        f"Dropped Rule: {'; '.join(work.dropped)}" if work.dropped else None,
-        len(work.dropped) < len(item.spec.rules),
-        (*work.findings, *(one.finding for one in work.unresolved)),
-    )
+        origin = Origin(ref, _rule_path(index))
+        meant = (matching.translate(match, origin, at) for at, match in enumerate(rule.matches or _ANYTHING))
+        work.rule(index, rule, meant, matching.precedence)
+    return work.done(len(item.spec.rules))
 
 
-class _Work:
-    """One HTTPRoute at work: rules go in one by one, results pile up."""
+Precedence = Callable[[ir.RouteMatch, str, str, int, int, int], Order]
+"""(match, created, object, rule, match's number, priority) -> where it stands."""
+
+
+class Work:
+    """One route at work: rules go in one by one, results pile up. `failure` is the answer where there is no
+    valid backend."""
 
     __slots__ = (
         "_created",
         "_ctx",
+        "_defaults",
+        "_failure",
         "_id",
         "_priority",
         "_ref",
         "_sources",
+        "_transport",
         "dropped",
         "findings",
         "routes",
         "unresolved",
     )
 
-    def __init__(self, ctx: Context, sources: backends.Sources, item: base.Object[model.HttpRoute]) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        sources: backends.Sources,
+        item: base.Object[model.HttpRoute] | base.Object[grpcroute.GrpcRoute],
+        transport: ir.Transport = ir.Transport.APPLICATION,
+        failure: int = 500,
+    ) -> None:
         self._ctx = ctx
+        self._transport = transport
+        self._failure = failure
+        self._defaults = item.spec.use_default_gateways == "All"
         self._sources = sources
         self._ref = item.ref
         self._id = item.ref.id
@@ -92,7 +103,27 @@ class _Work:
         self.unresolved: list[backends.Unresolved] = []
         self._priority = _priority(item, self.findings) if item.meta.annotations else 0
 
-    def rule(self, index: int, rule: model.Rule) -> None:
+    def done(self, rules: int) -> Rules:
+        """All of it."""
+        if self._defaults:
+            where = Origin(self._ref, ("spec", "useDefaultGateways"))
+            message = "there are no default Gateways: parentRefs alone count"
+            self.findings.append(warning("DRG3001", message, where))
+        return Rules(
+            tuple(self.routes),
+            resolution(self.unresolved),
+            f"Dropped Rule: {'; '.join(self.dropped)}" if self.dropped else None,
+            len(self.dropped) < rules or not rules,
+            (*self.findings, *(one.finding for one in self.unresolved)),
+        )
+
+    def rule(
+        self,
+        index: int,
+        rule: model.Rule,
+        matches: Iterable[ir.RouteMatch | Diagnostic],
+        precedence: Precedence,
+    ) -> None:
         """The routes of one rule, one per match."""
         origin = Origin(self._ref, _rule_path(index))
         name = f"{self._ref.kind}/{self._id}/{rule.name or f'#{index}'}"
@@ -103,12 +134,11 @@ class _Work:
             filters.translate(self._ctx, self._sources, self._ref, rule.filters, _prefix(rule), where, found)
         action = self._action(index, rule, found, name, origin)
         refused = list(found.refused)
-        for at, match in enumerate(rule.matches or _ANYTHING):
-            meant = matching.translate(match, origin, at)
+        for at, meant in enumerate(matches):
             if isinstance(meant, Diagnostic):
                 refused.append(meant)
                 continue
-            place = matching.precedence(meant, self._created, self._id, index, at, self._priority)
+            place = precedence(meant, self._created, self._id, index, at, self._priority)
             self.routes.append(
                 ir.Route(
                     f"{name}/{at}", meant, action, place, found.request, found.response, found.cors, origin
@@ -125,7 +155,7 @@ class _Work:
         self.unresolved += found.unresolved
         self.findings += found.findings
         if found.refused:
-            return _REFUSED
+            return ir.Respond(self._failure)
         if found.redirect is not None:
             if found.mirrors:
                 where = origin.at("filters")
@@ -144,6 +174,7 @@ class _Work:
             self._retry(rule.retry, origin) if rule.retry is not None else None,
             self._session(rule, session, name, origin) if session is not None else None,
             tuple(found.mirrors),
+            failure=self._failure,
         )
 
     def _backends(
@@ -158,7 +189,7 @@ class _Work:
                 request, response = filters.of_backend(
                     self._ctx, self._sources, self._ref, wanted, alone, _prefix(rule), here, found
                 )
-            cluster = backends.resolve(self._ctx, self._sources, self._ref, wanted, here)
+            cluster = backends.resolve(self._ctx, self._sources, self._ref, wanted, here, self._transport)
             if isinstance(cluster, backends.Unresolved):
                 self.unresolved.append(cluster)
                 reason = cluster.finding.message
@@ -174,7 +205,8 @@ class _Work:
         where, message = origin, "the rule has no backendRefs"
         if rule.backend_refs:
             where, message = origin.at("backendRefs"), "every backend of the rule has weight 0"
-        self.findings.append(warning("DRG1306", message, where, label="requests for it get a 500"))
+        label = f"requests for it get a {self._failure}"
+        self.findings.append(warning("DRG1306", message, where, label=label))
 
     def _retry(self, given: model.Retry, origin: Origin) -> ir.Retry:
         if given.backoff:
@@ -246,7 +278,7 @@ def _prefix(rule: model.Rule) -> str:
     return (rule.matches[0].path.value.rstrip("/") if rule.matches else "") or "/"
 
 
-def _priority(item: base.Object[model.HttpRoute], findings: list[Diagnostic]) -> int:
+def _priority(item: base.AnyObject, findings: list[Diagnostic]) -> int:
     text = item.meta.annotation(PRIORITY)
     if text is None:
         return 0
@@ -264,6 +296,10 @@ def _title(index: int, rule: model.Rule) -> str:
     return f"{index} `{rule.name}`" if rule.name else str(index)
 
 
-def _resolved(unresolved: list[backends.Unresolved]) -> base.Condition:
-    messages = dict.fromkeys(one.finding.message for one in unresolved)
-    return base.Condition("ResolvedRefs", False, unresolved[0].reason, "; ".join(messages))
+def resolution(unresolved: Iterable[backends.Unresolved]) -> base.Condition:
+    """The condition `ResolvedRefs`. What a policy bars is no fault of the reference."""
+    lost = [one for one in unresolved if one.reason]
+    if not lost:
+        return _RESOLVED
+    messages = dict.fromkeys(one.finding.message for one in lost)
+    return base.Condition("ResolvedRefs", False, lost[0].reason, "; ".join(messages))

@@ -11,14 +11,32 @@ from collections.abc import Iterator
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin, Ref
 from dragoman.translators.gateway.models import gateway as model
-from dragoman.translators.gateway.models import meta
+from dragoman.translators.gateway.models import listenerset, meta
 
 
 def check(ref: Ref, spec: model.Gateway) -> Iterator[Diagnostic]:
     """What the API server would refuse."""
     origin = Origin(ref, ("spec",))
+    yield from _listeners(origin, spec.listeners)
+    if spec.allowed_listeners is not None:
+        yield from _namespaces(origin.at("allowedListeners", "namespaces"), spec.allowed_listeners.namespaces)
+    yield from _addresses(origin, spec)
+    if spec.tls is not None and spec.tls.frontend is not None:
+        ports = [item.port for item in spec.tls.frontend.per_port]
+        for at, port in enumerate(ports):
+            if port in ports[:at]:
+                where = origin.at("tls", "frontend", "perPort", at, "port")
+                yield error("DRG1108", f"port {port} has two entries in perPort", where)
+
+
+def check_set(ref: Ref, spec: listenerset.ListenerSet) -> Iterator[Diagnostic]:
+    """The same for a ListenerSet."""
+    return _listeners(Origin(ref, ("spec",)), spec.listeners)
+
+
+def _listeners(origin: Origin, listeners: tuple[model.Listener, ...]) -> Iterator[Diagnostic]:
     names: dict[str, int] = {}
-    for at, listener in enumerate(spec.listeners):
+    for at, listener in enumerate(listeners):
         here = origin.at("listeners", at)
         if listener.name in names:
             first = names[listener.name]
@@ -27,13 +45,6 @@ def check(ref: Ref, spec: model.Gateway) -> Iterator[Diagnostic]:
             )
         names.setdefault(listener.name, at)
         yield from _listener(here, listener)
-    yield from _addresses(origin, spec)
-    if spec.tls is not None and spec.tls.frontend is not None:
-        ports = [item.port for item in spec.tls.frontend.per_port]
-        for at, port in enumerate(ports):
-            if port in ports[:at]:
-                where = origin.at("tls", "frontend", "perPort", at, "port")
-                yield error("DRG1108", f"port {port} has two entries in perPort", where)
 
 
 def _listener(here: Origin, listener: model.Listener) -> Iterator[Diagnostic]:
@@ -59,8 +70,16 @@ def _listener(here: Origin, listener: model.Listener) -> Iterator[Diagnostic]:
         )
     if listener.hostname and protocol in ("TCP", "UDP"):
         yield error("DRG1108", f"a listener of protocol {protocol} has no `hostname`", here.at("hostname"))
-    namespaces = listener.allowed_routes.namespaces
-    where = here.at("allowedRoutes", "namespaces")
+    if protocol == "TLS" and (tls is None or tls.mode is None):
+        where = here if tls is None else here.at("tls")
+        missing = "tls" if tls is None else "mode"
+        yield error("DRG1102", f"`{missing}` is missing", where, label="protocol TLS needs `tls.mode`")
+    yield from _namespaces(here.at("allowedRoutes", "namespaces"), listener.allowed_routes.namespaces)
+
+
+def _namespaces(
+    where: Origin, namespaces: model.RouteNamespaces | model.ListenerNamespaces
+) -> Iterator[Diagnostic]:
     if namespaces.selector is not None:
         yield from _selector(where, namespaces.selector)
     elif namespaces.from_ == "Selector":

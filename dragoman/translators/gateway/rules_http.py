@@ -16,7 +16,7 @@ from dragoman.refs import Origin, Ref
 from dragoman.translators.gateway.models import httproute as model
 from dragoman.translators.gateway.models import meta
 
-_MATCHES: Final = 128
+MATCHES: Final = 128
 _GOOD: Final = re.compile(
     r"(?!.*(?://|/\.\.?(?:/|$)|%2[fF]))/(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*"
 )
@@ -52,9 +52,9 @@ def check(ref: Ref, spec: model.HttpRoute) -> Iterator[Diagnostic]:
                 yield error("DRG1108", message, origin.at("rules", at, "name"))
             names.setdefault(rule.name, at)
         yield from _rule(origin, at, rule)
-    if total > _MATCHES:
+    if total > MATCHES:
         message = f"the rules have {total} matches together"
-        yield error("DRG1107", message, origin.at("rules"), label=f"expected at most {_MATCHES}")
+        yield error("DRG1107", message, origin.at("rules"), label=f"expected at most {MATCHES}")
 
 
 def _parents(here: Origin, parents: tuple[meta.ParentReference, ...]) -> Iterator[Diagnostic]:

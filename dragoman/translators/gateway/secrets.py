@@ -7,7 +7,7 @@ so a renewed certificate goes to Envoy by SDS and makes nothing else run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import keypairs
-from dragoman.translators.gateway.models import backend, configmap, gateway, meta, secret
+from dragoman.translators.gateway.models import backend, configmap, meta, secret
 
 Credentials = Collection[ir.SecretKey, ir.Secret | keypairs.Flaw]
 Flaws = Collection[ir.SecretKey, keypairs.Flaw]
@@ -32,57 +32,68 @@ class Vault:
     findings: Collection[Ref, tuple[Diagnostic, ...]]
 
 
-def build(graph: Graph, objects: base.Objects) -> Vault:
-    """Follows the references of Gateways and Backends."""
+@dataclass(frozen=True, slots=True)
+class User:
+    """A kind whose objects refer to certificates. `uses` lists the keys of one object, those of its bundles
+    among them; `parts` says which keys make up a bundle (Envoy takes one for several authorities): a key
+    whose `ref` is the object itself. `patient`: parts that cannot be used are left out while others can.
+    """
+
+    group: str
+    kind: str
+    uses: Callable[[Ref, Any], Iterable[ir.SecretKey]]
+    parts: Callable[[Context, ir.SecretKey, Any], Iterable[ir.SecretKey]]
+    patient: bool = False
+
+
+def build(graph: Graph, objects: base.Objects, users: Iterable[User]) -> Vault:
+    """Follows the references of `users`."""
     secrets = objects[meta.CORE_GROUP, "Secret"]
     configmaps = objects[meta.CORE_GROUP, "ConfigMap"]
-    backends = objects[meta.DRAGOMAN_GROUP, "Backend"]
-
-    def listeners_use(ref: Ref, item: base.Object[gateway.Gateway]) -> Iterable[ir.SecretKey]:
-        return {
-            ir.SecretKey(target(ref.namespace, wanted))
-            for listener in item.spec.listeners
-            if listener.tls is not None
-            for wanted in listener.tls.certificate_refs
-        }
-
-    def backends_use(ref: Ref, item: base.Object[backend.Backend]) -> Iterable[ir.SecretKey]:
-        return needs(ref, item.spec)
+    holders = {(user.group, user.kind): user for user in users}
 
     def load(ctx: Context, key: ir.SecretKey, _: bool) -> ir.Secret | keypairs.Flaw:
-        if key.ref.kind == "Backend":
-            return _bundle(ctx, key)
+        user = holders.get((key.ref.group, key.ref.kind))
+        if user is not None:
+            return bundle(ctx, key, user)
         source = configmaps if key.ref.kind == "ConfigMap" else secrets
         return read(key, ctx.fetch(source, key.ref))
 
-    def _bundle(ctx: Context, key: ir.SecretKey) -> ir.Secret | keypairs.Flaw:
-        """Several caCertificateRefs of one Backend: Envoy takes one bundle."""
-        item = ctx.fetch(backends, key.ref)
-        tls = item.spec.tls if item is not None else None
+    def bundle(ctx: Context, key: ir.SecretKey, user: User) -> ir.Secret | keypairs.Flaw:
+        item = ctx.fetch(objects[user.group, user.kind], key.ref)
         parts: list[bytes] = []
-        for wanted in tls.ca_certificate_refs if tls is not None else ():
-            part = ir.SecretKey(Ref("", wanted.kind, key.ref.namespace, wanted.name), "ca")
-            source = configmaps if wanted.kind == "ConfigMap" else secrets
-            found = read(part, ctx.fetch(source, part.ref))
-            if isinstance(found, keypairs.Flaw):
+        flaw = keypairs.Flaw("DRG2007", f"{key.ref} names no authority")
+        for part in user.parts(ctx, key, item.spec) if item is not None else ():
+            found = load(ctx, part, True)
+            if not isinstance(found, keypairs.Flaw):
+                parts.append(found.ca)
+                continue
+            flaw = found
+            if not user.patient:
                 return found
-            parts.append(found.ca)
-        return ir.Secret(key, ca=b"\n".join(parts), origin=Origin(key.ref, ("spec", "tls")))
+        if not parts:
+            return flaw
+        return ir.Secret(key, ca=b"\n".join(parts), origin=Origin(key.ref, ("spec",)))
 
-    used = graph.union(
-        "certificates used",
-        graph.group_by(
-            "certificates of Gateways",
-            objects[meta.GATEWAY_GROUP, "Gateway"],
-            listeners_use,
-            lambda *_: True,
-        ),
-        graph.group_by("certificates of Backends", backends, backends_use, lambda *_: True),
-    )
+    used = graph.union("certificates used", *(_used(graph, objects, user) for user in holders.values()))
     credentials: Credentials = graph.map_one("certificates", used, load)
     flaws = graph.map_one("certificate flaws", credentials, _flaw)
-    findings = graph.group_by("certificate findings", flaws, _holder, _findings)
+
+    def holder(key: ir.SecretKey, flaw: keypairs.Flaw) -> tuple[Ref, ...]:
+        """A flaw in what is there is reported there; what is missing, where it is referred to."""
+        bundled = (key.ref.group, key.ref.kind) in holders
+        return () if flaw.code == "DRG2007" or bundled else (key.ref,)
+
+    findings = graph.group_by("certificate findings", flaws, holder, _findings)
     return Vault(credentials, flaws, findings)
+
+
+def _used(graph: Graph, objects: base.Objects, user: User) -> Collection[ir.SecretKey, bool]:
+    def uses(ref: Ref, item: base.AnyObject) -> Iterable[ir.SecretKey]:
+        return set(user.uses(ref, item.spec))
+
+    name = f"certificates of {user.kind}s"
+    return graph.group_by(name, objects[user.group, user.kind], uses, lambda *_: True)
 
 
 def read(key: ir.SecretKey, item: base.AnyObject | None) -> ir.Secret | keypairs.Flaw:
@@ -96,7 +107,8 @@ def read(key: ir.SecretKey, item: base.AnyObject | None) -> ir.Secret | keypairs
             held.value("ca.crt") if isinstance(held, secret.Secret) else held.data.get("ca.crt", "").encode()
         )
         return keypairs.trust(bundle) or ir.Secret(key, ca=bundle or b"", origin=origin)
-    assert isinstance(held, secret.Secret)
+    if not isinstance(held, secret.Secret):
+        return keypairs.Flaw("DRG2007", f"{key.ref} holds no certificate")
     certificate, private = held.value("tls.crt"), held.value("tls.key")
     flaw = keypairs.pair(certificate, private)
     return flaw or ir.Secret(key, certificate or b"", private or b"", origin=origin)
@@ -121,14 +133,15 @@ def client_certificate(ref: Ref, spec: backend.Backend) -> ir.SecretKey | None:
     return ir.SecretKey(Ref("", "Secret", ref.namespace, wanted.name)) if wanted is not None else None
 
 
+def parts(key: ir.SecretKey, spec: backend.Backend) -> Iterable[ir.SecretKey]:
+    """What a Backend's bundle is made of."""
+    for wanted in spec.tls.ca_certificate_refs if spec.tls is not None else ():
+        yield ir.SecretKey(Ref("", wanted.kind, key.ref.namespace, wanted.name), "ca")
+
+
 def needs(ref: Ref, spec: backend.Backend) -> tuple[ir.SecretKey, ...]:
     """Every certificate that a Backend cannot do without."""
     return tuple(key for key in (authority(ref, spec), client_certificate(ref, spec)) if key is not None)
-
-
-def _holder(key: ir.SecretKey, flaw: keypairs.Flaw) -> tuple[Ref, ...]:
-    """A flaw in what is there is reported there; what is missing, where it is referred to."""
-    return (key.ref,) if flaw.code != "DRG2007" and key.ref.kind != "Backend" else ()
 
 
 def _findings(_: Context, ref: Ref, members: Any) -> tuple[Diagnostic, ...]:

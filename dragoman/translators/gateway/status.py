@@ -9,8 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from dragoman.refs import Ref
 from dragoman.translators import base
-from dragoman.translators.gateway import attachment, classes, gateways, routes_http
+from dragoman.translators.gateway import (
+    attachment,
+    classes,
+    gateways,
+    listeners,
+    listenersets,
+    routes_http,
+    streams,
+    tlspolicies,
+)
 from dragoman.translators.gateway.models import meta
 
 _INVALID: Final = "UnsupportedValue"
@@ -23,38 +33,85 @@ def of_class(item: base.AnyObject, accepted: base.Condition) -> base.Status:
     return base.Status(item.ref, body)
 
 
-def of_gateway(item: base.AnyObject, report: gateways.Report, attached: Callable[[str], int]) -> base.Status:
-    """GatewayStatus. `attached`: accepted routes by listener name."""
-    listeners = [
+Attached = Callable[[str], int]
+"""Listener's name -> accepted routes."""
+
+
+def of_gateway(item: base.AnyObject, report: gateways.Report, attached: Attached, sets: int) -> base.Status:
+    """GatewayStatus. `sets`: attached ListenerSets."""
+    body: dict[str, Any] = {
+        "addresses": [{"type": "IPAddress", "value": value} for value in report.addresses],
+        "conditions": _conditions(report.conditions, item),
+        "listeners": _listeners(item, report.listeners, attached),
+    }
+    if sets:
+        body["attachedListenerSets"] = sets
+    return base.Status(item.ref, body)
+
+
+def of_set(item: base.AnyObject, report: listenersets.Report, attached: Attached) -> base.Status:
+    """ListenerSetStatus."""
+    body: dict[str, Any] = {"conditions": _conditions(report.conditions, item)}
+    if report.reports:
+        body["listeners"] = _listeners(item, report.reports, attached)
+    return base.Status(item.ref, body)
+
+
+def _listeners(
+    item: base.AnyObject, reports: Iterable[listeners.Report], attached: Attached
+) -> list[dict[str, Any]]:
+    return [
         {
             "name": one.name,
             "supportedKinds": [{"group": meta.GATEWAY_GROUP, "kind": kind} for kind in one.kinds],
             "attachedRoutes": attached(one.name),
             "conditions": _conditions(one.conditions, item),
         }
-        for one in report.listeners
+        for one in reports
     ]
-    body: dict[str, Any] = {
-        "addresses": [{"type": "IPAddress", "value": value} for value in report.addresses],
-        "conditions": _conditions(report.conditions, item),
-        "listeners": listeners,
-    }
-    return base.Status(item.ref, body)
 
 
 def of_route(
-    item: base.AnyObject, controller: str, attached: attachment.Attached, rules: routes_http.Rules
+    item: base.AnyObject,
+    controller: str,
+    attached: attachment.Attached,
+    conditions: Callable[[base.Condition], tuple[base.Condition, ...]],
 ) -> base.Status:
-    """HTTPRouteStatus: one entry per parent of ours."""
+    """RouteStatus: one entry per parent of ours. `conditions`: from `Accepted` to all of them."""
     parents = [
         {
             "parentRef": _parent(one.wanted),
             "controllerName": controller,
-            "conditions": _conditions(route_conditions(one.accepted, rules), item),
+            "conditions": _conditions(conditions(one.accepted), item),
         }
         for one in attached.parents
     ]
     return base.Status(item.ref, {"parents": parents})
+
+
+def of_policy(
+    item: base.AnyObject, controller: str, ancestors: Iterable[Ref], verdict: tlspolicies.Verdict
+) -> base.Status:
+    """PolicyStatus (GEP-713): one entry per Gateway whose routes reach the target."""
+    found = [
+        {
+            "ancestorRef": {
+                "group": ref.group,
+                "kind": ref.kind,
+                "namespace": ref.namespace,
+                "name": ref.name,
+            },
+            "controllerName": controller,
+            "conditions": _conditions(tlspolicies.conditions(verdict), item),
+        }
+        for ref in ancestors
+    ]
+    return base.Status(item.ref, {"ancestors": found})
+
+
+def stream_conditions(accepted: base.Condition, target: streams.Target) -> tuple[base.Condition, ...]:
+    """A parent's conditions of a route of connections."""
+    return (accepted, target.resolved)
 
 
 def route_conditions(accepted: base.Condition, rules: routes_http.Rules) -> tuple[base.Condition, ...]:

@@ -81,7 +81,7 @@ def test_yaml_shows_no_secret(call: Call, hello: Path) -> None:
 def test_warnings_count_when_strict(call: Call, hello: Path) -> None:
     # A kind of a group that is ours, but that is not read.
     (hello / "more.yaml").write_text(
-        "apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\n"
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: XMesh\n"
         "metadata: {name: t, namespace: hello}\nspec: {}\n"
     )
     assert call("validate", hello).exit_code == 0

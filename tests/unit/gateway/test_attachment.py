@@ -20,7 +20,7 @@ spec: {{gatewayClassName: {class_name}, listeners: [{listeners}]}}
 
 
 def attached(world: Any, name: str = "route") -> list[tuple[str, str, tuple[str, ...]]]:
-    return [(one.gateway.name, one.listener, one.hostnames) for one in world.routes(name).attachments]
+    return [(one.parent.name, one.listener, one.hostnames) for one in world.routes(name).attachments]
 
 
 def refused(world: Any, name: str = "route", namespace: str = "default") -> str:
@@ -206,7 +206,7 @@ def test_kinds(shop: Any, http_route: Any) -> None:
     kinds = "{name: http, port: 80, protocol: HTTP, allowedRoutes: {kinds: [{kind: GRPCRoute}]}}"
     shop.apply(gateway(kinds), http_route())
     assert refused(shop) == "False NotAllowedByListeners"
-    assert shop.conditions("Gateway", "edge")["Accepted"] == "True ListenersNotValid"
+    assert shop.conditions("Gateway", "edge")["Accepted"] == "True Accepted"
 
 
 def test_routes_attach_to_listeners_that_cannot_be_served_yet(shop: Any, http_route: Any) -> None:

@@ -187,7 +187,7 @@ def busy(shop: Any, http_route: Any) -> Any:
     return shop.apply(*(http_route(name=f"r{n}") for n in range(20)))
 
 
-ROUTE_SIDE = {"HTTPRoute rules", "attached", "routes", "HTTPRoute status"}
+ROUTE_SIDE = {"HTTPRoute rules", "HTTPRoute attached", "HTTPRoutes", "routes", "HTTPRoute status"}
 
 
 def test_an_endpoint_touches_neither_routes_nor_clusters(busy: Any) -> None:
@@ -219,7 +219,7 @@ def test_one_route_touches_itself(busy: Any, http_route: Any) -> None:
     busy.apply(http_route("- backendRefs: [{name: shop, port: 8080, weight: 2}]", name="r7"))
     after = runs_of(busy)
     assert {name: after[name] - before[name] for name in ROUTE_SIDE} == dict.fromkeys(ROUTE_SIDE, 1)
-    for name in ("Gateway reports", "Gateway status", "attached routes", "clusters", "endpoints"):
+    for name in ("Gateway reports", "Gateway status", "HTTPRoutes of listeners", "clusters", "endpoints"):
         assert after[name] == before[name], name
 
 
@@ -227,7 +227,7 @@ def test_a_new_route_only_counts_at_its_gateway(busy: Any, http_route: Any) -> N
     before = runs_of(busy)
     busy.apply(http_route(name="new"))
     after = runs_of(busy)
-    assert after["attached routes"] - before["attached routes"] == 1
+    assert after["HTTPRoutes of listeners"] - before["HTTPRoutes of listeners"] == 1
     assert after["Gateway status"] - before["Gateway status"] == 1
     assert after["Gateway reports"] == before["Gateway reports"]
 
