@@ -27,7 +27,11 @@ from dragoman.refs import Ref
 INVALID_CLUSTER: Final = "invalid-backend"
 """A cluster that never exists: its share of traffic gets a 500. No object has this name (no slash)."""
 
-_GROUPS: Final = {"Backend": "dragoman.dev", "HTTPRoute": "gateway.networking.k8s.io"}
+_GATEWAY_API: Final = (
+    *("Gateway", "ListenerSet", "BackendTLSPolicy"),
+    *("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"),
+)
+_GROUPS: Final = {"Backend": "dragoman.dev", **dict.fromkeys(_GATEWAY_API, "gateway.networking.k8s.io")}
 """The groups that bare kinds stand for, where that is not the core group; others are written `Kind.group`."""
 
 

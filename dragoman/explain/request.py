@@ -63,6 +63,8 @@ def describe_match(view: dump.View, match: Match, locate: Locate | None = None) 
     if match.bind is not None:
         data["listener"] = _listener(match, place)
     if match.chain is not None and match.chain.stream is not None:
+        scheme = "udp" if match.request.udp else "tls" if match.request.scheme == "https" else "tcp"
+        data["request"] = f"{scheme}://{match.request.authority}"
         data["action"] = _stream(view, match.chain.stream, place)
     if match.host is not None:
         table = naming.route_config(match.host.scope)

@@ -31,7 +31,12 @@ _CLEAR: Final = {
 _TLS: Final = {"https": ir.AppProtocol.AUTO, "kubernetes.io/wss": ir.AppProtocol.HTTP1}
 _SECURED: Final = (ir.Transport.APPLICATION, ir.Transport.GRPC, ir.Transport.BYTES)
 """Where Envoy adds TLS of its own, if somebody wants it."""
-_SPOKEN: Final = {"HTTP1": ir.AppProtocol.HTTP1, "HTTP2": ir.AppProtocol.HTTP2, "Auto": ir.AppProtocol.AUTO}
+_SPOKEN: Final = {
+    None: ir.AppProtocol.HTTP1,
+    "HTTP1": ir.AppProtocol.HTTP1,
+    "HTTP2": ir.AppProtocol.HTTP2,
+    "Auto": ir.AppProtocol.AUTO,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +145,15 @@ def resolve(
         if found is None:
             return _missing(ctx, sources.service_names, target, origin)
         return _service(target, found, wanted.port or 0, origin, transport)
-    if ctx.fetch(sources.backends, target) is None:
+    made = ctx.fetch(sources.backends, target)
+    if made is None:
         return _missing(ctx, sources.backend_names, target, origin)
     flaw = ctx.fetch(sources.flawed, target)
     if flaw is not None:
         message = f"{target} cannot be reached safely: {flaw}"
         return Unresolved("InvalidBackend", error("DRG2007", message, origin.at("name")))
-    return ir.ClusterKey(target, 0, transport.value if transport is not ir.Transport.GRPC else "")
+    says_itself = transport is ir.Transport.GRPC and made.protocol is not None
+    return ir.ClusterKey(target, 0, "" if says_itself else transport.value)
 
 
 def _seen(ref: Ref, spec: service.ServiceSpec, policies: Mapping[str, tlspolicies.Effect]) -> Service:
@@ -293,12 +300,12 @@ def _application(port: service.ServicePort) -> ir.AppProtocol | None:
 
 def _from_backend(key: ir.ClusterKey, spec: backend.Backend) -> ir.Cluster:
     resolved = any(e.hostname for e in spec.endpoints)
-    requests = key.transport == ir.Transport.APPLICATION.value
+    spoken = {ir.Transport.APPLICATION: _SPOKEN[spec.protocol], ir.Transport.GRPC: ir.AppProtocol.HTTP2}
     secured = spec.tls is not None and ir.Transport(key.transport) in _SECURED
     return ir.Cluster(
         key,
         ir.Discovery.DNS if resolved else ir.Discovery.STATIC,
-        _SPOKEN[spec.protocol] if requests else ir.AppProtocol.NONE,
+        spoken.get(ir.Transport(key.transport), ir.AppProtocol.NONE),
         _tls(key.ref, spec) if secured else None,
         tuple(sorted({_endpoint(e) for e in spec.endpoints})),
         5.0 if spec.connect_timeout is None else spec.connect_timeout,

@@ -20,7 +20,7 @@ _FILTERS: Final = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestMi
 def check(ref: Ref, spec: model.GrpcRoute) -> Iterator[Diagnostic]:
     """What the API server would refuse."""
     rules = tuple(routes_grpc.as_http(rule) for rule in spec.rules)
-    yield from rules_http.check(ref, httproute.HttpRoute(parent_refs=spec.parent_refs, rules=rules))
+    yield from rules_http.shared(ref, spec.parent_refs, rules)
     origin = Origin(ref, ("spec", "rules"))
     total = sum(len(rule.matches) for rule in spec.rules)
     if total > rules_http.MATCHES:

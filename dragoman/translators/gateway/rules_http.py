@@ -39,12 +39,19 @@ _ONCE: Final = frozenset(
 
 def check(ref: Ref, spec: model.HttpRoute) -> Iterator[Diagnostic]:
     """What the API server would refuse."""
+    yield from shared(ref, spec.parent_refs, spec.rules)
+
+
+def shared(
+    ref: Ref, parent_refs: tuple[meta.ParentReference, ...], rules: tuple[model.Rule, ...]
+) -> Iterator[Diagnostic]:
+    """The part that GRPCRoute has as well."""
     origin = Origin(ref, ("spec",))
-    if len(spec.parent_refs) > 1:
-        yield from _parents(origin.at("parentRefs"), spec.parent_refs)
+    if len(parent_refs) > 1:
+        yield from _parents(origin.at("parentRefs"), parent_refs)
     total = 0
     names: dict[str, int] = {}
-    for at, rule in enumerate(spec.rules):
+    for at, rule in enumerate(rules):
         total += len(rule.matches)
         if rule.name is not None:
             if rule.name in names:

@@ -67,9 +67,9 @@ class Tls:
 
 @meta.shape
 class Backend:
-    """BackendSpec."""
+    """BackendSpec. Without `protocol`, gRPC gets HTTP/2 and everything else HTTP/1.1."""
 
     endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1, max_length=256)]
-    protocol: Literal["HTTP1", "HTTP2", "Auto"] = "HTTP1"
+    protocol: Literal["HTTP1", "HTTP2", "Auto"] | None = None
     tls: Tls | None = None
     connect_timeout: meta.Duration | None = None
