@@ -4,11 +4,11 @@ A block is fenced as ```console; lines that begin with `$ ` are commands (contin
 the lines below one are what it prints. `...` stands for any text within a line, and alone on a line for any
 number of lines. What follows `console` in the fence says how the block is run:
 
-    background   the last command keeps running until the document ends, or until a block marked `stop` stop
-    a reader presses Ctrl-C in the first terminal: the background command is ended and must end cleanly exit=1
-    the last command ends with this code elsewhere    not run here: needs a fresh machine or a cluster;
-    `test_blocks` lists them retry        what the command prints takes a moment to become so; it is asked
-    again until it does
+- `background`: the last command keeps running until the document ends, or until a block marked `stop`;
+- `stop`: a reader presses Ctrl-C in the first terminal; the background command must end cleanly;
+- `exit=1`: the last command ends with this code;
+- `elsewhere`: not run here, needs a fresh machine or a cluster (`test_blocks` lists them);
+- `retry`: what the command prints takes a moment to become so; it is asked again until it does.
 """
 
 from __future__ import annotations

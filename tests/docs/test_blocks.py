@@ -1,6 +1,7 @@
-"""README and quickstart are sessions at a terminal; this plays them, and they must go as written.
+"""README, quickstart and the examples' pages are sessions at a terminal; this plays them, and they must go as
+written.
 
-Each document is played from its top to its bottom in a copy of the examples. Both use the documented ports,
+Each document is played from its top to its bottom in a copy of the examples. All use the documented ports,
 so they exclude one another (and any other `dragoman run` with default settings on the machine)."""
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ import pytest
 from tests.docs import blocks
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/quickstart.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/quickstart.md",
+    *sorted(
+        str(document.relative_to(ROOT))
+        for document in ROOT.glob("examples/*/README.md")
+        if blocks.read(document)
+    ),
+)
 
 pytestmark = [pytest.mark.envoy, pytest.mark.slow, pytest.mark.timeout(300)]
 
