@@ -137,3 +137,16 @@ def test_every_test_of_a_rule_is_in_the_table() -> None:
             for number in numbers(function):
                 stem = Path(file).stem.removeprefix("test_")
                 assert re.search(rf"\b{stem}\b", rows[str(number)]), f"{function} of {file}"
+
+
+def test_where_rules_are_is_there() -> None:
+    """`session._warm` in the table is a file of dragoman/xds and a name in it."""
+    text = (ROOT / "docs/xds.md").read_text()
+    seen = 0
+    for number, cell in re.findall(r"^\| (\d+) \| .* \| ([^|]+) \| [^|]+ \|$", text, re.MULTILINE):
+        for module, names in re.findall(r"`([a-z]+)((?:\.\w+)*)`", cell):
+            code = (ROOT / f"dragoman/xds/{module}.py").read_text()
+            for name in names.split(".")[1:]:
+                assert re.search(rf"\b{name}\b", code), f"rule {number}: {module}{names}"
+                seen += 1
+    assert seen >= 60
