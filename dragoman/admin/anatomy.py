@@ -11,8 +11,7 @@ from typing import Final
 
 from dragoman.admin import views, wording
 from dragoman.graph.pipeline import GroupIR, Pipeline
-from dragoman.ir import describe
-from dragoman.ir import model as ir
+from dragoman.ir import describe, model as ir
 from dragoman.refs import FieldPath, Origin, Ref, format_path
 
 Data = views.Data

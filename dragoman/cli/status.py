@@ -154,8 +154,7 @@ def _watch(server: str, interval: float) -> None:
     import gc
     import time
 
-    from rich import console, live
-    from rich import text as rich_text
+    from rich import console, live, text as rich_text
 
     from dragoman.cli import client, failure
 

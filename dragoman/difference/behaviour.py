@@ -18,9 +18,7 @@ from dragoman.difference.resources import fields
 from dragoman.envoy import naming
 from dragoman.explain import request as explanation
 from dragoman.explain.text import mutation
-from dragoman.ir import dump
-from dragoman.ir import model as ir
-from dragoman.ir import request as requests
+from dragoman.ir import dump, model as ir, request as requests
 from dragoman.ir.match import Compile, Matcher
 from dragoman.ir.request import Request
 

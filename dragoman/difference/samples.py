@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, assert_never
 
-from dragoman.ir import model as ir
-from dragoman.ir import request as normal
+from dragoman.ir import model as ir, request as normal
 from dragoman.ir.request import Request
 
 _ANY_LABEL: Final = "any"

@@ -11,8 +11,7 @@ import re2
 from dragoman.diagnostics import Locate
 from dragoman.envoy import naming
 from dragoman.explain import expect, text
-from dragoman.ir import describe, dump, rewrite
-from dragoman.ir import model as ir
+from dragoman.ir import describe, dump, model as ir, rewrite
 from dragoman.ir.match import Candidate, Compile, Match, Matcher, Outcome
 from dragoman.ir.request import Prepared, Request
 from dragoman.refs import Origin, format_path

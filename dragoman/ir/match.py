@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 
-from dragoman.ir import describe, paths
-from dragoman.ir import model as ir
-from dragoman.ir import request as requests
+from dragoman.ir import describe, model as ir, paths, request as requests
 from dragoman.ir.request import Prepared, Request
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from dragoman.ir import model as ir
-from dragoman.ir import request as requests
+from dragoman.ir import model as ir, request as requests
 from dragoman.ir.request import Prepared, Request
 
 

@@ -23,11 +23,9 @@ import yaml
 
 from dragoman import resource
 from dragoman.diagnostics import text
-from dragoman.envoy import clusters, listeners
-from dragoman.envoy import dump as xds_dump
+from dragoman.envoy import clusters, dump as xds_dump, listeners
 from dragoman.graph.pipeline import Pipeline
-from dragoman.ir import dump as ir_dump
-from dragoman.ir import model as ir
+from dragoman.ir import dump as ir_dump, model as ir
 from dragoman.refs import Ref
 from dragoman.resource import Resource
 from dragoman.sources.files import Files

@@ -6,14 +6,11 @@ import re
 from dataclasses import replace
 
 import re2
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from dragoman import difference
 from dragoman.difference import samples
-from dragoman.ir import hosts, match
-from dragoman.ir import model as ir
-from dragoman.ir import request as requests
+from dragoman.ir import hosts, match, model as ir, request as requests
 from dragoman.ir.request import Request
 from tests.unit.ir.build import BIND, PLAIN, View, forward, plain, route
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from dragoman.sources import quickyaml, yamldoc, yamlnodes
 

@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from dragoman import config
-from dragoman.ir import hosts
-from dragoman.ir import model as ir
+from dragoman.ir import hosts, model as ir
 from dragoman.refs import Ref
 
 MISDIRECTED_LIMIT = 64

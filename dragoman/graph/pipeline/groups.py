@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dragoman import config, resource
-from dragoman.envoy import clusters, endpoints, listeners, secrets, shape
-from dragoman.envoy import routes as encoder
+from dragoman.envoy import clusters, endpoints, listeners, routes as encoder, secrets, shape
 from dragoman.graph.collection import Collection, Context, Graph, Source
 from dragoman.graph.pipeline import assembly
 from dragoman.ir import model as ir

@@ -13,8 +13,7 @@ from typing import Final
 
 from dragoman.diagnostics import Diagnostic, Severity, error, warning
 from dragoman.graph.collection import Collection, Context
-from dragoman.ir import hosts
-from dragoman.ir import model as ir
+from dragoman.ir import hosts, model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import complaints, names

@@ -17,8 +17,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import FieldPath, Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import grants, secrets
-from dragoman.translators.gateway.models import gateway as model
-from dragoman.translators.gateway.models import meta
+from dragoman.translators.gateway.models import gateway as model, meta
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import backends, rules_gateway
-from dragoman.translators.gateway.models import endpointslice as model
-from dragoman.translators.gateway.models import meta, service
+from dragoman.translators.gateway.models import endpointslice as model, meta, service
 
 Slices = Collection[Ref, tuple[model.EndpointSlice, ...]]
 """Service -> its slices, by name."""

@@ -13,13 +13,11 @@ from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error, warning
 from dragoman.graph.collection import Context
-from dragoman.ir import hosts
-from dragoman.ir import model as ir
+from dragoman.ir import hosts, model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import attachment, clientcas, complaints, grants, keypairs, names, secrets
-from dragoman.translators.gateway.models import gateway as model
-from dragoman.translators.gateway.models import meta
+from dragoman.translators.gateway.models import gateway as model, meta
 
 KINDS: Final[Mapping[ir.Protocol, tuple[str, ...]]] = {
     ir.Protocol.HTTP: ("HTTPRoute", "GRPCRoute"),

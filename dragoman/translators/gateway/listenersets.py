@@ -17,8 +17,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import attachment, clientcas, gateways, listeners, names
-from dragoman.translators.gateway.models import gateway as gateway_model
-from dragoman.translators.gateway.models import listenerset as model
+from dragoman.translators.gateway.models import gateway as gateway_model, listenerset as model
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from typing import Final
 import re2
 
 from dragoman.diagnostics import Diagnostic, error
-from dragoman.ir import model as ir
-from dragoman.ir import order
+from dragoman.ir import model as ir, order
 from dragoman.refs import Origin
 from dragoman.translators.gateway.models import httproute as model
 

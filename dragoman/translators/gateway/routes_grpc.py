@@ -11,13 +11,11 @@ from typing import Any, Final
 
 from dragoman.diagnostics import Diagnostic
 from dragoman.graph.collection import Context
-from dragoman.ir import model as ir
-from dragoman.ir import order
+from dragoman.ir import model as ir, order
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import backends, matching, routes_http
-from dragoman.translators.gateway.models import grpcroute as model
-from dragoman.translators.gateway.models import httproute
+from dragoman.translators.gateway.models import grpcroute as model, httproute
 
 _UNAVAILABLE: Final = 503
 """What Envoy turns into the gRPC status UNAVAILABLE."""

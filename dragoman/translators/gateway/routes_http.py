@@ -22,8 +22,7 @@ from dragoman.ir.order import Order
 from dragoman.refs import FieldPath, Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import backends, filters, matching
-from dragoman.translators.gateway.models import grpcroute
-from dragoman.translators.gateway.models import httproute as model
+from dragoman.translators.gateway.models import grpcroute, httproute as model
 
 PRIORITY: Final = "dragoman.dev/priority"
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")

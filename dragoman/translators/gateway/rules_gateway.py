@@ -10,8 +10,7 @@ from collections.abc import Iterator
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin, Ref
-from dragoman.translators.gateway.models import gateway as model
-from dragoman.translators.gateway.models import listenerset, meta
+from dragoman.translators.gateway.models import gateway as model, listenerset, meta
 
 
 def check(ref: Ref, spec: model.Gateway) -> Iterator[Diagnostic]:

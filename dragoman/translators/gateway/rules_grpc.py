@@ -9,8 +9,7 @@ from typing import Final
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin, Ref
 from dragoman.translators.gateway import routes_grpc, rules_http
-from dragoman.translators.gateway.models import grpcroute as model
-from dragoman.translators.gateway.models import httproute
+from dragoman.translators.gateway.models import grpcroute as model, httproute
 
 _SERVICE: Final = re.compile(r"(?i:\.?[a-z_][a-z_0-9]*(\.[a-z_][a-z_0-9]*)*)")
 _METHOD: Final = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")

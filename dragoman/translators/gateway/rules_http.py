@@ -13,8 +13,7 @@ from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin, Ref
-from dragoman.translators.gateway.models import httproute as model
-from dragoman.translators.gateway.models import meta
+from dragoman.translators.gateway.models import httproute as model, meta
 
 MATCHES: Final = 128
 _GOOD: Final = re.compile(

@@ -16,8 +16,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import secrets
-from dragoman.translators.gateway.models import backendtlspolicy as model
-from dragoman.translators.gateway.models import meta
+from dragoman.translators.gateway.models import backendtlspolicy as model, meta
 
 _ACCEPTED: Final = base.Condition("Accepted", True, "Accepted", "the policy is in force")
 _RESOLVED: Final = base.Condition("ResolvedRefs", True, "ResolvedRefs", "every reference leads somewhere")

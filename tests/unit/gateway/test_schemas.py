@@ -16,7 +16,17 @@ import pytest
 import yaml
 
 from dragoman.translators.gateway import complaints
-from dragoman.translators.gateway.models import backend, gateway, gatewayclass, httproute, referencegrant
+from dragoman.translators.gateway.models import (
+    backend,
+    backendtlspolicy,
+    gateway,
+    gatewayclass,
+    grpcroute,
+    httproute,
+    listenerset,
+    referencegrant,
+    streamroutes,
+)
 
 OWN = Path(__file__).parents[3] / "manifests" / "crds"
 THEIRS = Path(os.environ.get("GATEWAY_API_CRDS", "/work/shared/crds"))
@@ -71,7 +81,13 @@ def test_backend() -> None:
     [
         ("gatewayclasses", "v1", gatewayclass.GatewayClass),
         ("gateways", "v1", gateway.Gateway),
+        ("listenersets", "v1", listenerset.ListenerSet),
         ("httproutes", "v1", httproute.HttpRoute),
+        ("grpcroutes", "v1", grpcroute.GrpcRoute),
+        ("tlsroutes", "v1", streamroutes.TlsRoute),
+        ("tcproutes", "v1", streamroutes.StreamRoute),
+        ("udproutes", "v1", streamroutes.StreamRoute),
+        ("backendtlspolicies", "v1", backendtlspolicy.BackendTlsPolicy),
         ("referencegrants", "v1beta1", referencegrant.ReferenceGrant),
     ],
 )
@@ -79,4 +95,7 @@ def test_gateway_api(name: str, version: str, shape: type) -> None:
     path = THEIRS / f"gateway.networking.k8s.io_{name}.yaml"
     if not path.is_file():
         pytest.skip(f"no CRDs of the Gateway API in {THEIRS} (set GATEWAY_API_CRDS)")
-    assert list(differences(schema(path, version), shape, "spec")) == []
+    found = list(differences(schema(path, version), shape, "spec"))
+    if name == "grpcroutes":  # it shares HTTPRoute's filters, and `rules_grpc` refuses those that it has not
+        found = [one for one in found if ".filters[]." not in one]
+    assert found == []

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dragoman.ir import model as ir
-from dragoman.ir import order
+from dragoman.ir import model as ir, order
 from dragoman.refs import Origin, Ref
 
 BIND = ir.Bind("127.0.0.1", 80)

@@ -8,8 +8,7 @@ import json
 import pytest
 import yaml
 
-from dragoman.ir import dump
-from dragoman.ir import model as ir
+from dragoman.ir import dump, model as ir
 from dragoman.refs import Origin, Ref
 from tests.unit.ir.build import CERTIFICATE, PLAIN, View, forward, plain, route, service
 

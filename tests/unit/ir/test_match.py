@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import re2
 
-from dragoman.ir import match
-from dragoman.ir import model as ir
+from dragoman.ir import match, model as ir
 from dragoman.ir.match import Outcome
 from dragoman.ir.request import Request, parse
 from tests.unit.ir.build import forward, plain, route, tls

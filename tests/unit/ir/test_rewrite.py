@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dragoman.ir import model as ir
-from dragoman.ir import rewrite
+from dragoman.ir import model as ir, rewrite
 from dragoman.ir.request import Request, parse, prepare
 
 

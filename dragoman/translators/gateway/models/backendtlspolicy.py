@@ -23,7 +23,7 @@ class TargetRef:
 class SubjectAltName:
     type: Literal["Hostname", "URI"]
     hostname: meta.Hostname | None = None
-    uri: Annotated[str, Field(max_length=253)] | None = None
+    uri: Annotated[str, Field(min_length=1, max_length=253)] | None = None
 
 
 @meta.shape
@@ -33,7 +33,7 @@ class Validation:
         tuple[meta.LocalObjectReference, ...], Field(max_length=8, alias="caCertificateRefs")
     ] = ()
     well_known_ca_certificates: Annotated[
-        str | None, Field(max_length=253, alias="wellKnownCACertificates")
+        str | None, Field(min_length=1, max_length=253, alias="wellKnownCACertificates")
     ] = None
     subject_alt_names: Annotated[tuple[SubjectAltName, ...], Field(max_length=5)] = ()
 

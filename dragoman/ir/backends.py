@@ -1,0 +1,136 @@
+"""The IR's backends: clusters, how they are spoken to, their endpoints, and the secrets that TLS needs.
+
+Part of `ir.model`, which has all of these names.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from dragoman.refs import Origin, Ref
+
+NOBODY: Final = Ref("", "", "", "")
+"""Stands for no object where keys must sort."""
+
+
+class Transport(enum.Enum):
+    """How a cluster is spoken to: what it says itself, or HTTP/2 for gRPC where it says nothing; plain
+    bytes (with TLS where a policy says so), bytes that are TLS already, datagrams."""
+
+    APPLICATION = ""
+    GRPC = "grpc"
+    BYTES = "tcp"
+    PASSTHROUGH = "tls"
+    DATAGRAMS = "udp"
+
+
+class ClusterKey(NamedTuple):
+    """A cluster's identity: the object and its port, and where these differ, how it is spoken to and the
+    certificate that is shown to it. Which rules use it plays no part. `port` 0: the object has none."""
+
+    ref: Ref
+    port: int = 0
+    transport: str = ""  # a `Transport`'s value: keys are sorted
+    certificate: Ref = NOBODY
+
+    @property
+    def place(self) -> ClusterKey:
+        """The key of its endpoints: the same ones however they are spoken to, but for UDP ports."""
+        datagrams = self.transport == Transport.DATAGRAMS.value
+        return ClusterKey(self.ref, self.port, self.transport if datagrams else "")
+
+
+class AppProtocol(enum.Enum):
+    """What is spoken to the endpoints."""
+
+    HTTP1 = "http1"
+    HTTP2 = "http2"
+    AUTO = "auto"  # ALPN over TLS
+    NONE = "none"  # bytes and datagrams
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """TLS to the endpoints. `ca`: secret with the trusted certificates; None with `system_ca`: the
+    system's. `sans`: names the peer must bear (one of)."""
+
+    sni: str = ""
+    ca: SecretKey | None = None
+    system_ca: bool = True
+    sans: tuple[str, ...] = ()
+    certificate: SecretKey | None = None
+    insecure: bool = False
+
+
+class Health(enum.Enum):
+    """`DRAINING` endpoints finish what they have and get nothing new."""
+
+    HEALTHY = "healthy"
+    DRAINING = "draining"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """`address` is an IP address, a host name (Dns clusters) or an absolute path of a unix socket (`port`
+    0)."""
+
+    address: str
+    port: int
+    zone: str = ""
+    priority: int = 0
+    health: Health = field(default=Health.HEALTHY, compare=True)
+    weight: int = 1
+    hostname: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSet:
+    """The endpoints of one cluster, sorted, without repetitions. `shares`: zone -> its part of the traffic,
+    where zones stand for backends of one route (UDPRoute)."""
+
+    key: ClusterKey
+    endpoints: tuple[Endpoint, ...]
+    shares: tuple[tuple[str, int], ...] = ()
+
+
+class Discovery(enum.Enum):
+    """How Envoy learns a cluster's endpoints."""
+
+    EDS = "eds"  # pushed apart from the cluster: Services
+    STATIC = "static"  # inside the cluster: addresses, sockets
+    DNS = "dns"  # Envoy resolves host names
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """`endpoints` is empty for EDS. `shared`: zones get their shares of it all (`EndpointSet.shares`)."""
+
+    key: ClusterKey
+    discovery: Discovery
+    protocol: AppProtocol = AppProtocol.HTTP1
+    tls: UpstreamTls | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    connect_timeout: float = 5.0
+    shared: bool = False
+    origin: Origin | None = field(default=None, compare=False)
+
+
+class SecretKey(NamedTuple):
+    """A secret's identity and use: `tls` (certificate and key) or `ca` (trusted certificates)."""
+
+    ref: Ref
+    use: str = "tls"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """PEM bytes; never shown (`repr` leaves them out, dumps print a fingerprint)."""
+
+    key: SecretKey
+    certificate: bytes = field(default=b"", repr=False)
+    private_key: bytes = field(default=b"", repr=False)
+    ca: bytes = field(default=b"", repr=False)
+    origin: Origin | None = field(default=None, compare=False)

@@ -1,0 +1,177 @@
+"""What attached routes and served Gateways use: the collections of clusters, endpoints and secrets. A part
+of `wiring`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from dragoman.graph.collection import Collection, Context, Graph
+from dragoman.ir import model as ir
+from dragoman.refs import Ref
+from dragoman.translators import base
+from dragoman.translators.gateway import (
+    backends,
+    endpoints,
+    keypairs,
+    rules_gateway,
+    secrets,
+    status,
+    streams,
+    tlspolicies,
+)
+from dragoman.translators.gateway.models import meta
+from dragoman.translators.gateway.wiring_parents import Parents
+from dragoman.translators.gateway.wiring_routes import Findings, Streams
+
+
+class Backends:
+    """What attached routes and served Gateways use: clusters, endpoints, secrets."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        objects: base.Objects,
+        vault: secrets.Vault,
+        parents: Parents,
+        sources: backends.Sources,
+        routes: Collection[Ref, ir.RouteSet],
+        stream_routes: Collection[tuple[Ref, str], ir.StreamRoute],
+        flows: Iterable[Streams],
+    ) -> None:
+        mixtures: Collection[ir.ClusterKey, tuple[tuple[ir.ClusterKey, int], ...]] = graph.union(
+            "mixtures", *(one.mixtures for one in flows)
+        )
+        uses: Collection[ir.ClusterKey, bool] = graph.union(
+            "cluster uses",
+            graph.group_by("clusters of routes", routes, lambda _, item: item.clusters(), lambda *_: True),
+            graph.group_by(
+                "clusters of streams", stream_routes, lambda _, item: item.clusters(), lambda *_: True
+            ),
+        )
+
+        def cluster(ctx: Context, key: ir.ClusterKey, _: bool) -> ir.Cluster | None:
+            if key.ref.kind == "UDPRoute":
+                return streams.mixture(key) if ctx.fetch(mixtures, key) else None
+            return backends.cluster(ctx, sources, key)
+
+        self.clusters: Collection[ir.ClusterKey, ir.Cluster] = graph.map_one("clusters", uses, cluster)
+        slice_objects = objects[meta.DISCOVERY_GROUP, "EndpointSlice"]
+        slices = endpoints.group(graph, slice_objects)
+
+        def endpoint_set(ctx: Context, key: ir.ClusterKey) -> ir.EndpointSet | None:
+            if key.ref.kind == "Service":
+                return endpoints.endpoint_set(ctx, sources.services, slices, key)
+            made = backends.cluster(ctx, sources, key)
+            if made is None:
+                return None
+            return ir.EndpointSet(key, tuple(e for e in made.endpoints if rules_gateway.is_ip(e.address)))
+
+        def filled(ctx: Context, key: ir.ClusterKey, _: object) -> ir.EndpointSet | None:
+            if key.ref.kind == "Service":
+                return endpoints.endpoint_set(ctx, sources.services, slices, key)
+            parts = ctx.fetch(mixtures, key)
+            if parts is None:
+                return None
+            sets = {part: found for part, _ in parts if (found := endpoint_set(ctx, part)) is not None}
+            return streams.blend(key, parts, sets)
+
+        self.endpoints: Collection[ir.ClusterKey, ir.EndpointSet] = graph.group_by(
+            "endpoints", uses, lambda key, _: (key.place,), filled
+        )
+        self.secrets = graph.map_one(
+            "secrets",
+            graph.union(
+                "secret uses",
+                graph.group_by("secrets of gateways", parents.served, _certificates, lambda *_: True),
+                graph.group_by("secrets of clusters", self.clusters, _cluster_secrets, lambda *_: True),
+            ),
+            lambda ctx, key, _: _usable(ctx.fetch(vault.credentials, key)),
+        )
+
+        def undescribed(ctx: Context, key: ir.ClusterKey, found: ir.EndpointSet) -> bool | None:
+            if found.endpoints or key.ref.kind != "Service":
+                return None
+            return None if ctx.fetch(slices, key.ref) else True
+
+        def faulty(ctx: Context, ref: Ref, _: base.AnyObject) -> Findings | None:
+            return backends.findings(ctx, sources, ref)
+
+        self.findings: Collection[Ref, Findings] = graph.union(
+            "backend findings",
+            graph.group_by(
+                "Service findings",
+                graph.map_one("undescribed", self.endpoints, undescribed),
+                lambda key, _: (key.ref,),
+                lambda _, ref, __: (endpoints.undescribed(ref),),
+            ),
+            graph.map_one("EndpointSlice findings", slice_objects, endpoints.findings),
+            graph.map_one("Backend findings", objects[meta.DRAGOMAN_GROUP, "Backend"], faulty),
+        )
+
+
+def policy_statuses(
+    graph: Graph,
+    objects: base.Objects,
+    policies: tlspolicies.Policies,
+    routes: Collection[Ref, ir.RouteSet],
+    stream_routes: Collection[tuple[Ref, str], ir.StreamRoute],
+    parents: Parents,
+    controller: str,
+) -> Collection[Ref, base.Status]:
+    """BackendTLSPolicies' statuses: their ancestors are the Gateways whose routes reach what they target."""
+
+    def reached(
+        ctx: Context, key: object, item: ir.RouteSet | ir.StreamRoute
+    ) -> Iterator[tuple[tuple[Ref, Ref, object], bool]]:
+        for service in {cluster.ref for cluster in item.clusters()}:
+            if ctx.fetch(policies.by_service, service) is None:
+                continue
+            for one in item.attachments:
+                gateway = one.parent
+                if gateway.kind == "ListenerSet":
+                    gateway = ctx.fetch(parents.gateway_of, gateway) or gateway
+                yield (service, gateway, key), True
+
+    users = graph.group_by(
+        "users of policies",
+        graph.union(
+            "routes to policies",
+            graph.map_many("requests to policies", routes, reached),
+            graph.map_many("streams to policies", stream_routes, reached),
+        ),
+        lambda key, _: (key[0],),
+        lambda _, __, found: frozenset(key[1] for key in found),
+    )
+    policy_objects = objects[meta.GATEWAY_GROUP, "BackendTLSPolicy"]
+
+    def ancestors(ctx: Context, ref: Ref, item: base.AnyObject) -> base.Status | None:
+        verdict = ctx.fetch(policies.standings, ref)
+        if verdict is None:
+            return None
+        found: set[Ref] = set()
+        for target in tlspolicies.targets(ref, item.spec):
+            if target is not None and (more := ctx.fetch(users, target.service)) is not None:
+                found |= more
+        return status.of_policy(item, controller, sorted(found), verdict)
+
+    return graph.map_one("BackendTLSPolicy status", policy_objects, ancestors)
+
+
+def _certificates(_: Ref, gateway: ir.Gateway) -> Iterable[ir.SecretKey]:
+    found = set() if gateway.certificate is None else {gateway.certificate}
+    for one in gateway.listeners:
+        if one.tls is not None:
+            found.update(one.tls.certificates)
+            found.update([one.tls.clients.ca] if one.tls.clients is not None else [])
+    return found
+
+
+def _cluster_secrets(_: ir.ClusterKey, cluster: ir.Cluster) -> Iterator[ir.SecretKey]:
+    if cluster.tls is not None:
+        yield from {key for key in (cluster.tls.ca, cluster.tls.certificate) if key is not None}
+
+
+def _usable(found: Any) -> ir.Secret | None:
+    return None if isinstance(found, keypairs.Flaw) else found

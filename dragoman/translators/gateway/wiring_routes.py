@@ -1,0 +1,186 @@
+"""Routes: the collections of each kind, those that look into requests and those that do not. A part of
+`wiring`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from dragoman.diagnostics import Diagnostic
+from dragoman.graph.collection import Collection, Context, Graph
+from dragoman.ir import model as ir
+from dragoman.refs import Origin, Ref
+from dragoman.translators import base
+from dragoman.translators.gateway import attachment, backends, routes_http, status, streams
+from dragoman.translators.gateway.wiring_parents import Parents
+
+Findings = tuple[Diagnostic, ...]
+Translate = Callable[[Context, backends.Sources, Ref, Any], routes_http.Rules]
+
+
+class Requests:
+    """A kind of routes that look into requests: rules and attachment apart, since they change for different
+    reasons."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        objects: Collection[Ref, base.AnyObject],
+        kind: str,
+        translate: Translate,
+        sources: backends.Sources,
+        parents: Parents,
+        controller: str,
+    ) -> None:
+        self.rules: Collection[Ref, routes_http.Rules] = graph.map_one(
+            f"{kind} rules", objects, lambda ctx, ref, item: translate(ctx, sources, ref, item)
+        )
+        self.attached: Collection[Ref, attachment.Attached] = graph.map_one(
+            f"{kind} attached",
+            objects,
+            lambda ctx, ref, item: attachment.attach(
+                ctx, parents.attachable, ref, item.spec.parent_refs, item.spec.hostnames
+            ),
+        )
+        self.routes: Collection[Ref, ir.RouteSet] = graph.map_one(f"{kind}s", self.rules, self._route_set)
+        accepted = graph.map_one(f"{kind} accepted", self.rules, self._accepted)
+        self.counts: Collection[tuple[Ref, str], int] = graph.group_by(
+            f"{kind}s of listeners", accepted, lambda _, places: places, lambda _, __, members: len(members)
+        )
+        self.findings = graph.map_one(f"{kind} findings", self.rules, self._findings)
+
+        def conditions(ctx: Context, ref: Ref, item: base.AnyObject) -> base.Status | None:
+            rules, attached = ctx.fetch(self.rules, ref), ctx.fetch(self.attached, ref)
+            if rules is None or attached is None:
+                return None
+            return status.of_route(
+                item, controller, attached, lambda accepted: status.route_conditions(accepted, rules)
+            )
+
+        self.statuses = graph.map_one(f"{kind} status", objects, conditions)
+
+    def _route_set(self, ctx: Context, ref: Ref, rules: routes_http.Rules) -> ir.RouteSet | None:
+        attached = ctx.fetch(self.attached, ref)
+        if attached is None or not attached.attachments:
+            return None
+        return ir.RouteSet(ref, attached.attachments, rules.routes)
+
+    def _accepted(
+        self, ctx: Context, ref: Ref, rules: routes_http.Rules
+    ) -> tuple[tuple[Ref, str], ...] | None:
+        """The listeners that count this route: those it is attached to with Accepted true."""
+        attached = ctx.fetch(self.attached, ref)
+        if attached is None or not rules.usable:
+            return None
+        return tuple((one.parent, one.listener) for one in attached.attachments)
+
+    def _findings(self, ctx: Context, ref: Ref, rules: routes_http.Rules) -> Findings | None:
+        attached = ctx.fetch(self.attached, ref)
+        return (attached.findings if attached is not None else ()) + rules.findings or None
+
+
+class Streams:
+    """A kind of routes that do not. How backends are spoken to depends on the listener, so a route may have
+    several targets."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        objects: Collection[Ref, base.AnyObject],
+        kind: str,
+        sources: backends.Sources,
+        parents: Parents,
+        controller: str,
+    ) -> None:
+        self.attached: Collection[Ref, attachment.Attached] = graph.map_one(
+            f"{kind} attached",
+            objects,
+            lambda ctx, ref, item: attachment.attach(
+                ctx, parents.attachable, ref, item.spec.parent_refs, getattr(item.spec, "hostnames", ())
+            ),
+        )
+
+        def places(
+            ctx: Context, ref: Ref, attached: attachment.Attached
+        ) -> dict[ir.Transport, tuple[ir.Attachment, ...]]:
+            found: dict[ir.Transport, tuple[ir.Attachment, ...]] = {}
+            for one in attached.attachments:
+                doors = ctx.fetch(parents.doors, one.parent)
+                door = doors.named(one.listener) if doors is not None else None
+                how = streams.transport(kind, door is not None and door.passthrough)
+                found[how] = (*found.get(how, ()), one)
+            return found or {streams.transport(kind, passthrough=False): ()}
+
+        placed = graph.map_one(f"{kind} places", self.attached, places)
+
+        def targets(ctx: Context, ref: Ref, item: base.AnyObject) -> dict[ir.Transport, streams.Target]:
+            ways = ctx.fetch(placed, ref) or {}
+            return {how: streams.translate(ctx, sources, ref, item, how) for how in ways}
+
+        self.targets: Collection[Ref, dict[ir.Transport, streams.Target]] = graph.map_one(
+            f"{kind} targets", objects, targets
+        )
+
+        def made(
+            ctx: Context, ref: Ref, item: base.AnyObject
+        ) -> Iterator[tuple[tuple[Ref, str], ir.StreamRoute]]:
+            ways = ctx.fetch(placed, ref) or {}
+            found = ctx.fetch(self.targets, ref) or {}
+            age = (item.meta.created or "~", ref.id)
+            for how, attachments in ways.items():
+                if attachments and how in found:
+                    target = found[how]
+                    origin = Origin(ref, ("spec", "rules", 0))
+                    yield (ref, how.value), ir.StreamRoute(ref, attachments, target.backends, age, origin)
+
+        self.routes: Collection[tuple[Ref, str], ir.StreamRoute] = graph.map_many(f"{kind}s", objects, made)
+        self.mixtures: Collection[ir.ClusterKey, tuple[tuple[ir.ClusterKey, int], ...]] = graph.map_many(
+            f"{kind} mixtures",
+            self.targets,
+            lambda _, __, found: [
+                (share.cluster, target.mixed)
+                for target in found.values()
+                for share in target.backends
+                if target.mixed and share.cluster is not None
+            ],
+        )
+        shown = graph.map_many(f"{kind} shown", self.routes, _shown)
+        self.counts: Collection[tuple[Ref, str], int] = graph.group_by(
+            f"{kind}s of listeners", shown, lambda key, _: (key[:2],), _winners
+        )
+        self.findings = graph.map_one(f"{kind} findings", self.targets, self._findings)
+
+        def conditions(ctx: Context, ref: Ref, item: base.AnyObject) -> base.Status | None:
+            found, attached = ctx.fetch(self.targets, ref), ctx.fetch(self.attached, ref)
+            if not found or attached is None:
+                return None
+            worst = min(found.values(), key=lambda target: target.resolved.status)
+            return status.of_route(
+                item, controller, attached, lambda accepted: status.stream_conditions(accepted, worst)
+            )
+
+        self.statuses = graph.map_one(f"{kind} status", objects, conditions)
+
+    def _findings(self, ctx: Context, ref: Ref, found: dict[ir.Transport, streams.Target]) -> Findings | None:
+        attached = ctx.fetch(self.attached, ref)
+        own = dict.fromkeys(finding for target in found.values() for finding in target.findings)
+        return (*(attached.findings if attached is not None else ()), *own) or None
+
+
+_Shown = tuple[Ref, str, str, tuple[str, str], Ref]
+"""Parent, listener, server name, age, route: sorts by who has it."""
+
+
+def _shown(_: Context, key: tuple[Ref, str], route: ir.StreamRoute) -> Iterator[tuple[_Shown, bool]]:
+    for one in route.attachments:
+        for name in one.hostnames:
+            yield (one.parent, one.listener, name, route.age, key[0]), True
+
+
+def _winners(_: Context, __: tuple[Ref, str], found: Mapping[_Shown, bool]) -> int:
+    """Routes that have a server name, or the port, to themselves: the oldest does (TCPRoute, UDPRoute)."""
+    first: dict[str, _Shown] = {}
+    for key in found:
+        first[key[2]] = min(first.get(key[2], key), key)
+    return len({key[4] for key in first.values()})
