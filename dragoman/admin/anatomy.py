@@ -11,7 +11,7 @@ from typing import Final
 
 from dragoman.admin import views, wording
 from dragoman.graph.pipeline import GroupIR, Pipeline
-from dragoman.ir import describe, model as ir
+from dragoman.ir import describe, dump, model as ir
 from dragoman.refs import FieldPath, Origin, Ref, format_path
 
 Data = views.Data
@@ -107,16 +107,15 @@ def _listeners(view: GroupIR, ref: Ref) -> Iterable[Data]:
             "envoy": binds,
             "certificates": [str(key.ref) for key in listener.tls.certificates] if listener.tls else [],
             "routes": sorted(
-                str(routes.ref)
-                for routes in view.route_sets.values()
-                if any(a.parent == ref and a.listener == listener.name for a in routes.attachments)
+                str(route)
+                for route, found in dump.routes(view).items()
+                if any((a.parent, a.listener) == (ref, listener.name) for one in found for a in one.attachments)
             ),
         }
 
 
 def _attached(view: GroupIR, ref: Ref) -> Iterable[Data]:
-    routes = view.route_sets.get(ref)
-    for attachment in routes.attachments if routes else ():
+    for attachment in (each for one in dump.routes(view).get(ref, ()) for each in one.attachments):
         yield {
             "gateway": attachment.parent.id,
             "listener": attachment.listener,
@@ -193,7 +192,7 @@ def _clusters(view: GroupIR, ref: Ref) -> Iterable[Data]:
     for key, cluster in view.clusters.items():
         if key.ref != ref:
             continue
-        found = view.endpoints.get(key)
+        found = view.endpoints.get(key.place)
         endpoints = found.endpoints if found else cluster.endpoints
         yield {
             "port": key.port,
@@ -211,6 +210,9 @@ def _used_by(view: GroupIR, ref: Ref) -> Iterable[Data]:
         if any(key.ref == ref for key in routes.clusters()):
             names = [route.name for route in routes.routes if _uses(route, ref)]
             yield {"object": str(routes.ref), "routes": names}
+    for stream in view.streams.values():
+        if any(key.ref == ref for key in stream.clusters()):
+            yield {"object": str(stream.ref), "routes": []}
     for gateway in view.gateways.values():
         for listener in gateway.listeners:
             if listener.tls and any(key.ref == ref for key in listener.tls.certificates):

@@ -267,7 +267,7 @@ def _endpoints(before: dump.View, after: dump.View) -> Iterator[Change]:
 
 def _members(view: dump.View, key: ir.ClusterKey) -> dict[str, str]:
     """Address -> state, in words."""
-    own = view.endpoints.get(key)
+    own = view.endpoints.get(key.place)
     found: dict[str, str] = {}
     for each in own.endpoints if own is not None else view.clusters[key].endpoints:
         where = dump.plain(ir.Bind(each.address, each.port)) if each.port else each.address

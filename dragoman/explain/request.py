@@ -209,7 +209,7 @@ def _share(
 
 def _endpoints(view: dump.View, key: ir.ClusterKey) -> Data:
     """How many there are and how many get requests. Host names count as ready: Envoy resolves them."""
-    cluster, own = view.clusters.get(key), view.endpoints.get(key)
+    cluster, own = view.clusters.get(key), view.endpoints.get(key.place)
     inside = cluster.endpoints if cluster is not None else ()
     there = [each for each in (own.endpoints if own is not None else inside) if each.weight > 0]
     ready = [each for each in there if each.health is ir.Health.HEALTHY]

@@ -39,6 +39,8 @@ class View(Protocol):
     @property
     def route_sets(self) -> Mapping[Ref, ir.RouteSet]: ...
     @property
+    def streams(self) -> Mapping[tuple[Ref, str], ir.StreamRoute]: ...
+    @property
     def gateways(self) -> Mapping[Ref, ir.Gateway]: ...
 
 
@@ -47,8 +49,8 @@ def view(group: View) -> dict[str, Any]:
     return {
         "gateways": [plain(group.gateways[ref]) for ref in sorted(group.gateways)],
         "attachments": {
-            str(ref): [plain(each) for each in group.route_sets[ref].attachments]
-            for ref in sorted(group.route_sets)
+            str(ref): [plain(each) for one in found for each in one.attachments]
+            for ref, found in sorted(routes(group).items())
         },
         "listeners": {plain(bind): plain(group.listeners[bind].chains) for bind in sorted(group.listeners)},
         "hosts": {
@@ -58,6 +60,15 @@ def view(group: View) -> dict[str, Any]:
         "clusters": {plain(key): _without(group.clusters[key], "key") for key in sorted(group.clusters)},
         "endpoints": {plain(key): plain(group.endpoints[key].endpoints) for key in sorted(group.endpoints)},
     }
+
+
+def routes(group: View) -> dict[Ref, list[ir.RouteSet | ir.StreamRoute]]:
+    """What each route object contributes: routes of connections may do so in several ways."""
+    found: dict[Ref, list[ir.RouteSet | ir.StreamRoute]] = {}
+    every: list[ir.RouteSet | ir.StreamRoute] = [*group.route_sets.values(), *group.streams.values()]
+    for one in every:
+        found.setdefault(one.ref, []).append(one)
+    return found
 
 
 def plain(value: Any) -> Any:

@@ -32,6 +32,7 @@ class GroupIR:
     clusters: Mapping[ir.ClusterKey, ir.Cluster]
     endpoints: Mapping[ir.ClusterKey, ir.EndpointSet]
     route_sets: Mapping[Ref, ir.RouteSet]
+    streams: Mapping[tuple[Ref, str], ir.StreamRoute]
     gateways: Mapping[Ref, ir.Gateway]
 
 
@@ -133,10 +134,19 @@ class Pipeline:
             return GroupIR(
                 listeners=self._groups.listeners_of(group),
                 hosts=self._groups.hosts_of(group),
-                clusters={k: v for k, v in outputs.clusters.items() if k in used},
-                endpoints={k: v for k, v in outputs.endpoints.items() if k in used},
+                clusters={
+                    key: assembly.certified(found, key)
+                    for key in used
+                    if (found := outputs.clusters.get(key._replace(certificate=ir.NOBODY))) is not None
+                },
+                endpoints={
+                    place: known
+                    for place in {key.place for key in used}
+                    if (known := outputs.endpoints.get(place)) is not None
+                },
                 route_sets=dict(outputs.routes.items()),
-                gateways={r: g for r, g in outputs.gateways.items() if assembly.matches(group, r)},
+                streams=dict(outputs.streams.items()),
+                gateways={r: g for r, g in outputs.gateways.items() if assembly.matches(group, g.gateway)},
             )
         finally:
             self.deactivate(group)

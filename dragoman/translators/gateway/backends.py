@@ -226,7 +226,7 @@ def _refusal(
                 help=f"{target} exposes {exposed}{only}" if exposed else f"{target} exposes no port at all",
             ),
         )
-    spoken = found.protocol if found.protocol != "TCP" else found.app_protocol
+    spoken = found.app_protocol if wanted == "HTTP" and found.protocol == "TCP" else found.protocol
     message = f"port {port} of {target} speaks {spoken}, which a route for {wanted} cannot"
     hint = (
         f"appProtocol may be {', '.join(sorted(filter(None, (*_CLEAR, *_TLS))))}" if wanted == "HTTP" else ""

@@ -83,6 +83,7 @@ class View:
     endpoints: dict[ir.ClusterKey, ir.EndpointSet] = field(default_factory=dict)
     route_sets: dict[Ref, ir.RouteSet] = field(default_factory=dict)
     gateways: dict[Ref, ir.Gateway] = field(default_factory=dict)
+    streams: dict[tuple[Ref, str], ir.StreamRoute] = field(default_factory=dict)
 
 
 def view(
