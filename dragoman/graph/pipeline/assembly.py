@@ -262,12 +262,25 @@ def with_certificate(route: ir.Route, clusters: Mapping[ir.ClusterKey, ir.Cluste
     action = route.action
     if not clusters or not isinstance(action, ir.Forward):
         return route
-    backends = tuple(
-        replace(b, cluster=clusters.get(b.cluster, b.cluster)) if b.cluster is not None else b
-        for b in action.backends
-    )
+    backends = _with_certificate(action.backends, clusters)
     mirrors = tuple(replace(m, cluster=clusters.get(m.cluster, m.cluster)) for m in action.mirrors)
     return replace(route, action=replace(action, backends=backends, mirrors=mirrors))
+
+
+def stream_with_certificate(
+    route: ir.StreamRoute, clusters: Mapping[ir.ClusterKey, ir.ClusterKey]
+) -> ir.StreamRoute:
+    """The same for connections that are not looked into."""
+    return replace(route, backends=_with_certificate(route.backends, clusters)) if clusters else route
+
+
+def _with_certificate(
+    backends: tuple[ir.WeightedBackend, ...], clusters: Mapping[ir.ClusterKey, ir.ClusterKey]
+) -> tuple[ir.WeightedBackend, ...]:
+    return tuple(
+        replace(b, cluster=clusters.get(b.cluster, b.cluster)) if b.cluster is not None else b
+        for b in backends
+    )
 
 
 def with_port(route: ir.Route, seat: Seat) -> ir.Route:

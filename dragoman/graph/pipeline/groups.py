@@ -99,8 +99,14 @@ class Groups:
             lambda _, key, found: assembly.port(key.bind, found.values()),
         )
         layouts = graph.map_one("layouts", self.ports, lambda _, key, port: port.layout)
+        encrypted: Collection[ir.ClusterKey, bool] = graph.map_one(
+            "encrypted",
+            outputs.clusters,
+            # One with a certificate of its own shows that to whoever asks.
+            lambda _, __, item: True if item.tls is not None and item.tls.certificate is None else None,
+        )
         flows = graph.map_many(
-            "flows", outputs.streams, lambda ctx, _, route: _flows(ctx, route, seats, layouts)
+            "flows", outputs.streams, lambda ctx, _, route: _flows(ctx, route, seats, layouts, encrypted)
         )
         port_flows: Collection[PortKey, Sequence[assembly.Flow]] = graph.group_by(
             "flows of ports", flows, lambda key, _: (key.port,), _by_age
@@ -115,10 +121,6 @@ class Groups:
         )
 
         encoded = graph.map_one("encoded", outputs.routes, _encode)
-
-        encrypted: Collection[ir.ClusterKey, bool] = graph.map_one(
-            "encrypted", outputs.clusters, lambda _, __, item: True if item.tls is not None else None
-        )
 
         def attach(ctx: Context, ref: Ref, item: EncodedSet) -> Iterable[tuple[PartKey, Part]]:
             return _parts(ctx, ref, item, seats, layouts, encrypted)
@@ -275,12 +277,16 @@ def _flows(
     route: ir.StreamRoute,
     seats: Collection[tuple[Ref, str], assembly.Seat],
     layouts: Collection[PortKey, assembly.Layout],
+    encrypted: Collection[ir.ClusterKey, bool],
 ) -> Iterator[tuple[FlowKey, assembly.Flow]]:
     for attachment in route.attachments:
         listener = (attachment.parent, attachment.listener)
         seat = ctx.fetch(seats, listener)
         if seat is None:
             continue
+        finished = assembly.stream_with_certificate(
+            route, _certified(ctx, (tuple(route.clusters()),), seat, encrypted)
+        )
         for group, bind in itertools.product(seat.groups, seat.binds):
             port = PortKey(group, bind)
             layout = ctx.fetch(layouts, port)
@@ -289,7 +295,7 @@ def _flows(
             for domain in attachment.hostnames:
                 if layout.owner(domain) == seat.hostname:
                     key = FlowKey(port, route.age, route.ref, listener, domain)
-                    yield key, assembly.Flow(domain, route, listener)
+                    yield key, assembly.Flow(domain, finished, listener)
 
 
 def _by_age(_: Context, __: PortKey, found: Mapping[FlowKey, assembly.Flow]) -> Sequence[assembly.Flow]:

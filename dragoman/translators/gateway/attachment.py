@@ -223,6 +223,8 @@ def _foreign(wanted: meta.ParentReference, origin: Origin) -> Diagnostic:
 
 
 def _no_listener(wanted: meta.ParentReference, parent: Ref, doors: Doors, origin: Origin) -> Diagnostic:
+    if not doors.listeners:
+        return error("DRG2002", f"{parent} is not accepted, and has no listeners", origin.at("name"))
     said = []
     if wanted.section_name is not None:
         said.append(f"named `{wanted.section_name}`")

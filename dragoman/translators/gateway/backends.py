@@ -7,7 +7,7 @@ diagnostic); its share of the traffic is answered with 500, or its connections c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -69,10 +69,12 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """A reference that leads nowhere: the reason of the condition `ResolvedRefs`, and the finding."""
+    """A reference that leads nowhere: the reason of the condition `ResolvedRefs`, and the finding. `barred`:
+    the Service that a policy keeps it from; the policy's status names those that would reach it."""
 
     reason: str
     finding: Diagnostic
+    barred: Ref | None = None
 
 
 def build(
@@ -189,7 +191,7 @@ def _service(
     policy = found.policy(port)
     if policy is not None and policy.barred and transport in _SECURED:
         message = f"{target} cannot be reached safely: {policy.barred}"
-        return Unresolved("", error("DRG2007", message, origin.at("name")))
+        return Unresolved("", error("DRG2007", message, origin.at("name")), target)
     if transport is ir.Transport.GRPC and port.app_protocol:
         return ir.ClusterKey(target, number)  # it says itself what it speaks
     return ir.ClusterKey(target, number, transport.value)
@@ -344,3 +346,8 @@ def findings(ctx: Context, sources: Sources, ref: Ref) -> tuple[Diagnostic, ...]
     if flaw is None:
         return None
     return (error("DRG2007", flaw, Origin(ref, ("spec", "tls")), label="routes to it answer 500"),)
+
+
+def barred(unresolved: Iterable[Unresolved]) -> frozenset[Ref]:
+    """The Services that policies keep these references from."""
+    return frozenset(one.barred for one in unresolved if one.barred is not None)

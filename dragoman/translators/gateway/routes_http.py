@@ -12,8 +12,8 @@ import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 from dragoman.diagnostics import Diagnostic, Severity, error, warning
 from dragoman.graph.collection import Context
@@ -36,7 +36,8 @@ _RESOLVED: Final = base.Condition("ResolvedRefs", True, "ResolvedRefs", "every r
 class Rules:
     """What the rules of a route come to, wherever it is attached.
 
-    `invalid`: None while all rules are valid, else which were dropped and why; `usable`: whether any is left.
+    `invalid`: None while all rules are valid, else which were dropped and why; `usable`: whether any is left;
+    `barred`: the Services that policies keep it from.
     """
 
     routes: tuple[ir.Route, ...]
@@ -44,6 +45,7 @@ class Rules:
     invalid: str | None
     usable: bool
     findings: tuple[Diagnostic, ...]
+    barred: frozenset[Ref] = frozenset()
 
 
 def translate(ctx: Context, sources: backends.Sources, ref: Ref, item: base.Object[model.HttpRoute]) -> Rules:
@@ -58,6 +60,15 @@ def translate(ctx: Context, sources: backends.Sources, ref: Ref, item: base.Obje
 
 Precedence = Callable[[ir.RouteMatch, str, str, int, int, int], Order]
 """(match, created, object, rule, match's number, priority) -> where it stands."""
+
+
+class _Portion(NamedTuple):
+    """What a rule does to a part of the requests: up to `share` millionths of them, counted from the first
+    portion; 0: to all that are left."""
+
+    share: int
+    filters: filters.Filters
+    action: ir.Action
 
 
 class Work:
@@ -113,7 +124,8 @@ class Work:
             resolution(self.unresolved),
             f"Dropped Rule: {'; '.join(self.dropped)}" if self.dropped else None,
             len(self.dropped) < rules or not rules,
-            (*self.findings, *(one.finding for one in self.unresolved)),
+            tuple(dict.fromkeys((*self.findings, *(one.finding for one in self.unresolved)))),
+            backends.barred(self.unresolved),
         )
 
     def rule(
@@ -131,26 +143,54 @@ class Work:
         if rule.filters:
             where = origin.at("filters")
             filters.translate(self._ctx, self._sources, self._ref, rule.filters, _prefix(rule), where, found)
-        action = self._action(index, rule, found, name, origin)
-        refused = list(found.refused)
+        portions = self._portions(index, rule, found, name, origin)
+        refused = list(dict.fromkeys(each for one in portions for each in one.filters.refused))
         for at, meant in enumerate(matches):
             if isinstance(meant, Diagnostic):
                 refused.append(meant)
                 continue
             place = precedence(meant, self._created, self._id, index, at, self._priority)
-            self.routes.append(
-                ir.Route(
-                    f"{name}/{at}", meant, action, place, found.request, found.response, found.cors, origin
-                )
-            )
+            for number, portion in enumerate(portions):
+                self.routes.append(_route(f"{name}/{at}", meant, place, number, portion, origin))
         if refused:
             self.findings += refused
             self.dropped.append(f"{_title(index, rule)} ({refused[0].message})")
 
-    def _action(
+    def _portions(
         self, index: int, rule: model.Rule, found: filters.Filters, name: str, origin: Origin
+    ) -> list[_Portion]:
+        """One action for all requests, or, where backends have filters that Envoy knows on routes alone, one
+        for each backend's share of them."""
+        refs = tuple(enumerate(rule.backend_refs))
+        if found.redirect is not None or not filters.apart(rule.backend_refs):
+            return [_Portion(0, found, self._action(index, rule, refs, found, name, origin))]
+        if rule.session_persistence is not None:
+            message = "sessions do not hold across backends that have filters of their own"
+            self.findings.append(warning("DRG3002", message, origin.at("sessionPersistence")))
+        total = sum(one.weight for one in rule.backend_refs)
+        dealt = 0
+        made: list[_Portion] = []
+        for at, one in refs:
+            own = found.copy() if made else found
+            if not one.weight:
+                self._backends(index, rule, [(at, one)], own)  # for its references' sake
+                continue
+            dealt += one.weight
+            share = max(1, dealt * ir.SHARES // total) if dealt < total else 0
+            action = self._action(index, rule, [(at, one)], own, name, origin)
+            made.append(_Portion(share, own, action))
+        return made
+
+    def _action(
+        self,
+        index: int,
+        rule: model.Rule,
+        refs: Iterable[tuple[int, model.BackendRef]],
+        found: filters.Filters,
+        name: str,
+        origin: Origin,
     ) -> ir.Action:
-        shares = self._backends(index, rule, found)
+        shares = self._backends(index, rule, refs, found)
         self.unresolved += found.unresolved
         self.findings += found.findings
         if found.refused:
@@ -177,16 +217,19 @@ class Work:
         )
 
     def _backends(
-        self, index: int, rule: model.Rule, found: filters.Filters
+        self,
+        index: int,
+        rule: model.Rule,
+        refs: Iterable[tuple[int, model.BackendRef]],
+        found: filters.Filters,
     ) -> tuple[ir.WeightedBackend, ...]:
         shares: list[ir.WeightedBackend] = []
-        for at, wanted in enumerate(rule.backend_refs):
+        for at, wanted in refs:
             here = Origin(self._ref, _backend_path(index, at))
             request = response = ir.NO_MUTATION
             if wanted.filters:
-                alone = sum(1 for one in rule.backend_refs if one.weight) == 1
                 request, response = filters.of_backend(
-                    self._ctx, self._sources, self._ref, wanted, alone, _prefix(rule), here, found
+                    self._ctx, self._sources, self._ref, wanted, _prefix(rule), here, found
                 )
             cluster = backends.resolve(self._ctx, self._sources, self._ref, wanted, here, self._transport)
             if isinstance(cluster, backends.Unresolved):
@@ -257,6 +300,17 @@ class Work:
         elif given:
             return given
         return f"dragoman-{hashlib.blake2s(route.encode(), digest_size=4).hexdigest()}"
+
+
+def _route(
+    name: str, match: ir.RouteMatch, place: Order, number: int, portion: _Portion, origin: Origin
+) -> ir.Route:
+    if number or portion.share:
+        name = f"{name}/{number}"
+        match = replace(match, share=portion.share)
+        place = place._replace(share=number)
+    found = portion.filters
+    return ir.Route(name, match, portion.action, place, found.request, found.response, found.cors, origin)
 
 
 # Ten thousand routes have the same few paths: made once, they are shared.

@@ -26,12 +26,13 @@ Spec = model.TlsRoute | model.StreamRoute
 @dataclass(frozen=True, slots=True)
 class Target:
     """What the rule of a route comes to, wherever it is attached. `mixed`: the clusters that a UDPRoute's
-    own cluster is made of, with their weights."""
+    own cluster is made of, with their weights; `barred`: the Services that policies keep it from."""
 
     backends: tuple[ir.WeightedBackend, ...]
     resolved: base.Condition
     findings: tuple[Diagnostic, ...]
     mixed: tuple[tuple[ir.ClusterKey, int], ...] = ()
+    barred: frozenset[Ref] = frozenset()
 
 
 def transport(kind: str, passthrough: bool) -> ir.Transport:
@@ -72,7 +73,7 @@ def translate(
     findings += [one.finding for one in unresolved]
     if how is ir.Transport.DATAGRAMS and sum(1 for share in shares if share.weight) > 1:
         return _mixture(ref, shares, resolved, tuple(findings))
-    return Target(tuple(shares), resolved, tuple(findings))
+    return Target(tuple(shares), resolved, tuple(findings), barred=backends.barred(unresolved))
 
 
 def _mixture(

@@ -80,8 +80,11 @@ def build(
     backend_side = wiring_backends.Backends(
         graph, objects, vault, parents, sources, route_sets, stream_routes, flows
     )
+    barred: Collection[Ref, frozenset[Ref]] = graph.union(
+        "barred", *(one.barred for one in routes), *(one.barred for one in flows)
+    )
     policy_statuses = wiring_backends.policy_statuses(
-        graph, objects, policies, route_sets, stream_routes, parents, controller
+        graph, objects, policies, route_sets, stream_routes, barred, parents, controller
     )
     counted = _sum([one.counts for one in routes] + [one.counts for one in flows])
 

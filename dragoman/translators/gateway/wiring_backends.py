@@ -117,15 +117,17 @@ def policy_statuses(
     policies: tlspolicies.Policies,
     routes: Collection[Ref, ir.RouteSet],
     stream_routes: Collection[tuple[Ref, str], ir.StreamRoute],
+    barred: Collection[Ref, frozenset[Ref]],
     parents: Parents,
     controller: str,
 ) -> Collection[Ref, base.Status]:
-    """BackendTLSPolicies' statuses: their ancestors are the Gateways whose routes reach what they target."""
+    """BackendTLSPolicies' statuses: their ancestors are the Gateways whose routes reach what they target, or
+    would (`barred`)."""
 
     def reached(
         ctx: Context, key: object, item: ir.RouteSet | ir.StreamRoute
     ) -> Iterator[tuple[tuple[Ref, Ref, object], bool]]:
-        for service in {cluster.ref for cluster in item.clusters()}:
+        for service in {cluster.ref for cluster in item.clusters()} | (ctx.fetch(barred, item.ref) or set()):
             if ctx.fetch(policies.by_service, service) is None:
                 continue
             for one in item.attachments:

@@ -49,6 +49,9 @@ class Requests:
             f"{kind}s of listeners", accepted, lambda _, places: places, lambda _, __, members: len(members)
         )
         self.findings = graph.map_one(f"{kind} findings", self.rules, self._findings)
+        self.barred: Collection[Ref, frozenset[Ref]] = graph.map_one(
+            f"{kind}s barred", self.rules, lambda _, __, rules: rules.barred or None
+        )
 
         def conditions(ctx: Context, ref: Ref, item: base.AnyObject) -> base.Status | None:
             rules, attached = ctx.fetch(self.rules, ref), ctx.fetch(self.attached, ref)
@@ -150,6 +153,11 @@ class Streams:
             f"{kind}s of listeners", shown, lambda key, _: (key[:2],), _winners
         )
         self.findings = graph.map_one(f"{kind} findings", self.targets, self._findings)
+        self.barred: Collection[Ref, frozenset[Ref]] = graph.map_one(
+            f"{kind}s barred",
+            self.targets,
+            lambda _, __, found: frozenset().union(*(one.barred for one in found.values())) or None,
+        )
 
         def conditions(ctx: Context, ref: Ref, item: base.AnyObject) -> base.Status | None:
             found, attached = ctx.fetch(self.targets, ref), ctx.fetch(self.attached, ref)
