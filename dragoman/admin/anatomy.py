@@ -109,7 +109,9 @@ def _listeners(view: GroupIR, ref: Ref) -> Iterable[Data]:
             "routes": sorted(
                 str(route)
                 for route, found in dump.routes(view).items()
-                if any((a.parent, a.listener) == (ref, listener.name) for one in found for a in one.attachments)
+                if any(
+                    (a.parent, a.listener) == (ref, listener.name) for one in found for a in one.attachments
+                )
             ),
         }
 

@@ -12,6 +12,7 @@ import click
 from dragoman.cli import failure, options
 
 if TYPE_CHECKING:
+    from dragoman.ir import model as ir
     from dragoman.runtime import ControlPlane
 
 
@@ -111,16 +112,20 @@ def _announce(plane: ControlPlane, with_envoy: bool, with_demo: bool) -> None:
 
 
 def _urls(plane: ControlPlane) -> list[str]:
-    """The plain-HTTP and HTTPS addresses that the local Envoy listens on."""
-    binds = sorted(
-        {
-            (bind, listener.chains[0].tls is not None)
-            for bind, listener in plane.pipeline.view("*").listeners.items()
-        }
-    )
+    """The addresses that the local Envoy listens on; those for requests come first."""
+    listeners = plane.pipeline.view("*").listeners
     urls: list[str] = []
-    for bind, tls in binds:
+    for bind in sorted(listeners, key=lambda each: (_scheme(listeners[each])[:4] != "http", each)):
         host = f"[{bind.address}]" if ":" in bind.address else bind.address
         host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
-        urls.append(f"{'https' if tls else 'http'}://{host}:{bind.port}")
+        urls.append(f"{_scheme(listeners[bind])}://{host}:{bind.port}")
     return urls
+
+
+def _scheme(listener: ir.Listener) -> str:
+    chain = next((each for each in listener.chains if each.stream is None), listener.chains[0])
+    if chain.stream is None:
+        return "https" if chain.tls is not None else "http"
+    if listener.bind.udp:
+        return "udp"
+    return "tls" if chain.tls is not None or chain.stream.passthrough else "tcp"

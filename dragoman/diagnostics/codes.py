@@ -41,7 +41,7 @@ CODES: Final[dict[str, str]] = {
     "DRG1210": "another policy is in force for the target",
     # 13xx: routes
     "DRG1301": "the regular expression is not valid RE2",
-    "DRG1302": "the filter cannot stand on one of several backends",
+    "DRG1302": "the rule and one of its backends have the same filter",
     "DRG1303": "no listener admits the route",
     "DRG1304": "no listener serves the route's host names",
     "DRG1305": "the filter is not supported",

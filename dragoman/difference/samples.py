@@ -50,6 +50,7 @@ def requests(
             headers=tuple(pair for pair in headers if pair[0] != "host"),
             address=listener.bind.address,
             port=listener.bind.port,
+            lot=(match.share or ir.SHARES) - 1,
         )
         for path in paths_for(match.path)
     ]

@@ -9,12 +9,17 @@ from typing import assert_never
 
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.route import v3 as route_proto
+from dragoman.proto.envoy.type import v3 as percent
 from dragoman.proto.envoy.type.matcher import v3 as matcher
 
 
 def write(target: route_proto.RouteMatch, match: ir.RouteMatch) -> None:
     """Writes all conditions of `match`; they must all hold."""
     _path(target, match.path)
+    if match.share:
+        fraction = target.runtime_fraction.default_value
+        fraction.numerator = match.share
+        fraction.denominator = percent.FractionalPercent.MILLION
     if match.grpc:
         target.grpc.SetInParent()
     if match.method:

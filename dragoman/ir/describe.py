@@ -48,6 +48,8 @@ def conditions(wanted: ir.RouteMatch) -> str:
     parts = [f"{'gRPC' if wanted.grpc else wanted.method} {path(wanted.path)}".strip()]
     parts.extend(f"header `{each.name}` {header(each)}" for each in wanted.headers)
     parts.extend(f"query `{each.name}` {value(each.value)}" for each in wanted.query)
+    if wanted.share:
+        parts.append(f"up to {wanted.share * 100 / ir.SHARES:.3g}% of them")
     return ", ".join(parts)
 
 
@@ -77,4 +79,6 @@ def _difference(first: Order, second: Order) -> str:
         return "its object's name comes first"
     if first.rule != second.rule:
         return f"its rule stands first (rule {first.rule} against {second.rule})"
+    if first.share != second.share:
+        return "it gets the first share of the rule's requests"
     return f"its match stands first (match {first.match} against {second.match})"

@@ -43,7 +43,7 @@ class Outcome(enum.Enum):
 class Failure:
     """The first condition that a request did not meet. `found` None: the header or parameter is not there."""
 
-    condition: str  # path, method, header, query
+    condition: str  # path, method, header, query, share
     name: str
     wanted: str
     found: str | None
@@ -161,6 +161,9 @@ class Matcher:
             value = prepared.parameter(query.name)
             if value is None or not self._value(query.value, value):
                 return Failure("query", query.name, describe.value(query.value), value)
+        if match.share and request.lot >= match.share:
+            wanted = f"a lot below {match.share} of {ir.SHARES}"
+            return Failure("share", "", wanted, str(request.lot))
         return None
 
     def _candidates(

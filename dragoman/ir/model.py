@@ -181,15 +181,21 @@ class QueryMatch:
     value: ValueMatch
 
 
+SHARES: Final = 1_000_000
+"""What all requests are in `RouteMatch.share`."""
+
+
 @dataclass(frozen=True, slots=True)
 class RouteMatch:
-    """`grpc`: only gRPC requests."""
+    """`grpc`: only gRPC requests. `share`: of those that meet the rest, which part: up to so many millionths
+    by a number drawn once per request, so of several routes in a row each gets the difference. 0: all."""
 
     path: PathMatch
     method: str = ""
     headers: tuple[HeaderMatch, ...] = ()
     query: tuple[QueryMatch, ...] = ()
     grpc: bool = False
+    share: int = 0
 
 
 # --- what is done to requests and responses ---------------------------------------------------------------

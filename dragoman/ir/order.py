@@ -25,6 +25,7 @@ class Order(NamedTuple):
     object: str = ""
     rule: int = 0
     match: int = 0
+    share: int = 0
 
 
 EXACT, REGEX, PREFIX = 0, 1, 2

@@ -62,6 +62,7 @@ class Request:
     sni: str | None = None
     client: str = "127.0.0.1"
     udp: bool = False
+    lot: int = 0  # below a million: the number that Envoy draws for `RouteMatch.share`
 
     @property
     def server_name(self) -> str:

@@ -49,6 +49,10 @@ class LocalEnvoy:
                 "a local Envoy does not come with an xDS port that speaks TLS",
                 "leave xds.tls out, or start an Envoy yourself with `dragoman bootstrap --xds-ca ...`",
             )
+        if self._xds.port == 0:
+            raise faults.StartError(
+                "DRG5006", "a local Envoy must know the xDS port before it is open", "give --xds-port a number"
+            )
         served = False
         while True:
             try:

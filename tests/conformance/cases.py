@@ -57,6 +57,8 @@ class Case:
     manifests: tuple[str, ...]
     provisional: bool
     expected: tuple[tuple[Expectation, ...], ...]
+    literals: tuple[Body, ...]
+    """As they stand in the file, for what is no HTTP request (gRPC, TCP, UDP)."""
 
     def flat(self) -> tuple[Expectation, ...]:
         return tuple(item for group in self.expected for item in group)
@@ -73,6 +75,7 @@ def load() -> list[Case]:
             tuple(item["manifests"]),
             item["provisional"],
             tuple(_groups(item["expected"])),
+            tuple(each for one in item["expected"] for each in (one if isinstance(one, list) else [one])),
         )
         for item in data
     ]

@@ -1,4 +1,5 @@
-"""What is known not to pass, by name and with the reason; and what belongs to later issues, by feature.
+"""What is known not to pass, by name and with the reason; and what does not concern Dragoman, by feature or
+by name.
 
 A case listed in `FAILURES` must fail: a pass makes the replay fail until the line is taken out.
 """
@@ -10,29 +11,25 @@ from typing import Final
 
 from tests.conformance.cases import Case
 
-LATER: Final[Mapping[str, str]] = {
+FEATURES: Final[Mapping[str, str]] = {
     "Mesh": "a mesh, not a gateway",
-    "BackendTLSPolicy": "BackendTLSPolicy is out of scope of issue 2",
-    "ListenerSet": "ListenerSet is out of scope of issue 2",
-    "GRPCRoute": "GRPCRoute is out of scope of issue 2",
-    "TLSRoute": "TLSRoute is out of scope of issue 2",
-    "TCPRoute": "TCPRoute is out of scope of issue 2",
-    "UDPRoute": "UDPRoute is out of scope of issue 2",
     "GatewayInfrastructurePropagation": "nothing is generated to which metadata could be propagated",
 }
 """Feature -> why a case that needs it is not applicable here."""
 
-_CLIENT_CERTIFICATES: Final = (
-    "client certificates on listeners come with a later issue;"
-    " until then such a listener is refused, not left open"
-)
+_TERMINATES: Final = "for implementations without the feature, which is supported here"
 
-FAILURES: Final[Mapping[str, str]] = {
-    "GatewayFrontendClientCertificateValidation": _CLIENT_CERTIFICATES,
-    "GatewayInvalidFrontendClientCertificateValidation": _CLIENT_CERTIFICATES,
+CASES: Final[Mapping[str, str]] = {
+    "TLSRouteListenerMixedTerminationNotSupported": _TERMINATES,
+    "TLSRouteListenerTerminateNotSupported": _TERMINATES,
 }
+"""Case -> why it is not applicable here, though its features are."""
+
+FAILURES: Final[Mapping[str, str]] = {}
 """Case -> why it fails today."""
 
 
 def not_applicable(case: Case) -> str | None:
-    return next((reason for feature, reason in LATER.items() if feature in case.features), None)
+    if case.name in CASES:
+        return CASES[case.name]
+    return next((reason for feature, reason in FEATURES.items() if feature in case.features), None)

@@ -37,10 +37,11 @@ def condition(
 
 
 def fresh(holder: Status, generation: int, *, where: str) -> Iterator[str]:
-    """Every condition, there or further in (listeners, parents), is at `generation`; and there is at least
-    one.
+    """Every condition, there or further in (listeners, parents, ancestors), is at `generation`; and there is
+    at least one.
     """
     holders = [holder, *holder.get("listeners", ()), *holder.get("parents", ())]
+    holders += holder.get("ancestors", ())
     conditions = [c for h in holders for c in h.get("conditions", ())]
     if not conditions:
         yield f"{where}: no conditions"
@@ -54,25 +55,32 @@ def listener(gateway: Status, name: str) -> Status:
     return next((item for item in gateway.get("listeners", ()) if item["name"] == name), {})
 
 
-def listeners(gateway: Status, wanted: Mapping[str, int], *, where: str) -> Iterator[str]:
-    """Exactly these listeners, with so many attached routes, and all good."""
-    names = sorted(item["name"] for item in gateway.get("listeners", ()))
-    if names != sorted(wanted):
-        yield f"{where}: listeners {names}, expected {sorted(wanted)}"
+def listeners(
+    gateway: Status, wanted: Mapping[str, int], *, where: str, kind: str = "HTTPRoute"
+) -> Iterator[str]:
+    """Exactly these listeners (of a Gateway or a ListenerSet), with so many attached routes, and all good."""
+    yield from named(gateway, wanted, where=where)
     for name, attached in wanted.items():
         item = listener(gateway, name)
-        yield from attachment(item, attached, where=f"{where} listener {name}")
+        yield from attachment(item, attached, where=f"{where} listener {name}", kind=kind)
         yield from condition(item, "Accepted", True, "Accepted", where=f"{where} listener {name}")
         yield from condition(item, "ResolvedRefs", True, "ResolvedRefs", where=f"{where} listener {name}")
         yield from condition(item, "Programmed", True, "Programmed", where=f"{where} listener {name}")
 
 
-def attachment(item: Status, attached: int, *, where: str) -> Iterator[str]:
+def named(gateway: Status, wanted: Iterable[str], *, where: str) -> Iterator[str]:
+    """Exactly these listeners have a status."""
+    names = sorted(item["name"] for item in gateway.get("listeners", ()))
+    if names != sorted(wanted):
+        yield f"{where}: listeners {names}, expected {sorted(wanted)}"
+
+
+def attachment(item: Status, attached: int, *, where: str, kind: str = "HTTPRoute") -> Iterator[str]:
     if item.get("attachedRoutes") != attached:
         yield f"{where}: attachedRoutes {item.get('attachedRoutes')}, expected {attached}"
-    kinds = [kind["kind"] for kind in item.get("supportedKinds", ())]
-    if "HTTPRoute" not in kinds:
-        yield f"{where}: supportedKinds {kinds} lacks HTTPRoute"
+    kinds = [found["kind"] for found in item.get("supportedKinds", ())]
+    if kind not in kinds:
+        yield f"{where}: supportedKinds {kinds} lacks {kind}"
 
 
 def route(
@@ -82,13 +90,30 @@ def route(
     accepted: tuple[bool, str] | None = None,
     resolved: tuple[bool, str] | None = None,
     where: str,
+    kind: str = "Gateway",
 ) -> Iterator[str]:
-    """The conditions under the parent of that name."""
-    parent = next((p for p in status.get("parents", ()) if p["parentRef"]["name"] == gateway), None)
-    if parent is None:
-        yield f"{where}: no status for parent {gateway}"
+    """The conditions under the parent of that kind and name."""
+    for parent in status.get("parents", ()):
+        ref = parent["parentRef"]
+        if (ref.get("kind", "Gateway"), ref["name"]) == (kind, gateway):
+            break
+    else:
+        yield f"{where}: no status for parent {kind} {gateway}"
         return
     if accepted is not None:
-        yield from condition(parent, "Accepted", *accepted, where=where)
+        yield from condition(parent, "Accepted", *accepted, where=f"{where} at {gateway}")
     if resolved is not None:
-        yield from condition(parent, "ResolvedRefs", *resolved, where=where)
+        yield from condition(parent, "ResolvedRefs", *resolved, where=f"{where} at {gateway}")
+
+
+def policy(
+    status: Status, *, accepted: tuple[bool, str], resolved: tuple[bool, str] | None = None, where: str
+) -> Iterator[str]:
+    """The conditions of a policy under each of its ancestors; there is at least one."""
+    ancestors = status.get("ancestors", ())
+    if not ancestors:
+        yield f"{where}: no ancestor has a status"
+    for ancestor in ancestors:
+        yield from condition(ancestor, "Accepted", *accepted, where=where)
+        if resolved is not None:
+            yield from condition(ancestor, "ResolvedRefs", *resolved, where=where)

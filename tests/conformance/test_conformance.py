@@ -1,4 +1,4 @@
-"""Replays the Gateway API conformance cases for Gateway and HTTPRoute against the pipeline, the xDS server
+"""Replays the Gateway API conformance cases against the pipeline, the xDS server
 and a real Envoy.
 
 The data is not part of the repository: the module is skipped where its folder is absent
@@ -17,7 +17,19 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.conformance import cases, checks, expected, serving, world
+from tests.conformance import (
+    cases,
+    checks,
+    checks_gateways,
+    checks_grpc,
+    checks_httproutes,
+    checks_listenersets,
+    checks_streams,
+    checks_tls,
+    expected,
+    serving,
+    world,
+)
 from tests.conformance.run import Run, manifest
 
 pytestmark = [
@@ -26,6 +38,9 @@ pytestmark = [
     pytest.mark.xdist_group("conformance"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
+
+SUBJECTS = (checks_gateways, checks_grpc, checks_httproutes, checks_listenersets, checks_streams, checks_tls)
+"""Named here so that their checks are registered."""
 
 RESULTS = Path(__file__).with_name("results.md")
 

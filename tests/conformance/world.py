@@ -16,13 +16,33 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.harness import backend, certs, echo
+from tests.conformance import pods
+from tests.harness import certs, echo
 
 Body = dict[str, Any]
 Key = tuple[str, str, str, str]  # apiVersion, kind, namespace, name
 
 INFRA = "gateway-conformance-infra"
 WEB = "gateway-conformance-web-backend"
+
+
+_CERTIFICATES = {
+    "tls-validity-checks-certificate": (
+        "example.org",
+        "second-example.org",
+        "third-example.org",
+        "*.wildcard.org",
+        "unknown-example.org",
+        "abc.example.com",
+        "https-listener.org",
+        "secure.test.com",
+    ),
+    "tls-checks-certificate": ("abc.example.com", "other.example.com"),
+    "tls-passthrough-checks-certificate": ("abc.example.com",),
+    "tls-terminate-checks-certificate": ("tls.example.com",),
+    "tls-checks-client-certificate": ("client.example.com",),
+}
+"""Secrets that the suite makes in code, and the names that each certificate is for."""
 
 
 def key(body: Body) -> Key:
@@ -44,6 +64,7 @@ class World:
         self.pods: dict[tuple[str, str], list[echo.Echo]] = {}  # (namespace, app) -> pods
         self._addresses: dict[tuple[str, str], list[str]] = {}
         self.authority = certs.Authority("conformance")
+        self.pairs = {name: self.authority.issue(*names) for name, names in _CERTIFICATES.items()}
 
     async def close(self) -> None:
         await self._stack.aclose()
@@ -88,24 +109,25 @@ class World:
     async def _deploy(self, deployment: Body) -> None:
         namespace = deployment["metadata"]["namespace"]
         app = deployment["spec"]["template"]["metadata"]["labels"]["app"]
-        if (namespace, app) in self.pods or "echo-basic" not in str(deployment["spec"]["template"]):
+        if (namespace, app) in self.pods or not pods.serves(deployment):
             return
-        pods = self.pods[namespace, app] = []
+        made = self.pods[namespace, app] = []
         places = self._addresses[namespace, app] = []
         for replica in range(deployment["spec"].get("replicas", 1)):
             self._number += 1
             address = f"127.53.{self._number // 200}.{1 + self._number % 200}"
-            pod = echo.Echo(echo.Identity(f"{app}-{replica}", app, namespace))
-            for port, protocol, tls in self._sockets():
-                await self._stack.enter_async_context(
-                    backend.Backend(pod, address=address, port=port, protocol=protocol, tls=tls)  # type: ignore[arg-type]
-                )
-            pods.append(pod)
+            pod = echo.Echo(pods.identity(deployment, replica))
+            await pods.sockets(self._stack, deployment, pod, address, self._context)
+            made.append(pod)
             places.append(address)
 
-    def _sockets(self) -> list[tuple[int, str, ssl.SSLContext | None]]:
-        tls = self.authority.issue("abc.example.com").server_context(self._folder)
-        return [(3000, "http/1.1", None), (3001, "h2c", None), (8443, "http/1.1", tls)]
+    def _context(self, secret: str, mutual: bool) -> ssl.SSLContext:
+        """TLS as a pod serves it that mounts the Secret; `mutual`: clients must show a certificate."""
+        context = self.pairs[secret].server_context(self._folder)
+        if mutual:
+            context.load_verify_locations(cadata=self.authority.pem)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
     def _endpoints(self) -> None:
         """An EndpointSlice for each Service that selects pods."""
@@ -157,22 +179,12 @@ class World:
 
     def secrets(self) -> list[Body]:
         """Certificates and authorities that no manifest holds."""
-        hosts = (
-            "example.org",
-            "second-example.org",
-            "third-example.org",
-            "*.wildcard.org",
-            "unknown-example.org",
-            "abc.example.com",
-            "secure.test.com",
-        )
+        trusted = ("tls-validity-checks", "tls-validity-checks-per-port", "tls-checks")
         return [
-            _tls_secret(INFRA, "tls-validity-checks-certificate", self.authority.issue(*hosts)),
-            _tls_secret(INFRA, "tls-checks-certificate", self.authority.issue("abc.example.com")),
-            _tls_secret(INFRA, "tls-passthrough-checks-certificate", self.authority.issue("abc.example.com")),
+            *(_tls_secret(INFRA, name, pair) for name, pair in self.pairs.items()),
             _tls_secret(WEB, "certificate", self.authority.issue("*")),
-            _config_map(INFRA, "tls-validity-checks-ca-certificate", self.authority.pem),
-            _config_map(INFRA, "tls-validity-checks-per-port-ca-certificate", self.authority.pem),
+            *(_config_map(INFRA, f"{name}-ca-certificate", self.authority.pem) for name in trusted),
+            _config_map(INFRA, "mismatch-ca-certificate", certs.Authority("mismatch").pem),
         ]
 
 

@@ -17,7 +17,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-from tests.harness.echo import Answer, Echo, Request
+from tests.harness.echo import Answer, Echo, Request, Tls
 
 _REASONS = {
     200: "OK",
@@ -27,6 +27,23 @@ _REASONS = {
     503: "Service Unavailable",
 }
 _WEBSOCKET = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def _note_name(connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+    """Keeps the name that the client asks for: `ssl` tells it at this moment only."""
+    connection.asked_for = name or ""  # type: ignore[attr-defined]
+
+
+def _tls(transport: asyncio.Transport) -> Tls | None:
+    connection = transport.get_extra_info("ssl_object")
+    if connection is None:
+        return None
+    peer = connection.getpeercert(binary_form=True)
+    return Tls(
+        connection.version() or "",
+        getattr(connection, "asked_for", ""),
+        ssl.DER_cert_to_PEM_cert(peer) if peer else "",
+    )
 
 
 class Backend:
@@ -62,6 +79,8 @@ class Backend:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
+        if self._tls is not None:
+            self._tls.sni_callback = _note_name  # type: ignore[assignment]
         self._server = await loop.create_server(
             lambda: self._make(self), self.address, self.port, ssl=self._tls, reuse_address=True, backlog=1024
         )
@@ -148,8 +167,8 @@ class _Http1(_Connection):
                 return
             self._buffer = self._buffer[after:]
             method, target, proto = head[0].split(" ", 2)
-            tls = self.transport.get_extra_info("ssl_object") is not None
-            self._handle(Request(method, target, lowered.get("host", ""), proto, headers, tls), lowered)
+            request = Request(method, target, lowered.get("host", ""), proto, headers, _tls(self.transport))
+            self._handle(request, lowered)
 
     def _body_end(self, start: int, headers: dict[str, str]) -> int | None:
         """Where the body ends in the buffer; None until it is all there."""

@@ -22,6 +22,15 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """The handshake behind a request: the name asked for, and the client's certificate as PEM, if any."""
+
+    version: str
+    server_name: str = ""
+    peer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A request as it arrived. `target` is path and query as sent; header names keep their case."""
 
@@ -30,7 +39,7 @@ class Request:
     host: str
     proto: str
     headers: tuple[tuple[str, str], ...]
-    tls: bool = False
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +104,16 @@ class Echo:
             "ingress": "",
             "service": self.identity.service,
             "pod": self.identity.pod,
-            **({"tls": {"version": "TLSv1.3"}} if request.tls else {}),
+            **({"tls": _handshake(request.tls)} if request.tls else {}),
         }
+
+
+def _handshake(tls: Tls) -> dict[str, object]:
+    return {
+        "version": tls.version,
+        "serverName": tls.server_name,
+        **({"peerCertificates": [tls.peer]} if tls.peer else {}),
+    }
 
 
 def _seconds(text: str) -> float:

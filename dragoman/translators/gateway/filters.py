@@ -1,15 +1,15 @@
 """Filters of a rule -> header changes, redirect, rewrite, CORS, mirrors.
 
 Filters on a backendRef: header changes apply to that backend's share. Envoy has no place for the others
-on one of several backends; where one backend gets all of the traffic they mean the same on the rule,
-and are moved there.
+on one of several backends: such backends get routes of their own (`apart`), and on a route whose traffic
+goes to one backend alone they mean the same as on the rule.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error, warning
@@ -38,6 +38,24 @@ class Filters:
     findings: list[Diagnostic] = field(default_factory=list)
     refused: list[Diagnostic] = field(default_factory=list)
     unresolved: list[backends.Unresolved] = field(default_factory=list)
+
+    def copy(self) -> Filters:
+        """The same filters for another share; what there is to say about them has been said."""
+        return replace(self, mirrors=[*self.mirrors], refused=[*self.refused], findings=[], unresolved=[])
+
+
+def apart(refs: Iterable[model.BackendRef]) -> bool:
+    """Whether backends must have routes of their own: several get traffic, and some have filters that Envoy
+    knows on routes alone."""
+    weighted = [one for one in refs if one.weight]
+    return len(weighted) > 1 and any(_routes_alone(item) for one in weighted for item in one.filters)
+
+
+def _routes_alone(item: model.Filter) -> bool:
+    modifier = item.request_header_modifier
+    return item.type in ("RequestRedirect", "URLRewrite", "RequestMirror", "CORS") or (
+        modifier is not None and bool(_host(modifier))
+    )
 
 
 def translate(
@@ -87,21 +105,18 @@ def of_backend(
     sources: backends.Sources,
     ref: Ref,
     backend: model.BackendRef,
-    alone: bool,
     prefix: str,
     origin: Origin,
     rule: Filters,
 ) -> tuple[ir.HeaderMutation, ir.HeaderMutation]:
-    """Request and response changes of the backendRef at `origin`. `alone`: it gets all of the rule's traffic.
-
-    What is moved to the rule is added to `rule`.
-    """
+    """Request and response changes of the backendRef at `origin`. The other filters are added to `rule`, the
+    traffic of which it gets alone (`apart`)."""
     request = response = ir.NO_MUTATION
     for at, item in enumerate(backend.filters):
         here = origin.at("filters", at)
         if item.request_header_modifier is not None:
             given = item.request_header_modifier
-            moved = alone and bool(_host(given)) and not rule.hostname
+            moved = bool(backend.weight and _host(given)) and not rule.hostname
             if moved:
                 rule.hostname = _host(given)
             request = _mutation(given, here.at("requestHeaderModifier"), rule, host=moved)
@@ -111,15 +126,6 @@ def of_backend(
             continue  # never takes effect
         elif item.type in ("ExtensionRef", "ExternalAuth"):
             rule.refused.append(_refusal(item, here))
-        elif not alone:
-            rule.refused.append(
-                error(
-                    "DRG1302",
-                    f"a {item.type} filter cannot stand on one of several backends",
-                    here,
-                    help="put it on the rule, or give the backend a rule of its own",
-                )
-            )
         elif _taken(rule, item):
             rule.refused.append(
                 error(
@@ -227,7 +233,9 @@ def _mirror(
     found: Filters,
 ) -> None:
     """A mirror that leads nowhere is left out; the route's requests go on."""
-    cluster = backends.resolve(ctx, sources, ref, given.backend_ref, origin.at("backendRef"))
+    # A copy is spoken like what it is a copy of.
+    transport = ir.Transport.GRPC if ref.kind == "GRPCRoute" else ir.Transport.APPLICATION
+    cluster = backends.resolve(ctx, sources, ref, given.backend_ref, origin.at("backendRef"), transport)
     if isinstance(cluster, backends.Unresolved):
         found.unresolved.append(cluster)
         return

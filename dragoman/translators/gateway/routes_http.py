@@ -169,9 +169,9 @@ class Work:
             self.findings.append(warning("DRG3002", message, origin.at("sessionPersistence")))
         total = sum(one.weight for one in rule.backend_refs)
         dealt = 0
+        own, more = found, found.copy()  # the first one says what there is to say
         made: list[_Portion] = []
         for at, one in refs:
-            own = found.copy() if made else found
             if not one.weight:
                 self._backends(index, rule, [(at, one)], own)  # for its references' sake
                 continue
@@ -179,6 +179,7 @@ class Work:
             share = max(1, dealt * ir.SHARES // total) if dealt < total else 0
             action = self._action(index, rule, [(at, one)], own, name, origin)
             made.append(_Portion(share, own, action))
+            own = more.copy()
         return made
 
     def _action(

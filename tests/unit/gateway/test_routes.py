@@ -189,7 +189,8 @@ def test_host_of_one_of_several_backends(shop: Any, http_route: Any) -> None:
             f"- backendRefs: [{{name: shop, port: 8080, filters: [{modifier}]}}, {{name: shop, port: 8080}}]"
         )
     )
-    assert shop.findings() == ["DRG3001 spec.rules[0].backendRefs[0].filters[0].requestHeaderModifier.set"]
+    first, second = shop.routes().routes
+    assert (first.action.hostname, second.action.hostname) == ("b.example", "")
     shop.apply(http_route(f"- backendRefs: [{{name: shop, port: 8080, filters: [{modifier}]}}]"))
     assert shop.action().hostname == "b.example"
     assert shop.findings() == []
@@ -352,8 +353,39 @@ def test_other_filters_of_one_of_several_backends(shop: Any, http_route: Any) ->
     shop.apply(
         http_route(f"- backendRefs: [{{name: shop, port: 8080, {REWRITE}}}, {{name: shop, port: 8080}}]")
     )
-    assert shop.action() == ir.Respond(500)
-    assert shop.findings() == ["DRG1302 spec.rules[0].backendRefs[0].filters[0]"]
+    first, second = shop.routes().routes
+    assert (first.name, second.name) == ("HTTPRoute/default/route/#0/0/0", "HTTPRoute/default/route/#0/0/1")
+    assert (first.match.share, second.match.share) == (500_000, 0)
+    assert (first.action.hostname, second.action.hostname) == ("b.example", "")
+    assert first.order < second.order
+    assert shop.findings() == []
+
+
+@pytest.mark.parametrize(
+    ("weights", "shares"),
+    [((1, 1, 1), [333_333, 666_666, 0]), ((3, 0, 1), [750_000, 0]), ((1, 1_000_000), [1, 0]), ((0, 7), [0])],
+)
+def test_shares_of_backends_with_filters(
+    weights: tuple[int, ...], shares: list[int], shop: Any, http_route: Any
+) -> None:
+    refs = ", ".join(f"{{name: shop, port: 8080, weight: {w}, {REWRITE}}}" for w in weights)
+    shop.apply(http_route(f"- backendRefs: [{refs}]"))
+    assert [route.match.share for route in shop.routes().routes] == shares
+
+
+def test_what_is_wrong_with_one_share_spares_the_others(shop: Any, http_route: Any) -> None:
+    redirect = "{type: RequestRedirect, requestRedirect: {scheme: https}}"
+    bad = "{type: ExtensionRef, extensionRef: {group: a, kind: B, name: c}}"
+    refs = [f"{{name: shop, port: 8080, filters: [{one}]}}" for one in (redirect, bad)]
+    shop.apply(http_route(f"- backendRefs: [{refs[0]}, {refs[1]}, {{name: gone, port: 8080}}]"))
+    first, second, third = (route.action for route in shop.routes().routes)
+    assert first == ir.Redirect(302, "https")
+    assert second == ir.Respond(500)
+    assert third.backends[0].cluster is None
+    assert shop.findings() == [
+        "DRG1305 spec.rules[0].backendRefs[1].filters[0].extensionRef",
+        "DRG2003 spec.rules[0].backendRefs[2].name",
+    ]
 
 
 def test_the_same_filter_on_rule_and_backend(shop: Any, http_route: Any) -> None:
