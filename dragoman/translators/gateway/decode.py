@@ -28,6 +28,7 @@ from dragoman.translators.gateway import (
     rules_grpc,
     rules_http,
     rules_policies,
+    rules_streams,
 )
 from dragoman.translators.gateway.models import (
     backend,
@@ -101,9 +102,15 @@ READERS: Final[Mapping[tuple[str, str], _Reader]] = {
         listenerset.ListenerSet, "v1", check=rules_gateway.check_set
     ),
     (meta.GATEWAY_GROUP, "GRPCRoute"): _reader(grpcroute.GrpcRoute, "v1", check=rules_grpc.check),
-    (meta.GATEWAY_GROUP, "TLSRoute"): _reader(streamroutes.TlsRoute, "v1", "v1alpha3", "v1alpha2"),
-    (meta.GATEWAY_GROUP, "TCPRoute"): _reader(streamroutes.StreamRoute, "v1", "v1alpha2"),
-    (meta.GATEWAY_GROUP, "UDPRoute"): _reader(streamroutes.StreamRoute, "v1", "v1alpha2"),
+    (meta.GATEWAY_GROUP, "TLSRoute"): _reader(
+        streamroutes.TlsRoute, "v1", "v1alpha3", "v1alpha2", check=rules_streams.check
+    ),
+    (meta.GATEWAY_GROUP, "TCPRoute"): _reader(
+        streamroutes.StreamRoute, "v1", "v1alpha2", check=rules_streams.check
+    ),
+    (meta.GATEWAY_GROUP, "UDPRoute"): _reader(
+        streamroutes.StreamRoute, "v1", "v1alpha2", check=rules_streams.check
+    ),
     (meta.GATEWAY_GROUP, "BackendTLSPolicy"): _reader(
         backendtlspolicy.BackendTlsPolicy, "v1", "v1alpha3", check=rules_policies.check_tls
     ),

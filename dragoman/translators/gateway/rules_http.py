@@ -47,7 +47,7 @@ def shared(
     """The part that GRPCRoute has as well."""
     origin = Origin(ref, ("spec",))
     if len(parent_refs) > 1:
-        yield from _parents(origin.at("parentRefs"), parent_refs)
+        yield from distinct(origin.at("parentRefs"), parent_refs)
     total = 0
     names: dict[str, int] = {}
     for at, rule in enumerate(rules):
@@ -63,7 +63,8 @@ def shared(
         yield error("DRG1107", message, origin.at("rules"), label=f"expected at most {MATCHES}")
 
 
-def _parents(here: Origin, parents: tuple[meta.ParentReference, ...]) -> Iterator[Diagnostic]:
+def distinct(here: Origin, parents: tuple[meta.ParentReference, ...]) -> Iterator[Diagnostic]:
+    """What is wrong with parentRefs that name one parent several times."""
     seen: dict[tuple[object, ...], meta.ParentReference] = {}
     exact: set[tuple[object, ...]] = set()
     for at, parent in enumerate(parents):
@@ -90,7 +91,7 @@ def _rule(origin: Origin, index: int, rule: model.Rule) -> Iterator[Diagnostic]:
             yield _bad_path(origin.at("rules", index, "matches", at, "path", "value"), path.value)
     for at, ref in enumerate(rule.backend_refs):
         if ref.port is None and ref.kind == "Service" and not ref.group:
-            yield _no_port(origin.at("rules", index, "backendRefs", at))
+            yield no_port(origin.at("rules", index, "backendRefs", at))
         if ref.filters:
             here = origin.at("rules", index, "backendRefs", at, "filters")
             yield from _filters(here, ref.filters, rule)
@@ -118,7 +119,8 @@ def _bad_path(where: Origin, value: str) -> Diagnostic:
     return error("DRG1103", f"path `{value}` is malformed", where, label="no request has such a path")
 
 
-def _no_port(where: Origin) -> Diagnostic:
+def no_port(where: Origin) -> Diagnostic:
+    """A reference to a Service needs one."""
     return error("DRG1102", "`port` is missing", where, label="a Service is referred to with its port")
 
 
@@ -155,7 +157,7 @@ def _filter(where: Origin, item: model.Filter, rule: model.Rule) -> Iterator[Dia
     if mirror is not None:
         target = mirror.backend_ref
         if target.port is None and target.kind == "Service" and not target.group:
-            yield _no_port(where.at("requestMirror", "backendRef"))
+            yield no_port(where.at("requestMirror", "backendRef"))
         if mirror.percent is not None and mirror.fraction is not None:
             yield error(
                 "DRG1108", "`percent` and `fraction` exclude each other", where.at("requestMirror", "percent")

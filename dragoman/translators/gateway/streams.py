@@ -80,7 +80,7 @@ def _mixture(
     ref: Ref, shares: list[ir.WeightedBackend], resolved: base.Condition, findings: tuple[Diagnostic, ...]
 ) -> Target:
     parts = tuple((one.cluster, one.weight) for one in shares if one.cluster is not None and one.weight)
-    if len(parts) == 1 and len([one for one in shares if one.weight]) == 1:
+    if not parts:
         return Target(tuple(shares), resolved, findings)
     own = ir.ClusterKey(ref, 0, ir.Transport.DATAGRAMS.value)
     origin = Origin(ref, ("spec", "rules", 0, "backendRefs"))

@@ -25,7 +25,8 @@ GATEWAY = "gateway.networking.k8s.io"
 VERSIONS = {
     "GatewayClass": f"{GATEWAY}/v1",
     "Gateway": f"{GATEWAY}/v1",
-    "HTTPRoute": f"{GATEWAY}/v1",
+    **dict.fromkeys(("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"), f"{GATEWAY}/v1"),
+    **dict.fromkeys(("ListenerSet", "BackendTLSPolicy"), f"{GATEWAY}/v1"),
     "ReferenceGrant": f"{GATEWAY}/v1beta1",
     "EndpointSlice": "discovery.k8s.io/v1",
     "Backend": "dragoman.dev/v1alpha1",
@@ -83,10 +84,17 @@ class World:
 
     # --- looking -----------------------------------------------------------------------------------------
 
-    def routes(self, name: str = "route", namespace: str = "default") -> ir.RouteSet:
-        found = self.outputs.routes.get(self.ref("HTTPRoute", name, namespace))
+    def routes(self, name: str = "route", namespace: str = "default", kind: str = "HTTPRoute") -> ir.RouteSet:
+        found = self.outputs.routes.get(self.ref(kind, name, namespace))
         assert found is not None, f"no routes; findings: {self.findings()}"
         return found
+
+    def stream(self, kind: str, name: str = "route", how: str | None = None) -> ir.StreamRoute:
+        """What a TLSRoute, TCPRoute or UDPRoute gives; `how` where there are several ways."""
+        ref = self.ref(kind, name)
+        found = [one for key, one in self.outputs.streams.items() if key[0] == ref and how in (None, key[1])]
+        assert len(found) == 1, (found, self.findings())
+        return found[0]
 
     def action(self, name: str = "route", index: int = 0) -> Any:
         return self.routes(name).routes[index].action
@@ -104,9 +112,13 @@ class World:
         body = self.status(kind, name, namespace)
         return spoken(body["parents"][at] if "parents" in body else body)
 
-    def listener(self, name: str, gateway: str = "edge") -> dict[str, Any]:
-        listeners = self.status("Gateway", gateway)["listeners"]
+    def listener(self, name: str, gateway: str = "edge", kind: str = "Gateway") -> dict[str, Any]:
+        listeners = self.status(kind, gateway)["listeners"]
         return next(one for one in listeners if one["name"] == name)
+
+    def runs(self) -> dict[str, int]:
+        """Collection's name -> how often its transform ran."""
+        return {one.name: getattr(one, "runs", 0) for one in self.graph.collections}
 
     def findings(self) -> list[str]:
         """`CODE path` of everything that translation found, sorted."""
