@@ -156,15 +156,27 @@ def _claims(
     Gateway's own."""
     if standing is None or standing.host is None or standing.refusal is not None:
         return
-    inner = listeners.conflicts(item.spec.listeners)
+    beaten = _beaten(item.spec.listeners, standing.host)
     for at, one in enumerate(item.spec.listeners):
         family = listeners.family(one)
-        if family is None or at in inner or _against_gateway(one, standing.host) is not None:
+        if family is None or at in beaten:
             continue
         age = (item.meta.created or "~", ref.id)
         place, host = listeners.place(one), listeners.covered(one)
         claim = _Claim(standing.gateway, place, family.value, host, age, ref, at)
         yield claim, _Spoken(family.value, listeners.flavour(one))
+
+
+def _beaten(
+    members: tuple[gateway_model.Listener, ...], host: gateways.Host
+) -> dict[int, listeners.Conflict]:
+    """Listener index -> conflict with the Gateway's own listeners or within the set. The Gateway comes first:
+    who loses to it is in nobody else's way.
+    """
+    found = {at: lost for at, one in enumerate(members) if (lost := _against_gateway(one, host)) is not None}
+    left = [at for at in range(len(members)) if at not in found]
+    inner = listeners.conflicts(tuple(members[at] for at in left))
+    return found | {left[at]: conflict for at, conflict in inner.items()}
 
 
 def _against_gateway(one: gateway_model.Listener, host: gateways.Host) -> listeners.Conflict | None:
@@ -204,11 +216,11 @@ def _report(
             base.Condition(kind, False, reason, message) for kind in ("Accepted", "Programmed")
         )
         return Report(None, conditions, (), attachment.Doors(True), None, standing.findings)
-    inner = listeners.conflicts(item.spec.listeners)
+    beaten = _beaten(item.spec.listeners, host)
     reports: list[listeners.Report] = []
     findings: list[Diagnostic] = []
     for at, one in enumerate(item.spec.listeners):
-        conflict = inner.get(at) or _against_gateway(one, host)
+        conflict = beaten.get(at)
         if conflict is None:
             conflict = _against_sets(ctx, standing.gateway, ref, at, one, ports, winners)
         clients = clientcas.NONE

@@ -38,13 +38,13 @@ Attached = Callable[[str], int]
 
 
 def of_gateway(item: base.AnyObject, report: gateways.Report, attached: Attached, sets: int) -> base.Status:
-    """GatewayStatus. `sets`: attached ListenerSets."""
+    """GatewayStatus. `sets`: attached ListenerSets. None is worth a word where the Gateway speaks of them."""
     body: dict[str, Any] = {
         "addresses": [{"type": "IPAddress", "value": value} for value in report.addresses],
         "conditions": _conditions(report.conditions, item),
         "listeners": _listeners(item, report.listeners, attached),
     }
-    if sets:
+    if sets or item.spec.allowed_listeners is not None:
         body["attachedListenerSets"] = sets
     return base.Status(item.ref, body)
 
