@@ -51,7 +51,9 @@ class LocalEnvoy:
             )
         if self._xds.port == 0:
             raise faults.StartError(
-                "DRG5006", "a local Envoy must know the xDS port before it is open", "give --xds-port a number"
+                "DRG5006",
+                "a local Envoy must know the xDS port before it is open",
+                "give --xds-port a number",
             )
         served = False
         while True:

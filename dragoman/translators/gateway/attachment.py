@@ -52,15 +52,18 @@ class Parent:
 
     wanted: meta.ParentReference
     accepted: base.Condition
+    listeners: tuple[tuple[Ref, str], ...] = ()
+    """Where it led."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """Where a route stands, and what its parents said."""
+    """Where a route stands, and what its parents said. `beaten`: the routes that it keeps from listeners."""
 
     attachments: tuple[ir.Attachment, ...]
     parents: tuple[Parent, ...]
     findings: tuple[Diagnostic, ...]
+    beaten: tuple[tuple[Ref, tuple[Ref, str]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ def attach(
             )
             findings.append(outcome.finding)
             continue
-        parents.append(Parent(wanted, _ACCEPTED))
+        parents.append(Parent(wanted, _ACCEPTED, tuple((one.parent, one.listener) for one in outcome)))
         for item in outcome:
             found.setdefault((item.parent, item.listener), item)
     if not parent_refs:

@@ -63,11 +63,11 @@ def build(
     parents = wiring_parents.Parents(graph, objects, granted, vault, controller, addresses, usable)
     policies = tlspolicies.build(graph, objects[meta.GATEWAY_GROUP, "BackendTLSPolicy"], vault)
     sources = backends.build(graph, objects, granted, vault, policies)
+    requests = {kind: objects[meta.GATEWAY_GROUP, kind] for kind in _REQUESTS}
+    attached = wiring_routes.attachments(graph, requests["HTTPRoute"], requests["GRPCRoute"], parents)
     routes = [
-        wiring_routes.Requests(
-            graph, objects[meta.GATEWAY_GROUP, kind], kind, translate, sources, parents, controller
-        )
-        for kind, translate in _REQUESTS.items()
+        wiring_routes.Requests(graph, requests[kind], kind, translate, sources, found, controller)
+        for (kind, translate), found in zip(_REQUESTS.items(), attached, strict=True)
     ]
     flows = [
         wiring_routes.Streams(graph, objects[meta.GATEWAY_GROUP, kind], kind, sources, parents, controller)

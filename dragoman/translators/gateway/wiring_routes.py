@@ -12,11 +12,38 @@ from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
-from dragoman.translators.gateway import attachment, backends, routes_http, status, streams
+from dragoman.translators.gateway import attachment, backends, rivals, routes_http, status, streams
 from dragoman.translators.gateway.wiring_parents import Parents
 
 Findings = tuple[Diagnostic, ...]
 Translate = Callable[[Context, backends.Sources, Ref, Any], routes_http.Rules]
+
+
+def attachments(
+    graph: Graph,
+    http: Collection[Ref, base.AnyObject],
+    grpc: Collection[Ref, base.AnyObject],
+    parents: Parents,
+) -> tuple[Collection[Ref, attachment.Attached], Collection[Ref, attachment.Attached]]:
+    """Where HTTPRoutes and GRPCRoutes stand: each kind by itself, then beside the other."""
+
+    def alone(ctx: Context, ref: Ref, item: base.AnyObject) -> attachment.Attached:
+        return attachment.attach(ctx, parents.attachable, ref, item.spec.parent_refs, item.spec.hostnames)
+
+    tried = graph.map_one("GRPCRoute attached alone", grpc, alone)
+    wanted = rivals.claims(graph, grpc, tried)
+    http_attached = graph.map_one(
+        "HTTPRoute attached",
+        http,
+        lambda ctx, ref, item: rivals.contest(ctx, wanted, item, alone(ctx, ref, item)),
+    )
+    winners = rivals.winners(graph, http_attached)
+    grpc_attached = graph.map_one(
+        "GRPCRoute attached",
+        tried,
+        lambda ctx, ref, found: rivals.without(ref, found, ctx.fetch(winners, ref) or {}),
+    )
+    return http_attached, grpc_attached
 
 
 class Requests:
@@ -30,19 +57,13 @@ class Requests:
         kind: str,
         translate: Translate,
         sources: backends.Sources,
-        parents: Parents,
+        attached: Collection[Ref, attachment.Attached],
         controller: str,
     ) -> None:
         self.rules: Collection[Ref, routes_http.Rules] = graph.map_one(
             f"{kind} rules", objects, lambda ctx, ref, item: translate(ctx, sources, ref, item)
         )
-        self.attached: Collection[Ref, attachment.Attached] = graph.map_one(
-            f"{kind} attached",
-            objects,
-            lambda ctx, ref, item: attachment.attach(
-                ctx, parents.attachable, ref, item.spec.parent_refs, item.spec.hostnames
-            ),
-        )
+        self.attached = attached
         self.routes: Collection[Ref, ir.RouteSet] = graph.map_one(f"{kind}s", self.rules, self._route_set)
         accepted = graph.map_one(f"{kind} accepted", self.rules, self._accepted)
         self.counts: Collection[tuple[Ref, str], int] = graph.group_by(
