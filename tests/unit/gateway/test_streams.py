@@ -305,7 +305,10 @@ def test_kinds_of_listeners(edge: Any) -> None:
         (route("TLSRoute", hosts="[]"), "DRG1107 spec.hostnames"),
         (route("TLSRoute", hosts="[10.0.0.1]"), "DRG1103 spec.hostnames[0]"),
         (route("UDPRoute", parents="{name: edge}, {name: edge}"), "DRG1108 spec.parentRefs[1]"),
-        ("kind: UDPRoute\nmetadata: {name: r}\nspec: {rules: [{}, {}]}", "DRG1107 spec.rules"),
+        (
+            route("UDPRoute").removesuffix("]}") + ", {backendRefs: [{name: a, port: 1}]}]}",
+            "DRG1107 spec.rules",
+        ),
     ],
 )
 def test_what_is_refused(text: str, expected: str, documents: Any) -> None:
