@@ -340,9 +340,7 @@ def test_sections_tell_targets_apart(documents: Any) -> None:
 def test_a_renewed_authority_touches_no_route(busy: Any, authority: Any) -> None:
     busy.apply(authority("ca"), policy(refs(CA)))
     before, old = busy.runs(), dict(busy.outputs.secrets.items())
-    busy.apply(
-        authority("ca").replace(issue("ca")[0].decode().split("\n")[1], "") if False else _renewed(issue)
-    )
+    busy.apply(authority("renewed").replace("name: renewed", "name: ca"))
     after = busy.runs()
     assert dict(busy.outputs.secrets.items()) != old
     for name in ("HTTPRoute rules", "clusters", "BackendTLSPolicy verdicts", "BackendTLSPolicy status"):
