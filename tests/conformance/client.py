@@ -167,6 +167,9 @@ def _backend(wanted: Expectation, echo: Mapping[str, Any]) -> Iterator[str]:
         yield f"answered from namespace {echo['namespace']}, expected {wanted.namespace}"
     if not echo["pod"].startswith(wanted.backend):
         yield f"answered by {echo['pod']}, expected {wanted.backend}"
+    asked = echo.get("tls", {}).get("serverName")
+    if wanted.seen.get("SNI", asked) != asked:
+        yield f"backend was asked for server name {asked!r}, expected {wanted.seen['SNI']!r}"
     saw = {name.lower(): ",".join(values) for name, values in echo["headers"].items()}
     for name, value in (wanted.seen.get("Headers") or {}).items():
         if saw.get(name.lower()) != value:

@@ -290,14 +290,20 @@ def _service_tls(key: ir.ClusterKey, found: Service, port: service.ServicePort) 
     policy = found.policy(port)
     if policy is not None:
         return policy.tls
-    if port.app_protocol not in _TLS or key.transport != ir.Transport.APPLICATION.value:
+    if _says(port) not in _TLS or key.transport != ir.Transport.APPLICATION.value:
         return None
     name = f"{key.ref.name}.{key.ref.namespace}.svc"
     return ir.UpstreamTls(sni=name, sans=(name,))
 
 
 def _application(port: service.ServicePort) -> ir.AppProtocol | None:
-    return _CLEAR.get(port.app_protocol) or _TLS.get(port.app_protocol)
+    says = _says(port)
+    return _CLEAR.get(says) or _TLS.get(says)
+
+
+def _says(port: service.ServicePort) -> str:
+    """`appProtocol`; IANA's names, those without a prefix, are the same in any case (RFC 6335, 5.1)."""
+    return port.app_protocol if "/" in port.app_protocol else port.app_protocol.lower()
 
 
 def _from_backend(key: ir.ClusterKey, spec: backend.Backend) -> ir.Cluster:

@@ -132,6 +132,7 @@ def test_only_what_attached_routes_use(shop: Any, http_route: Any) -> None:
         ("{port: 80, appProtocol: kubernetes.io/h2c}", ir.AppProtocol.HTTP2, False),
         ("{port: 80, appProtocol: kubernetes.io/wss}", ir.AppProtocol.HTTP1, True),
         ("{port: 80, appProtocol: https}", ir.AppProtocol.AUTO, True),
+        ("{port: 80, appProtocol: HTTPS}", ir.AppProtocol.AUTO, True),
     ],
 )
 def test_app_protocols(port: str, protocol: ir.AppProtocol, tls: bool, shop: Any, http_route: Any) -> None:
