@@ -13,7 +13,7 @@ from dragoman.refs import Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import (
     attachment,
-    classes,
+    features,
     gateways,
     listeners,
     listenersets,
@@ -28,8 +28,8 @@ _INVALID: Final = "UnsupportedValue"
 
 def of_class(item: base.AnyObject, accepted: base.Condition) -> base.Status:
     """GatewayClassStatus."""
-    features = [{"name": name} for name in classes.FEATURES]
-    body = {"conditions": _conditions((accepted,), item), "supportedFeatures": features}
+    found = [{"name": name} for name in features.SUPPORTED]
+    body = {"conditions": _conditions((accepted,), item), "supportedFeatures": found}
     return base.Status(item.ref, body)
 
 

@@ -7,7 +7,7 @@ cannot be honoured bars what it targets: requests get a 500, never plain text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from dragoman.diagnostics import Diagnostic, error, warning
@@ -64,7 +64,10 @@ class _Bid(NamedTuple):
 
 
 def build(
-    graph: Graph, objects: Collection[Ref, base.Object[model.BackendTlsPolicy]], vault: secrets.Vault
+    graph: Graph,
+    objects: Collection[Ref, base.Object[model.BackendTlsPolicy]],
+    services: Collection[Ref, base.AnyObject],
+    vault: secrets.Vault,
 ) -> Policies:
     """The effects and standings of all policies."""
     verdicts = graph.map_one(
@@ -95,12 +98,23 @@ def build(
 
     def standing(ctx: Context, ref: Ref, item: base.Object[model.BackendTlsPolicy]) -> Verdict | None:
         verdict = ctx.fetch(verdicts, ref)
-        lost = []
+        if verdict is None:
+            return None
+        lost: list[Diagnostic] = []
+        idle: list[Diagnostic] = []
         for at, target in enumerate(targets(ref, item.spec)):
-            winner = ctx.fetch(winners, target) if target is not None else None
+            origin = Origin(ref, ("spec", "targetRefs", at))
+            if target is None:
+                idle.append(_foreign(item.spec.target_refs[at], origin))
+                continue
+            if ctx.fetch(services, target.service) is None:
+                message = f"{target.service} is not there"
+                idle.append(warning("DRG2003", message, origin.at("name"), label="targets nothing"))
+            winner = ctx.fetch(winners, target)
             if winner is not None and winner.ref != ref:
-                lost.append(_conflict(ref, at, target, winner.ref))
-        return _weigh(verdict, lost, len(item.spec.target_refs)) if verdict is not None else None
+                lost.append(_conflict(target, winner.ref, origin))
+        weighed = _weigh(verdict, lost, len(item.spec.target_refs))
+        return replace(weighed, findings=(*weighed.findings, *idle)) if idle else weighed
 
     return Policies(by_service, graph.map_one("BackendTLSPolicy standings", objects, standing))
 
@@ -176,11 +190,16 @@ def _tls(ref: Ref, spec: model.BackendTlsPolicy, authorities: list[ir.SecretKey]
     return ir.UpstreamTls(sni=wanted.hostname, ca=ca, system_ca=ca is None, sans=names or (wanted.hostname,))
 
 
-def _conflict(ref: Ref, at: int, target: Target | None, winner: Ref) -> Diagnostic:
-    assert target is not None
+def _foreign(target: model.TargetRef, origin: Origin) -> Diagnostic:
+    kind = f"{target.kind} of {target.group}" if target.group else target.kind
+    hint = "a Backend has `tls` of its own" if target.kind == "Backend" else ""
+    return warning("DRG2005", f"policies of this kind do not target {kind}", origin.at("kind"), help=hint)
+
+
+def _conflict(target: Target, winner: Ref, origin: Origin) -> Diagnostic:
     what = f"port {target.section} of {target.service}" if target.section else str(target.service)
     message = f"{what} has an older policy already: {winner}"
-    return warning("DRG1210", message, Origin(ref, ("spec", "targetRefs", at)), label="not in force here")
+    return warning("DRG1210", message, origin, label="not in force here")
 
 
 def _weigh(verdict: Verdict, lost: list[Diagnostic], targets: int) -> Verdict:

@@ -61,7 +61,12 @@ def build(
     granted = grants.build(graph, objects[meta.GATEWAY_GROUP, "ReferenceGrant"])
     vault = secrets.build(graph, objects, wiring_parents.users(granted))
     parents = wiring_parents.Parents(graph, objects, granted, vault, controller, addresses, usable)
-    policies = tlspolicies.build(graph, objects[meta.GATEWAY_GROUP, "BackendTLSPolicy"], vault)
+    policies = tlspolicies.build(
+        graph,
+        objects[meta.GATEWAY_GROUP, "BackendTLSPolicy"],
+        objects[meta.CORE_GROUP, "Service"],
+        vault,
+    )
     sources = backends.build(graph, objects, granted, vault, policies)
     requests = {kind: objects[meta.GATEWAY_GROUP, kind] for kind in _REQUESTS}
     attached = wiring_routes.attachments(graph, requests["HTTPRoute"], requests["GRPCRoute"], parents)
