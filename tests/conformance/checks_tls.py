@@ -49,6 +49,7 @@ async def _bad_client_validation(run: Run, case: Case) -> list[str]:
     for listener, reason in wanted.items():
         item = status.listener(run.status(GATEWAY, name), listener)
         found += status.condition(item, "ResolvedRefs", False, reason, where=f"{name} {listener}")
+        found += status.condition(item, "Accepted", False, "NoValidCACertificate", where=f"{name} {listener}")
         found += status.condition(item, "Programmed", False, "Invalid", where=f"{name} {listener}")
     return found
 

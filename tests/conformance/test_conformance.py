@@ -123,7 +123,7 @@ async def test_case(case: cases.Case, run: Run, results: Results) -> None:
     before = dict(run.world.objects)
     await run.apply(manifest(case))
     try:
-        faults = await checks.of(case)(run, case)
+        faults = await checks.of(case)(run, case) + checks.everywhere(run)
     except AssertionError as failure:
         faults = [str(failure)]
     finally:
