@@ -7,9 +7,7 @@ another order. Statuses, diagnostics, and what followers of the live views were 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -19,178 +17,13 @@ from dragoman.graph.pipeline import Pipeline
 from dragoman.refs import Ref
 from dragoman.resource import Resource
 from dragoman.sources.base import Update
-from tests.harness import certs, manifests
-
-Body = dict[str, Any]
+from tests.harness import manifests
+from tests.property import documents
+from tests.property.documents import Body
 
 GROUPS = ("*", "shop/edge", "shop/edge,shop/inner", "stock/*")
-HOSTS = ("a.test", "b.test", "*.test", "x.a.test", "*.a.test")
-NAMESPACES = ("shop", "stock")
-
-
-@functools.cache
-def pairs() -> tuple[certs.Pair, ...]:
-    authority = certs.Authority()
-    return tuple(authority.issue(name) for name in ("a.test", "b.test"))
-
 
 some = st.sampled_from
-hosts = st.lists(some(HOSTS), max_size=2, unique=True)
-
-
-@st.composite
-def gateways(draw: st.DrawFn) -> Body:
-    listeners = []
-    for number in range(draw(st.integers(1, 3))):
-        secret = draw(some([None, None, "c0", "c1"]))
-        listener = manifests.listener(
-            f"l{number}",
-            draw(some([443, 8443] if secret else [80, 8080, 443])),
-            protocol="HTTPS" if secret else "HTTP",
-            hostname=draw(some([None, *HOSTS])),
-            secret=secret,
-        )
-        if draw(st.booleans()):
-            listener["allowedRoutes"] = draw(
-                some(
-                    [
-                        {"namespaces": {"from": "Same"}},
-                        {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "red"}}}},
-                    ]
-                )
-            )
-        listeners.append(listener)
-    body = manifests.gateway(*listeners, name=draw(some(["edge", "inner"])))
-    if draw(st.booleans()):
-        body["metadata"]["creationTimestamp"] = draw(some(["2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"]))
-    if draw(st.booleans()):
-        body["spec"]["addresses"] = [{"value": "127.0.0.2"}]
-    return body
-
-
-@st.composite
-def rules(draw: st.DrawFn) -> Body:
-    made: Body = {}
-    path = {"path": {"type": draw(some(["Exact", "PathPrefix"])), "value": draw(some(["/", "/a", "/a/b"]))}}
-    if draw(st.booleans()):
-        path["method"] = "GET"  # type: ignore[assignment]
-    made["matches"] = [path] if draw(st.booleans()) else [path, {"headers": [{"name": "x", "value": "1"}]}]
-    kind = draw(st.integers(0, 5))
-    if kind == 0:
-        made["filters"] = [
-            {"type": "RequestRedirect", "requestRedirect": {"scheme": draw(some(["http", "https"]))}}
-        ]
-        return made
-    if kind == 1:
-        mirror = {"backendRef": {"name": draw(some("abz")), "port": 80}, "percent": draw(some([5, 100]))}
-        made["filters"] = [{"type": "RequestMirror", "requestMirror": mirror}]
-    refs: list[Body] = []
-    for _ in range(draw(st.integers(0, 2))):
-        if draw(st.integers(0, 3)) == 0:
-            refs.append({"group": "dragoman.dev", "kind": "Backend", "name": "outside"})
-        else:
-            refs.append(
-                {"name": draw(some("abz")), "port": draw(some([80, 80, 81])), "weight": draw(some([1, 0, 9]))}
-            )
-            if draw(st.booleans()):
-                refs[-1]["namespace"] = draw(some(NAMESPACES))
-    made["backendRefs"] = refs
-    return made
-
-
-@st.composite
-def routes(draw: st.DrawFn) -> Body:
-    body = manifests.http_route(
-        draw(some(["r0", "r1", "r2"])),
-        *draw(st.lists(rules(), min_size=1, max_size=3)),
-        hostnames=draw(hosts),
-        namespace=draw(some(NAMESPACES)),
-    )
-    parents: list[Body] = []
-    for name in draw(st.lists(some(["edge", "inner", "nowhere"]), min_size=1, max_size=2, unique=True)):
-        parents.append({"name": name, "namespace": "shop"})
-        if draw(st.booleans()):
-            parents[-1]["sectionName"] = draw(some(["l0", "l1", "l2"]))
-    body["spec"]["parentRefs"] = parents
-    if draw(st.booleans()):
-        body["metadata"]["creationTimestamp"] = draw(some(["2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"]))
-    if draw(st.integers(0, 4)) == 0:
-        body["metadata"]["annotations"] = {"dragoman.dev/priority": draw(some(["1", "-1"]))}
-    return body
-
-
-@st.composite
-def services(draw: st.DrawFn) -> Body:
-    body = manifests.service(draw(some("ab")), namespace=draw(some(NAMESPACES)))
-    if draw(st.booleans()):
-        body["spec"]["ports"].append({"name": "more", "port": 81, "appProtocol": "kubernetes.io/h2c"})
-    return body
-
-
-@st.composite
-def slices(draw: st.DrawFn) -> Body:
-    endpoints = [
-        manifests.endpoint(
-            f"10.0.0.{draw(st.integers(1, 3))}", ready=draw(st.booleans()), terminating=draw(st.booleans())
-        )
-        for _ in range(draw(st.integers(0, 3)))
-    ]
-    body = manifests.endpoint_slice(
-        draw(some("ab")), draw(some([8080, 8081])), suffix=draw(some("12")), namespace=draw(some(NAMESPACES))
-    )
-    body["endpoints"] = endpoints
-    return body
-
-
-@st.composite
-def others(draw: st.DrawFn) -> Body:
-    kind = draw(st.integers(0, 4))
-    if kind == 0:
-        pair = draw(st.integers(0, 1))
-        return manifests.tls_secret(draw(some(["c0", "c1"])), pairs()[pair].certificate, pairs()[pair].key)
-    if kind == 1:
-        return {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": draw(some(NAMESPACES)), "labels": {"team": draw(some(["red", "blue"]))}},
-        }
-    if kind == 2:
-        return {
-            "apiVersion": "gateway.networking.k8s.io/v1beta1",
-            "kind": "ReferenceGrant",
-            "metadata": {"name": "grant", "namespace": draw(some(NAMESPACES))},
-            "spec": {
-                "from": [
-                    {
-                        "group": "gateway.networking.k8s.io",
-                        "kind": "HTTPRoute",
-                        "namespace": draw(some(NAMESPACES)),
-                    }
-                ],
-                "to": [{"group": "", "kind": "Service", **draw(some([{}, {"name": "a"}]))}],
-            },
-        }
-    if kind == 3:
-        return {
-            "apiVersion": "dragoman.dev/v1alpha1",
-            "kind": "Backend",
-            "metadata": {"name": "outside", "namespace": draw(some(NAMESPACES))},
-            "spec": draw(
-                some(
-                    [
-                        {
-                            "endpoints": [{"hostname": "out.test", "port": 443}],
-                            "tls": {"insecureSkipVerify": True},
-                        },
-                        {"endpoints": [{"address": "10.9.9.9", "port": 80}], "protocol": "HTTP2"},
-                    ]
-                )
-            ),
-        }
-    return manifests.gateway_class()
-
-
-bodies = st.one_of(gateways(), routes(), routes(), routes(), services(), slices(), slices(), others())
 
 
 def document(body: Body) -> Document:
@@ -221,20 +54,23 @@ class Incremental(RuleBasedStateMachine):
         world = [
             manifests.gateway_class(),
             manifests.gateway(
-                manifests.listener("l0", 80), manifests.listener("l1", 443, protocol="HTTPS", secret="c0")
+                manifests.listener("l0", 80),
+                manifests.listener("l1", 443, protocol="HTTPS", secret="c0"),
+                manifests.listener("s0", 9000, protocol="TCP"),
+                manifests.listener("s1", 9000, protocol="UDP"),
             ),
             manifests.http_route("r0", manifests.rule("a", ("b", 0)), hostnames=["a.test"]),
             manifests.service("a"),
             manifests.service("b"),
             manifests.endpoint_slice("a", 8080),
-            manifests.tls_secret("c0", pairs()[0].certificate, pairs()[0].key),
+            manifests.tls_secret("c0", documents.pairs()[0].certificate, documents.pairs()[0].key),
         ]
         self.activate("*")
         for body in world:
             self.put(body)
         self.commit()
 
-    @rule(body=bodies)
+    @rule(body=documents.bodies)
     def put(self, body: Body) -> None:
         made = document(body)
         self.pipeline.apply(Update(upserts=(made,)))
