@@ -54,15 +54,69 @@ VARIANTS: dict[tuple[str, str, str], list[str]] = {
         """spec: {parentRefs: [{name: none}],
           rules: [{backendRefs: [{name: cart, port: 80}, {name: shop, namespace: default, port: 80}]}]}""",
     ],
+    ("Gateway", "default", "host"): [
+        """spec: {gatewayClassName: dragoman, allowedListeners: {namespaces: {from: All}}, listeners: [
+          {name: tcp, port: 90, protocol: TCP}, {name: udp, port: 90, protocol: UDP},
+          {name: tls, port: 443, protocol: TLS, hostname: '*.example', tls: {mode: Passthrough}}],
+          tls: {backend: {clientCertificateRef: {name: cert}}}}""",
+        """spec: {gatewayClassName: dragoman, allowedListeners: {namespaces: {from: Selector,
+          selector: {matchLabels: {team: a}}}}, listeners: [{name: tcp, port: 90, protocol: HTTP},
+          {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}],
+          tls: {frontend: {default: {validation: {caCertificateRefs: [
+            {group: '', kind: ConfigMap, name: ca, namespace: apps}]}}}}}""",
+    ],
+    ("ListenerSet", "apps", "s"): [
+        """spec: {parentRef: {name: host, namespace: default}, listeners: [
+          {name: a, port: 80, protocol: HTTP}, {name: b, port: 90, protocol: TCP}]}""",
+        """spec: {parentRef: {name: two}, listeners: [{name: a, port: 443, protocol: HTTPS,
+          tls: {certificateRefs: [{name: cert}]}}]}""",
+    ],
+    ("ListenerSet", "default", "s"): [
+        """spec: {parentRef: {name: host}, listeners: [{name: a, port: 80, protocol: HTTP},
+          {name: b, port: 91, protocol: UDP}]}""",
+    ],
+    ("GRPCRoute", "default", "a"): [
+        """spec: {parentRefs: [{name: one}, {kind: ListenerSet, name: s, namespace: apps}],
+          rules: [{matches: [{method: {service: x}}], backendRefs: [{name: shop, port: 80}]}]}""",
+        """spec: {parentRefs: [{kind: ListenerSet, name: s}], hostnames: [x.example],
+          rules: [{backendRefs: [{group: dragoman.dev, kind: Backend, name: pay}]}]}""",
+    ],
+    ("TCPRoute", "apps", "t"): [
+        """spec: {parentRefs: [{name: host, namespace: default}, {kind: ListenerSet, name: s}],
+          rules: [{backendRefs: [{name: cart, port: 80}, {name: shop, namespace: default, port: 80}]}]}""",
+        """spec: {parentRefs: [{name: two}],
+          rules: [{backendRefs: [{group: dragoman.dev, kind: Backend, name: pay}]}]}""",
+    ],
+    ("UDPRoute", "default", "t"): [
+        """spec: {parentRefs: [{name: host}, {kind: ListenerSet, name: s}],
+          rules: [{backendRefs: [{name: shop, port: 81}, {name: cart, namespace: apps, port: 81}]}]}""",
+    ],
+    ("TLSRoute", "default", "t"): [
+        """spec: {parentRefs: [{name: host}], hostnames: [x.example],
+          rules: [{backendRefs: [{name: shop, port: 80}]}]}""",
+    ],
+    ("BackendTLSPolicy", "default", "p"): [
+        """spec: {targetRefs: [{group: '', kind: Service, name: shop}],
+          validation: {hostname: a.example, wellKnownCACertificates: System}}""",
+        """spec: {targetRefs: [{group: '', kind: Service, name: shop, sectionName: h}],
+          validation: {hostname: b.example, caCertificateRefs: [{group: '', kind: ConfigMap, name: gone}]}}""",
+    ],
+    ("BackendTLSPolicy", "apps", "p"): [
+        """spec: {targetRefs: [{group: '', kind: Service, name: cart}],
+          validation: {hostname: a.example, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}""",
+    ],
     ("ReferenceGrant", "apps", "g"): [
         """spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: default}],
           to: [{group: '', kind: Service}]}""",
         """spec: {from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: default}],
-          to: [{group: '', kind: Secret, name: cert}]}""",
+          to: [{group: '', kind: Secret, name: cert}, {group: '', kind: ConfigMap}]}""",
+        """spec: {from: [{group: gateway.networking.k8s.io, kind: UDPRoute, namespace: default}],
+          to: [{group: '', kind: Service}]}""",
     ],
     ("Service", "default", "shop"): [
         "spec: {ports: [{port: 80, targetPort: 3000}]}",
         "spec: {ports: [{name: h, port: 80, appProtocol: kubernetes.io/h2c}, {name: i, port: 81}]}",
+        "spec: {ports: [{name: h, port: 80}, {name: u, port: 81, protocol: UDP, targetPort: 3000}]}",
         "spec: {type: ExternalName, externalName: a.example, ports: [{port: 80}]}",
         "spec: {ports: [{port: 80, appProtocol: https}]}",
     ],
