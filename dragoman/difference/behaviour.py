@@ -86,8 +86,10 @@ def _chains(was: ir.Listener, now: ir.Listener) -> Iterator[str]:
             yield f"{server}: {kind(first, second)}"
         elif first.stream != second.stream:
             yield f"{server}: {_goes(first)} → {_goes(second)}"
-        elif first != second:
-            yield f"{server}: certificates {_certificates(first)} → {_certificates(second)}"
+        else:
+            for what, tell in (("certificates", _certificates), ("clients", _clients)):
+                if tell(first) != tell(second):
+                    yield f"{server}: {what} {tell(first)} → {tell(second)}"
 
 
 def _goes(chain: ir.FilterChain) -> str:
@@ -103,6 +105,13 @@ def _certificates(chain: ir.FilterChain) -> str:
     return (
         ", ".join(naming.secret(key) for key in chain.tls.certificates) if chain.tls is not None else "none"
     )
+
+
+def _clients(chain: ir.FilterChain) -> str:
+    asked = chain.tls.clients if chain.tls is not None else None
+    if asked is None:
+        return "unchecked"
+    return f"{'asked for' if asked.optional else 'must have'} a certificate of {naming.secret(asked.ca)}"
 
 
 # --- requests ---------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def requests(
     Empty where some condition's regular expression gives no example.
     """
     host = host_for(domain)
-    headers: list[tuple[str, str]] = []
+    headers: list[tuple[str, str]] = [("content-type", "application/grpc")] if match.grpc else []
     for header in match.headers:
         value = None if header.invert else value_for(header.value)
         if value is None and not header.invert:
@@ -45,7 +45,7 @@ def requests(
         Request(
             authority=authority,
             path=path + suffix,
-            method=match.method or "GET",
+            method=match.method or ("POST" if match.grpc else "GET"),
             scheme="http" if chain.tls is None else "https",
             headers=tuple(pair for pair in headers if pair[0] != "host"),
             address=listener.bind.address,

@@ -166,7 +166,7 @@ def _forward(view: dump.View, action: ir.Forward, prepared: Prepared, place: _Pl
         "kind": "forward",
         "path": rewrite.path(action.rewrite, prepared),
         "host": action.hostname or prepared.authority,
-        "clusters": [_share(view, each, action.backends, place) for each in action.backends],
+        "clusters": [_share(view, each, action.backends, place, action.failure) for each in action.backends],
         "websocket": action.websocket,
     }
     if action.timeout is not None:
@@ -189,8 +189,13 @@ def _forward(view: dump.View, action: ir.Forward, prepared: Prepared, place: _Pl
 
 
 def _share(
-    view: dump.View, backend: ir.WeightedBackend, all_of_them: Sequence[ir.WeightedBackend], place: _Place
+    view: dump.View,
+    backend: ir.WeightedBackend,
+    all_of_them: Sequence[ir.WeightedBackend],
+    place: _Place,
+    failure: int | None = None,
 ) -> Data:
+    """`failure`: what its share is answered where it has no cluster; None: connections are closed."""
     total = sum(each.weight for each in all_of_them)
     found: Data = {
         "name": naming.cluster(backend.cluster) if backend.cluster is not None else None,
@@ -199,6 +204,8 @@ def _share(
     }
     if backend.cluster is None:
         found["reason"] = backend.reason
+        if failure is not None:
+            found["status"] = failure
     else:
         found["endpoints"] = _endpoints(view, backend.cluster)
     for name in ("request_headers", "response_headers"):

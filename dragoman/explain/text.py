@@ -132,7 +132,8 @@ def _backends(clusters: Sequence[Data]) -> Iterator[str]:
 
 def _share(share: Data) -> str:
     if share["name"] is None:
-        return f"answered with 500: {share['reason']}"
+        fate = f"answered with {share['status']}" if "status" in share else "closed"
+        return f"{fate}: {share['reason']}"
     endpoints = share["endpoints"]
     if endpoints.get("by") == "dns":
         return f"{share['name']}  {', '.join(endpoints['addresses'])} (resolved by Envoy)"
