@@ -8,6 +8,7 @@ from dragoman import proto, resource
 from dragoman.envoy import listeners
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.listener import v3 as listener_proto
+from dragoman.refs import Ref
 from tests.unit.envoy.build import BIND, PLAIN, secret
 
 TLS = ir.TlsTermination((secret("rsa"), secret("ecdsa")))
@@ -72,3 +73,41 @@ def test_chains_keep_their_bytes() -> None:
     assert one.version != two.version
     again = listeners.encode(ir.Listener(BIND, (chain("b"), chain("a"))))
     assert (again.version, again.payload) == (one.version, one.payload)
+
+
+# --- certificates of clients ------------------------------------------------------------------------------
+
+EDGE = ir.SecretKey(Ref("gateway.networking.k8s.io", "Gateway", "shop", "edge"), "ca")
+
+
+def checked(clients: ir.ClientValidation | None) -> resource.Resource:
+    terms = ir.TlsTermination((secret("rsa"),), clients=clients)
+    return listeners.encode(ir.Listener(BIND, (ir.FilterChain("", terms, ir.Scope(BIND, "*")),)))
+
+
+def context(made: resource.Resource) -> dict[str, Any]:
+    found: dict[str, Any] = decode(made)["filter_chains"][0]["transport_socket"]["typed_config"]
+    return found
+
+
+def test_clients_must_have_a_certificate() -> None:
+    made = checked(ir.ClientValidation(EDGE))
+    found = context(made)
+    assert found["require_client_certificate"] is True
+    combined = found["common_tls_context"]["combined_validation_context"]
+    assert combined["validation_context_sds_secret_config"]["name"] == "Gateway/shop/edge/ca"
+    assert combined["default_validation_context"] == {}, "the chain is verified"
+    assert set(made.refers(resource.SECRET)) == {"Secret/shop/rsa/tls", "Gateway/shop/edge/ca"}
+
+
+def test_clients_may_have_one() -> None:
+    found = context(checked(ir.ClientValidation(EDGE, optional=True)))
+    assert found["require_client_certificate"] is False
+    combined = found["common_tls_context"]["combined_validation_context"]
+    assert combined["default_validation_context"] == {"trust_chain_verification": "ACCEPT_UNTRUSTED"}
+
+
+def test_clients_are_not_asked() -> None:
+    found = context(checked(None))
+    assert "require_client_certificate" not in found
+    assert "combined_validation_context" not in found["common_tls_context"]
