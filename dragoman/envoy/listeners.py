@@ -10,7 +10,8 @@ advice for edge proxies; where they go another way, the line says why.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
 from dragoman import proto, resource
@@ -31,35 +32,69 @@ _CONNECTION_WINDOW: Final = 1024 * 1024
 _HCM: Final = "envoy.filters.network.http_connection_manager"
 
 
+@dataclass(frozen=True, slots=True)
+class ChainChunk:
+    """One filter chain as a `filter_chains` entry, or a whole UDP listener; and what it refers to. `digest`
+    covers all of it."""
+
+    hostname: str
+    chunk: bytes = field(repr=False, compare=False)
+    digest: str
+    by_name: bool
+    tables: frozenset[str] = field(compare=False)
+    secrets: frozenset[str] = field(compare=False)
+    clusters: frozenset[str] = field(compare=False)
+
+
 def encode(listener: ir.Listener) -> resource.Resource:
-    """One LDS resource. It refers to the route tables and certificates of its chains."""
-    name = naming.listener(listener.bind)
-    chains = sorted(listener.chains, key=lambda each: each.hostname)
-    if listener.bind.udp:
-        chunks: tuple[bytes, ...] = (streams.datagrams(listener.bind, chains[0].stream),)
-    else:
-        chunks = (
-            _head(listener.bind, any(_by_server_name(each) for each in chains)),
-            *(_chain(each, listener.bind) for each in chains),
-        )
-    tables = frozenset(naming.route_config(each.scope) for each in chains if each.stream is None)
+    """One LDS resource, made as a whole."""
+    return join(listener.bind, [encode_chain(listener.bind, chain) for chain in listener.chains])
+
+
+def join(bind: ir.Bind, chains: Iterable[ChainChunk]) -> resource.Resource:
+    """One LDS resource of chains that are there. It refers to the route tables, certificates and clusters of its chains."""
+    ordered = sorted(chains, key=lambda each: each.hostname)
+    head = b"" if bind.udp else _head(bind, any(each.by_name for each in ordered))
     refs = {
-        resource.ROUTE: resource.NameSet(tables),
-        resource.SECRET: resource.NameSet(frozenset(map(naming.secret, used_secrets(listener)))),
+        resource.ROUTE: _union(each.tables for each in ordered),
+        resource.SECRET: _union(each.secrets for each in ordered),
     }
-    clusters = frozenset().union(*(streams.clusters(each.stream) for each in chains if each.stream))
-    if clusters:
-        refs[resource.CLUSTER] = resource.NameSet(clusters)
-    return resource.Resource(resource.LISTENER, name, resource.digest(*chunks), chunks, refs)
+    if any(each.clusters for each in ordered):
+        refs[resource.CLUSTER] = _union(each.clusters for each in ordered)
+    return resource.Resource(
+        resource.LISTENER,
+        naming.listener(bind),
+        resource.digest(head, *(each.digest.encode() for each in ordered)),
+        (head, *(each.chunk for each in ordered)),
+        refs,
+    )
 
 
-def used_secrets(listener: ir.Listener) -> Iterator[ir.SecretKey]:
+def _union(sets: Iterable[frozenset[str]]) -> resource.NameSet:
+    return resource.NameSet(frozenset().union(*sets))
+
+
+def encode_chain(bind: ir.Bind, chain: ir.FilterChain) -> ChainChunk:
+    """One filter chain. Envoy keeps the connections of those that stay as they are."""
+    stream = chain.stream
+    chunk = streams.datagrams(bind, stream) if bind.udp else _chain(bind, chain)
+    return ChainChunk(
+        chain.hostname,
+        chunk,
+        resource.digest(chunk),
+        _by_server_name(chain),
+        frozenset((naming.route_config(chain.scope),) if stream is None else ()),
+        frozenset(map(naming.secret, used_secrets(chain))),
+        streams.clusters(stream) if stream is not None else frozenset(),
+    )
+
+
+def used_secrets(chain: ir.FilterChain) -> Iterator[ir.SecretKey]:
     """The certificates it shows and the authorities it trusts."""
-    for chain in listener.chains:
-        if chain.tls is not None:
-            yield from chain.tls.certificates
-            if chain.tls.clients is not None:
-                yield chain.tls.clients.ca
+    if chain.tls is not None:
+        yield from chain.tls.certificates
+        if chain.tls.clients is not None:
+            yield chain.tls.clients.ca
 
 
 def _by_server_name(chain: ir.FilterChain) -> bool:
@@ -79,9 +114,7 @@ def _head(bind: ir.Bind, inspects_tls: bool) -> bytes:
     return proto.serialize(message)
 
 
-@functools.lru_cache(maxsize=16384)
-def _chain(chain: ir.FilterChain, bind: ir.Bind) -> bytes:
-    """One filter chain as a `filter_chains` entry. Envoy keeps the connections of unchanged ones."""
+def _chain(bind: ir.Bind, chain: ir.FilterChain) -> bytes:
     message = listener_proto.FilterChain(name=naming.route_config(chain.scope))
     if _by_server_name(chain):
         message.filter_chain_match.transport_protocol = "tls"

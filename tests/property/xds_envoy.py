@@ -63,7 +63,8 @@ class Envoy:
         self.session = Session(self.view, self.form, Encoder(), self.recorder)
         for cluster in self.warming:
             self.has[ENDPOINT].pop(cluster, None)
-        for type_url in TYPES if self.initialised else (CLUSTER,):
+        # What it has subscribed to: listeners come after the first clusters, endpoints with them.
+        for type_url in TYPES if self.initialised else (CLUSTER, ENDPOINT):
             self.open(type_url)
 
     def server_reads(self) -> bool:

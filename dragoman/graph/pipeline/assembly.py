@@ -1,28 +1,21 @@
-"""Pure pieces of assembly: from what each Gateway and route says to what one Envoy listens on and routes.
+"""Pure pieces of assembly: where Gateways are bound, and routes as their listeners have them.
 
 A *bind* is an address and port of one node group. All plain-HTTP listeners on a bind share one route
 table; each HTTPS listener host name has a filter chain and a table of its own; connections that are not
 looked into have a chain per server name, or one for all. Listener isolation (Gateway API,
 HTTPListenerIsolation): a host name belongs to the most specific listener that covers it, and to no other.
+`binds` has the collections.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, assert_never
 
 from dragoman import config
 from dragoman.ir import hosts, model as ir
 from dragoman.refs import Ref
-
-MISDIRECTED_LIMIT = 64
-"""Up to so many TLS listeners on one bind, each table answers 421 for the hosts of all others; above, only
-for those that its own host name covers (the table's size would grow with the square)."""
-
-_REQUESTS: Final = (ir.Protocol.HTTP, ir.Protocol.HTTPS)
-_NOWHERE: Final = ir.Stream("", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +25,6 @@ class Placement:
     gateway: ir.Gateway
     groups: tuple[str, ...]
     addresses: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One Gateway listener on one bind."""
-
-    gateway: Ref
-    age: tuple[str, ...]
-    listener: ir.GatewayListener
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,54 +40,6 @@ class Seat:
     @property
     def port(self) -> int:
         return self.binds[0].port
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The part of a bind that routes look at: who listens there, under which host names. `tables`: those
-    of them whose requests are looked into."""
-
-    bind: ir.Bind
-    family: ir.Family
-    hostnames: frozenset[str]
-    tables: frozenset[str]
-    seats: frozenset[tuple[Ref, str]]
-
-    def owner(self, domain: str) -> str | None:
-        """The host name of the most specific listener that covers `domain`. Costs its labels, not the
-        listeners."""
-        if domain in self.hostnames:
-            return domain
-        at = domain.find(".", 2 if domain.startswith("*.") else 0)
-        while at >= 0:
-            wildcard = "*" + domain[at:]
-            if wildcard in self.hostnames:
-                return wildcard
-            at = domain.find(".", at + 1)
-        return hosts.ANY if hosts.ANY in self.hostnames else None
-
-    def scope(self, hostname: str) -> ir.Scope:
-        """The route table in which a listener host name's routes stand."""
-        return ir.Scope(self.bind, (hostname or hosts.ANY) if self.family is ir.Family.TLS else "")
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """One route of connections as one bind has it, under one server name (`*`: any)."""
-
-    domain: str
-    route: ir.StreamRoute
-    listener: tuple[Ref, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """What shares a bind: the listeners of the winning protocol, oldest Gateway first, and those that lost
-    to it."""
-
-    layout: Layout
-    members: tuple[Member, ...]
-    losers: tuple[Member, ...] = ()
 
 
 def matches(patterns: str, gateway: Ref) -> bool:
@@ -127,6 +63,11 @@ def binds(placement: Placement, listener: ir.GatewayListener) -> tuple[ir.Bind, 
     return tuple(ir.Bind(address, listener.port, udp) for address in placement.addresses)
 
 
+def scope(bind: ir.Bind, family: ir.Family, hostname: str) -> ir.Scope:
+    """The route table in which a listener host name's routes stand."""
+    return ir.Scope(bind, hostname if family is ir.Family.TLS else "")
+
+
 def seat(placement: Placement, listener: ir.GatewayListener) -> Seat:
     """What routes see of one listener."""
     return Seat(
@@ -136,117 +77,6 @@ def seat(placement: Placement, listener: ir.GatewayListener) -> Seat:
         listener.hostname or hosts.ANY,
         placement.gateway.certificate,
     )
-
-
-def port(bind: ir.Bind, members: Iterable[Member]) -> Port:
-    """Resolves what meets on one bind. The oldest Gateway's protocol wins, and where connections are told
-    apart by server name, the oldest for each name; the rest is told so."""
-    ordered = sorted(members, key=lambda m: (m.age, m.listener.name))
-    family = ir.FAMILIES[ordered[0].listener.protocol]
-    first: dict[str, ir.GatewayListener] = {}
-    kept: list[Member] = []
-    losers: list[Member] = []
-    for member in ordered:
-        one = member.listener
-        known = first.setdefault(one.hostname or hosts.ANY, one)
-        alike = known.protocol is one.protocol and (known.tls is None) is (one.tls is None)
-        fits = ir.FAMILIES[one.protocol] is family and (family is ir.Family.HTTP or alike)
-        (kept if fits else losers).append(member)
-    layout = Layout(
-        bind,
-        family,
-        frozenset(m.listener.hostname or hosts.ANY for m in kept),
-        frozenset(m.listener.hostname or hosts.ANY for m in kept if m.listener.protocol in _REQUESTS),
-        frozenset((m.gateway, m.listener.name) for m in kept),
-    )
-    return Port(layout, tuple(kept), tuple(losers))
-
-
-def listener(port: Port, flows: Sequence[Flow]) -> ir.Listener:
-    """The Envoy listener of a bind. TLS chains of the same host name in several Gateways put their
-    certificates together."""
-    layout = port.layout
-    match layout.family:
-        case ir.Family.HTTP:
-            origins = tuple(m.listener.origin for m in port.members)
-            return ir.Listener(layout.bind, (ir.FilterChain("", None, layout.scope(""), origins),))
-        case ir.Family.TLS:
-            chains = {**_stream_chains(port, flows), **_table_chains(port)} or {"": _closed(port)}
-            return ir.Listener(layout.bind, tuple(chains[name] for name in sorted(chains)))
-        case ir.Family.TCP | ir.Family.UDP:
-            origins = tuple(m.listener.origin for m in port.members)
-            stream = _stream(flows[0].route, passthrough=False) if flows else _NOWHERE
-            return ir.Listener(layout.bind, (ir.FilterChain("", None, layout.scope(""), origins, stream),))
-        case _:
-            assert_never(layout.family)
-
-
-def _table_chains(port: Port) -> dict[str, ir.FilterChain]:
-    """The chains of HTTPS listeners, by host name."""
-    chains: dict[str, ir.FilterChain] = {}
-    for member in port.members:
-        terms = member.listener.tls
-        if member.listener.protocol is not ir.Protocol.HTTPS or terms is None:
-            continue
-        name = member.listener.hostname
-        known = chains.get(name)
-        if known is None or known.tls is None:
-            scope = port.layout.scope(name)
-            chains[name] = ir.FilterChain(name, terms, scope, (member.listener.origin,))
-        else:
-            more = tuple(c for c in terms.certificates if c not in known.tls.certificates)
-            chains[name] = replace(
-                known,
-                tls=replace(known.tls, certificates=known.tls.certificates + more),
-                origins=(*known.origins, member.listener.origin),
-            )
-    return chains
-
-
-def _stream_chains(port: Port, flows: Sequence[Flow]) -> dict[str, ir.FilterChain]:
-    """The chains of TLS listeners, by server name. `flows` come oldest first, and the first has it all. A
-    server name that no route wants has no chain: Envoy closes its connections."""
-    listeners = {(m.gateway, m.listener.name): m.listener for m in port.members}
-    chains: dict[str, ir.FilterChain] = {}
-    for flow in flows:
-        name = "" if flow.domain == hosts.ANY else flow.domain
-        owner = listeners.get(flow.listener)
-        if owner is None or name in chains:
-            continue
-        chains[name] = ir.FilterChain(
-            name,
-            owner.tls,
-            ir.Scope(port.layout.bind, flow.domain),
-            (owner.origin, flow.route.origin),
-            _stream(flow.route, passthrough=owner.tls is None),
-        )
-    return chains
-
-
-def _stream(route: ir.StreamRoute, *, passthrough: bool) -> ir.Stream:
-    return ir.Stream(str(route.ref), route.backends, passthrough)
-
-
-def _closed(port: Port) -> ir.FilterChain:
-    """Envoy wants one chain at least: this one closes every connection."""
-    origins = tuple(m.listener.origin for m in port.members)
-    return ir.FilterChain("", None, port.layout.scope(""), origins, _NOWHERE)
-
-
-def fallbacks(layout: Layout) -> Iterator[tuple[ir.Scope, str, bool]]:
-    """(table, domain, misdirected) of the virtual hosts that stand there whatever routes there are.
-
-    Every listener answers 404 for its own host name. A TLS connection made for one listener that asks for
-    a host of another gets 421 (GEP-3567, RFC 9110 section 15.5.20).
-    """
-    everyone = len(layout.hostnames) <= MISDIRECTED_LIMIT
-    for own in sorted(layout.tables):
-        yield layout.scope(own), own, False
-        if layout.family is not ir.Family.TLS:
-            continue
-        for other in sorted(layout.hostnames - {own}):
-            if everyone or other == hosts.ANY or hosts.covers(own, other):
-                yield layout.scope(own), other, True
 
 
 def certified(cluster: ir.Cluster, key: ir.ClusterKey) -> ir.Cluster:

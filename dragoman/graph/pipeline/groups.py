@@ -8,14 +8,15 @@ and a join.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from dragoman import config, resource
 from dragoman.envoy import clusters, endpoints, listeners, routes as encoder, secrets, shape
 from dragoman.graph.collection import Collection, Context, Graph, Source
-from dragoman.graph.pipeline import assembly
+from dragoman.graph.pipeline import assembly, binds
+from dragoman.graph.pipeline.binds import PortKey
 from dragoman.ir import model as ir
 from dragoman.ir.order import Order
 from dragoman.refs import Ref
@@ -26,24 +27,9 @@ _LAST = Order(priority=2**62)
 _NOBODY = Ref("", "", "", "")
 
 
-class PortKey(NamedTuple):
-    group: str
-    bind: ir.Bind
-
-
 class HostKey(NamedTuple):
     group: str
     scope: ir.Scope
-    domain: str
-
-
-class FlowKey(NamedTuple):
-    """One route of connections on one bind. Sorts by age."""
-
-    port: PortKey
-    age: tuple[str, str]
-    ref: Ref
-    listener: tuple[Ref, str]
     domain: str
 
 
@@ -90,15 +76,8 @@ class Groups:
             return assembly.Placement(gateway, names, addresses)
 
         placements = graph.map_one("placements", outputs.gateways, place)
-        members = graph.map_many("members", placements, _members)
         seats = graph.map_many("seats", placements, _seats)
-        self.ports = graph.group_by(
-            "ports",
-            members,
-            lambda key, _: (key[0],),
-            lambda _, key, found: assembly.port(key.bind, found.values()),
-        )
-        layouts = graph.map_one("layouts", self.ports, lambda _, key, port: port.layout)
+        self._binds = binds.Binds(graph, placements)
         encrypted: Collection[ir.ClusterKey, bool] = graph.map_one(
             "encrypted",
             outputs.clusters,
@@ -106,27 +85,27 @@ class Groups:
             lambda _, __, item: True if item.tls is not None and item.tls.certificate is None else None,
         )
         flows = graph.map_many(
-            "flows", outputs.streams, lambda ctx, _, route: _flows(ctx, route, seats, layouts, encrypted)
+            "flows", outputs.streams, lambda ctx, _, route: _flows(ctx, route, seats, self._binds, encrypted)
         )
-        port_flows: Collection[PortKey, Sequence[assembly.Flow]] = graph.group_by(
-            "flows of ports", flows, lambda key, _: (key.port,), _by_age
-        )
-        self._listeners = graph.map_one(
-            "listeners",
-            self.ports,
-            lambda ctx, key, port: assembly.listener(port, ctx.fetch(port_flows, key) or ()),
-        )
-        self.listeners: Collection[PortKey, Resource] = graph.map_one(
-            "LDS", self._listeners, lambda _, key, listener: listeners.encode(listener)
+        self._chains = self._binds.chains(graph, flows)
+        self.listeners: Collection[PortKey, Resource] = graph.group_by(
+            "LDS",
+            graph.map_one(
+                "filter chains encoded",
+                self._chains,
+                lambda _, key, chain: listeners.encode_chain(key.port.bind, chain),
+            ),
+            lambda key, _: (key.port,),
+            lambda _, port, found: listeners.join(port.bind, found.values()),
         )
 
         encoded = graph.map_one("encoded", outputs.routes, _encode)
 
         def attach(ctx: Context, ref: Ref, item: EncodedSet) -> Iterable[tuple[PartKey, Part]]:
-            return _parts(ctx, ref, item, seats, layouts, encrypted)
+            return _parts(ctx, ref, item, seats, self._binds, encrypted)
 
         placed = graph.map_many("placed", encoded, attach)
-        fallback = graph.map_many("fallbacks", layouts, _fallbacks)
+        fallback = graph.map_many("fallback parts", self._binds.fallbacks, _fallback)
         parts = self._parts = graph.union("parts", placed, fallback)
         self._hosts = graph.sorted_groups(
             "hosts", parts, lambda key, _: key.host, lambda _, part: part.order, _host
@@ -188,7 +167,7 @@ class Groups:
 
         uses = graph.union(
             "secret uses",
-            graph.map_many("downstream secrets", self._listeners, _downstream_secrets),
+            graph.map_many("downstream secrets", self._chains, _downstream_secrets),
             graph.map_many("upstream secrets", self.clusters, upstream_secrets),
         )
         self.secrets: Collection[tuple[str, ir.SecretKey], Resource] = graph.group_by(
@@ -202,7 +181,18 @@ class Groups:
         self._active.put("", (self._active.get("") or frozenset()) - {group})
 
     def listeners_of(self, group: str) -> Mapping[ir.Bind, ir.Listener]:
-        return {key.bind: item for key, item in self._listeners.items() if key.group == group}
+        found: dict[ir.Bind, list[ir.FilterChain]] = {}
+        for key, chain in self._chains.items():
+            if key.port.group == group:
+                found.setdefault(key.port.bind, []).append(chain)
+        return {
+            bind: ir.Listener(bind, tuple(sorted(chains, key=lambda chain: chain.hostname)))
+            for bind, chains in found.items()
+        }
+
+    def losses(self) -> Iterable[binds.Loss]:
+        """Listeners that are not served, because another Gateway has their port or host name."""
+        return self._binds.losses.values()
 
     def hosts_of(self, group: str) -> Mapping[ir.Scope, Mapping[str, ir.VirtualHost]]:
         """Made of the parts: a host whose bytes stay is kept, though its routes' places may have moved."""
@@ -223,16 +213,6 @@ class Groups:
         return frozenset(cluster for name, cluster in self._used if name == group)
 
 
-def _members(
-    _: Context, ref: Ref, placement: assembly.Placement
-) -> Iterator[tuple[tuple[PortKey, Ref, str], assembly.Member]]:
-    for group in placement.groups:
-        for listener in placement.gateway.listeners:
-            for bind in assembly.binds(placement, listener):
-                key = PortKey(group, bind)
-                yield (key, ref, listener.name), assembly.Member(ref, placement.gateway.age, listener)
-
-
 def _seats(
     _: Context, ref: Ref, placement: assembly.Placement
 ) -> Iterator[tuple[tuple[Ref, str], assembly.Seat]]:
@@ -249,7 +229,7 @@ def _parts(
     ref: Ref,
     item: EncodedSet,
     seats: Collection[tuple[Ref, str], assembly.Seat],
-    layouts: Collection[PortKey, assembly.Layout],
+    places: binds.Binds,
     encrypted: Collection[ir.ClusterKey, bool],
 ) -> Iterator[tuple[PartKey, Part]]:
     used = [_clusters(route) for route in item.routes.routes]
@@ -261,13 +241,14 @@ def _parts(
         finished = [_finish(r, e, seat, own) for r, e in zip(item.routes.routes, item.encoded, strict=True)]
         reached = [_clusters(route) for route, _ in finished] if own else used
         for group, bind in itertools.product(seat.groups, seat.binds):
-            layout = ctx.fetch(layouts, PortKey(group, bind))
-            if layout is None or (attachment.parent, attachment.listener) not in layout.seats:
+            port = PortKey(group, bind)
+            if ctx.fetch(places.kept, binds.MemberKey(port, attachment.parent, attachment.listener)) is None:
                 continue
+            scope = assembly.scope(bind, ir.FAMILIES[seat.protocol], seat.hostname)
             for domain in attachment.hostnames:
-                if layout.owner(domain) != seat.hostname:
+                if places.owner(ctx, port, domain) != seat.hostname:
                     continue
-                host = HostKey(group, layout.scope(seat.hostname), domain)
+                host = HostKey(group, scope, domain)
                 for index, (route, encoded) in enumerate(finished):
                     yield PartKey(host, ref, index), Part(route.order, route, encoded, reached[index])
 
@@ -276,9 +257,9 @@ def _flows(
     ctx: Context,
     route: ir.StreamRoute,
     seats: Collection[tuple[Ref, str], assembly.Seat],
-    layouts: Collection[PortKey, assembly.Layout],
+    places: binds.Binds,
     encrypted: Collection[ir.ClusterKey, bool],
-) -> Iterator[tuple[FlowKey, assembly.Flow]]:
+) -> Iterator[tuple[binds.FlowKey, binds.Flow]]:
     for attachment in route.attachments:
         listener = (attachment.parent, attachment.listener)
         seat = ctx.fetch(seats, listener)
@@ -289,17 +270,12 @@ def _flows(
         )
         for group, bind in itertools.product(seat.groups, seat.binds):
             port = PortKey(group, bind)
-            layout = ctx.fetch(layouts, port)
-            if layout is None or listener not in layout.seats:
+            if ctx.fetch(places.kept, binds.MemberKey(port, *listener)) is None:
                 continue
             for domain in attachment.hostnames:
-                if layout.owner(domain) == seat.hostname:
-                    key = FlowKey(port, route.age, route.ref, listener, domain)
-                    yield key, assembly.Flow(domain, finished, listener)
-
-
-def _by_age(_: Context, __: PortKey, found: Mapping[FlowKey, assembly.Flow]) -> Sequence[assembly.Flow]:
-    return tuple(found[key] for key in sorted(found))
+                if places.owner(ctx, port, domain) == seat.hostname:
+                    key = binds.FlowKey(port, route.age, route.ref, listener, domain)
+                    yield key, binds.Flow(finished, listener)
 
 
 def _certified(
@@ -333,10 +309,11 @@ def _clusters(route: ir.Route) -> tuple[ir.ClusterKey, ...]:
     return tuple(dict.fromkeys(backends + [mirror.cluster for mirror in route.action.mirrors]))
 
 
-def _fallbacks(_: Context, key: PortKey, layout: assembly.Layout) -> Iterator[tuple[PartKey, Part]]:
-    for scope, domain, misdirected in assembly.fallbacks(layout):
-        host = HostKey(key.group, scope, domain)
-        yield PartKey(host, _NOBODY, 0), Part(_LAST, misdirected=misdirected)
+def _fallback(
+    _: Context, key: tuple[PortKey, ir.Scope, str], misdirected: bool
+) -> Iterator[tuple[PartKey, Part]]:
+    port, scope, domain = key
+    yield PartKey(HostKey(port.group, scope, domain), _NOBODY, 0), Part(_LAST, misdirected=misdirected)
 
 
 def _host(_: Context, key: HostKey, parts: list[Part]) -> encoder.HostChunk:
@@ -360,7 +337,7 @@ def _table(
 
 
 def _downstream_secrets(
-    _: Context, key: PortKey, listener: ir.Listener
+    _: Context, key: binds.NameKey, chain: ir.FilterChain
 ) -> Iterator[tuple[tuple[str, ir.SecretKey, object], bool]]:
-    for secret in listeners.used_secrets(listener):
-        yield (key.group, secret, key.bind), True
+    for secret in listeners.used_secrets(chain):
+        yield (key.port.group, secret, key), True

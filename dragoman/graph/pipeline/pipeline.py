@@ -11,7 +11,7 @@ from dragoman.diagnostics import Diagnostic, Span, warning
 from dragoman.document import Document
 from dragoman.envoy import naming
 from dragoman.graph.collection import Change, Graph
-from dragoman.graph.pipeline import assembly, rejections
+from dragoman.graph.pipeline import assembly, binds, rejections
 from dragoman.graph.pipeline.groups import Groups
 from dragoman.graph.pipeline.intake import Intake
 from dragoman.ir import model as ir
@@ -190,8 +190,7 @@ class Pipeline:
         found.update(dict.fromkeys(self._intake.diagnostics()))
         for findings in self._outputs.diagnostics.values():
             found.update(dict.fromkeys(findings))
-        for port in self._groups.ports.values():
-            found.update(dict.fromkeys(_conflicts(port)))
+        found.update(dict.fromkeys(map(_lost, self._groups.losses())))
         found.update(dict.fromkeys(self._rejections.diagnostics()))
         return sorted(found, key=lambda item: item.sort_key)
 
@@ -236,14 +235,15 @@ def _merge(graph: Graph, outputs: Sequence[base.Outputs]) -> base.Outputs:
     return replace(first, **merged)
 
 
-def _conflicts(port: assembly.Port) -> Iterable[Diagnostic]:
-    for loser in port.losers:
-        winner = port.members[0]
-        bind = port.layout.bind
-        yield warning(
-            "DRG3901",
-            f"port {bind.port} of {bind.address} already speaks {winner.listener.protocol.value}",
-            loser.listener.origin,
-            notes=[f"{winner.gateway} listener `{winner.listener.name}` is older and keeps it"],
-            help="give one of the two Gateways an address of its own (spec.addresses), or a proxy of its own",
-        )
+def _lost(loss: binds.Loss) -> Diagnostic:
+    bind = loss.place
+    winner, loser = loss.winner, loss.loser
+    spoken = winner.listener.protocol.value
+    what = f"host {winner.hostname} on port" if winner.family is loser.family else "port"
+    return warning(
+        "DRG3901",
+        f"{what} {bind.port} of {bind.address} already speaks {spoken}",
+        loser.listener.origin,
+        notes=[f"{winner.gateway} listener `{winner.listener.name}` is older and keeps it"],
+        help="give one of the two Gateways an address of its own (spec.addresses), or a proxy of its own",
+    )
