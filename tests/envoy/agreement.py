@@ -78,13 +78,22 @@ QUERIES = (
 HEADERS = ("x-a", "x-b", "accept", "X_A")
 VALUES = ("1", "2", "abc", "", " 1 ", "1,2", "A")
 METHODS = ("GET", "GET", "GET", "POST", "PUT", "DELETE", "OPTIONS")
+SERVICES = ("a.B", "a.B", "a.Bc", "d.E")
+RPCS = ("Get", "Get", "Put", "Getter")
+CONTENT = (
+    "application/grpc",
+    "application/grpc",
+    "application/grpc+proto",
+    "application/grpc-web",
+    "text/plain",
+)
 ORIGINS = ("https://a.test", "https://x.a.test", "https://evil.example", "http://a.test", "null")
 
 
 def documents(
-    rng: Random, plain: tuple[int, int], tls: int, echo: int, certificate: tuple[str, str]
+    rng: Random, plain: tuple[int, int], grpc: int, tls: int, echo: int, certificate: tuple[str, str]
 ) -> list[Document]:
-    """One Gateway on two plain ports and a TLS port, some routes, and backends on port `echo`."""
+    """One Gateway on two plain ports, one for gRPC, one for TLS; some routes; backends on port `echo`."""
     first = rng.sample(PLAIN_LISTENERS, rng.randint(1, 4))
     listeners = [manifests.listener(f"p{n}", plain[0], hostname=name) for n, name in enumerate(first)]
     listeners.append(manifests.listener("q", plain[1], hostname=rng.choice(PLAIN_LISTENERS)))
@@ -92,9 +101,12 @@ def documents(
         listeners.append(
             manifests.listener(f"t{number}", tls, protocol="HTTPS", hostname=name, secret="cert")
         )
+    calls = manifests.listener("g", grpc)
+    calls["allowedRoutes"] = {"kinds": [{"kind": "GRPCRoute"}]}
     bodies = [
         manifests.gateway_class(),
-        manifests.gateway(*listeners),
+        manifests.gateway(*listeners, calls),
+        *(grpc_route(rng, f"g{number}") for number in range(rng.randint(2, 5))),
         manifests.tls_secret("cert", *certificate),
         *(backend(f"b{number}", echo) for number in range(BACKENDS)),
         *(
@@ -138,6 +150,51 @@ def route(rng: Random, name: str, listeners: list[str]) -> Body:
     return body
 
 
+def grpc_route(rng: Random, name: str) -> Body:
+    return {
+        "apiVersion": manifests.GATEWAY_API,
+        "kind": "GRPCRoute",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {
+            "parentRefs": [{"name": "edge", "sectionName": "g"}],
+            "hostnames": rng.sample(DOMAINS, rng.randint(0, 2)),
+            "rules": [
+                {
+                    "matches": [grpc_match(rng) for _ in range(rng.randint(0, 2))],
+                    "backendRefs": backend_refs(rng),
+                }
+                for _ in range(rng.randint(1, 3))
+            ],
+        },
+    }
+
+
+def grpc_match(rng: Random) -> Body:
+    made: Body = {}
+    if rng.random() < 0.9:
+        patterns = rng.random() < 0.4
+        method = {
+            "service": rng.choice(["a\\.B.?", ".*E"] if patterns else SERVICES),
+            "method": rng.choice(["Get.*", "P.t"] if patterns else RPCS),
+        }
+        if rng.random() < 0.5:
+            del method[rng.choice(["service", "method"])]
+        made["method"] = {"type": "RegularExpression" if patterns else "Exact", **method}
+    if rng.random() < 0.3:
+        made["headers"] = [value_match(rng, "x-a")]
+    return made
+
+
+def backend_refs(rng: Random) -> list[Body]:
+    refs = [f"b{number}" for number in rng.sample(range(BACKENDS), rng.choice([1, 1, 2]))]
+    if rng.random() < 0.1:
+        refs.append("missing")
+    return [
+        {"group": "dragoman.dev", "kind": "Backend", "name": ref, "weight": rng.choice([1, 1, 1, 0, 3])}
+        for ref in refs
+    ]
+
+
 def rule(rng: Random) -> Body:
     prefixes_only = rng.random() < 0.4
     matches = [match(rng, prefixes_only) for _ in range(rng.randint(0, 3))]
@@ -156,13 +213,7 @@ def rule(rng: Random) -> Body:
     if rng.random() < 0.3:
         origins = rng.choice([["*"], ["https://*.test"], ["https://a.test", "http://*.example"]])
         made.setdefault("filters", []).append({"type": "CORS", "cors": {"allowOrigins": origins}})
-    refs = [f"b{number}" for number in rng.sample(range(BACKENDS), rng.choice([1, 1, 2]))]
-    if rng.random() < 0.1:
-        refs.append("missing")
-    made["backendRefs"] = [
-        {"group": "dragoman.dev", "kind": "Backend", "name": ref, "weight": rng.choice([1, 1, 1, 0, 3])}
-        for ref in refs
-    ]
+    made["backendRefs"] = backend_refs(rng)
     return made
 
 
@@ -211,6 +262,18 @@ def redirect(rng: Random, prefixes_only: bool) -> Body:
 
 def plain_request(rng: Random, ports: tuple[int, int]) -> Request:
     return _request(rng, rng.choice(HOSTS), "http", rng.choice(ports), None)
+
+
+def grpc_request(rng: Random, port: int) -> Request:
+    """A call, mostly: the content type decides."""
+    path = f"/{rng.choice(SERVICES)}/{rng.choice(RPCS)}" if rng.random() < 0.9 else rng.choice(EXACT)
+    headers = [("content-type", rng.choice(CONTENT))] if rng.random() < 0.9 else []
+    if rng.random() < 0.5:
+        headers.append(("x-a", rng.choice(["1", "2", "abc"])))
+    host = rng.choice(HOSTS[:9])
+    return Request(
+        authority=host, path=path, method="POST", headers=tuple(headers), port=port, address="127.0.0.1"
+    )
 
 
 def tls_request(rng: Random, port: int, server_name: str) -> Request:

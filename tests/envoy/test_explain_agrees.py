@@ -34,7 +34,7 @@ from tests.harness.load import read_reply
 pytestmark = pytest.mark.envoy
 
 WORLDS = int(os.environ.get("DRAGOMAN_AGREEMENT_WORLDS", "8"))
-PLAIN, TLS, LANES = 480, 120, 8
+PLAIN, GRPC, TLS, LANES = 480, 160, 120, 8
 
 
 class Answer(NamedTuple):
@@ -54,12 +54,14 @@ CLOSED = Answer(0, "", "", "", "", "")
 @pytest.mark.parametrize("seed", range(WORLDS))
 async def test_explain_agrees_with_envoy(seed: int, envoy_binary: Path) -> None:
     rng = Random(seed)
-    plain, tls, echo = (net.free_port(), net.free_port()), net.free_port(), net.free_port()
+    plain, grpc = (net.free_port(), net.free_port()), net.free_port()
+    tls, echo = net.free_port(), net.free_port()
     pair = certs.Authority().issue("a.test", "*.test")
     pipeline = Pipeline()
-    pipeline.load(agreement.documents(rng, plain, tls, echo, (pair.certificate, pair.key)))
+    pipeline.load(agreement.documents(rng, plain, grpc, tls, echo, (pair.certificate, pair.key)))
     view = pipeline.view()
     requests = [agreement.plain_request(rng, plain) for _ in range(PLAIN)]
+    requests += [agreement.grpc_request(rng, grpc) for _ in range(GRPC)]
     handshakes = [name for name in agreement.NAMES for _ in range(2)]
     secure = [
         (name, [agreement.tls_request(rng, tls, name) for _ in range(TLS // len(handshakes))])
@@ -89,7 +91,16 @@ async def test_explain_agrees_with_envoy(seed: int, envoy_binary: Path) -> None:
 
 
 def expected(explanation: explain.Explanation) -> set[Answer]:
-    """Every answer that fits: one for each share of the traffic."""
+    """Every answer that fits: one for each share of the traffic. What Envoy answers to a call itself has HTTP
+    status 200: gRPC's own stands in `grpc-status`."""
+    found = _expected(explanation)
+    content = dict(explanation.match.request.headers).get("content-type", "")
+    if content != "application/grpc" and not content.startswith("application/grpc+"):
+        return found
+    return {each._replace(status=200) for each in found}
+
+
+def _expected(explanation: explain.Explanation) -> set[Answer]:
     data, match = explanation.data, explanation.match
     action = data.get("action", {})
     name = match.winner.name if match.winner is not None else ""
@@ -111,7 +122,7 @@ def expected(explanation: explain.Explanation) -> set[Answer]:
     return {
         Answer(200, name, share["name"], action["path"], action["host"], "")
         if share["name"]
-        else Answer(500, name, "", "", "", "")
+        else Answer(share["status"], name, "", "", "", "")
         for share in action["clusters"]
         if share["weight"]
     }
