@@ -99,7 +99,7 @@ VARIANTS: dict[tuple[str, str, str], list[str]] = {
         """spec: {targetRefs: [{group: '', kind: Service, name: shop}],
           validation: {hostname: a.example, wellKnownCACertificates: System}}""",
         """spec: {targetRefs: [{group: '', kind: Service, name: shop, sectionName: h}],
-          validation: {hostname: b.example, caCertificateRefs: [{group: '', kind: ConfigMap, name: gone}]}}""",
+          validation: {hostname: b.org, caCertificateRefs: [{group: '', kind: ConfigMap, name: gone}]}}""",
     ],
     ("BackendTLSPolicy", "apps", "p"): [
         """spec: {targetRefs: [{group: '', kind: Service, name: cart}],
