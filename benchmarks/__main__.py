@@ -1,7 +1,7 @@
 """`python -m benchmarks` (`make bench`): runs every measurement and writes `benchmarks/RESULTS.md`.
 
-`--quick` leaves out the largest sizes; `--only` names some of `own`, `latency`, `cold`, `fanout`, `startup`.
-A partial run prints its tables and leaves the file alone.
+`--quick` leaves out the largest sizes; `--only` names some of `own`, `listeners`, `latency`, `cold`,
+`fanout`, `startup`. A partial run prints its tables and leaves the file alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import cold, fanout, latency, own, report, startup
+from benchmarks import cold, fanout, latency, listeners, own, report, startup
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -22,13 +22,16 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="sizes up to 1,000 routes and 100 streams")
-    parser.add_argument("--only", nargs="+", choices=("own", "latency", "cold", "fanout", "startup"))
+    parser.add_argument(
+        "--only", nargs="+", choices=("own", "listeners", "latency", "cold", "fanout", "startup")
+    )
     options = parser.parse_args()
     routes = (100, 1_000) if options.quick else (100, 1_000, 10_000)
     starts = (1_000,) if options.quick else (1_000, 10_000)
     streams = (100,) if options.quick else (100, 1_000)
     sections: dict[str, Callable[[Path], list[report.Table]]] = {
         "own": lambda folder: own.measure(folder, routes),
+        "listeners": lambda folder: listeners.measure(folder, quick=options.quick),
         "latency": lambda folder: asyncio.run(latency.measure(folder, routes)),
         "cold": lambda folder: asyncio.run(cold.measure(folder, starts)),
         "fanout": lambda folder: asyncio.run(fanout.measure(folder, streams)),

@@ -48,6 +48,7 @@ CODES: Final[dict[str, str]] = {
     "DRG1306": "the rule has no backend that gets traffic",
     "DRG1307": "the priority is not a whole number",
     "DRG1308": "a route of another kind has the host name",
+    "DRG1309": "an older route has the listener",
     # 14xx: backends, Services, EndpointSlices
     "DRG1401": "a Service of type ExternalName is not supported",
     "DRG1402": "the Service port's protocol cannot be spoken",

@@ -52,7 +52,7 @@ def encode(listener: ir.Listener) -> resource.Resource:
 
 
 def join(bind: ir.Bind, chains: Iterable[ChainChunk]) -> resource.Resource:
-    """One LDS resource of chains that are there. It refers to the route tables, certificates and clusters of its chains."""
+    """One LDS resource of chains that are there, with what they refer to."""
     ordered = sorted(chains, key=lambda each: each.hostname)
     head = b"" if bind.udp else _head(bind, any(each.by_name for each in ordered))
     refs = {

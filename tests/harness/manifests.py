@@ -138,3 +138,12 @@ def tls_secret(name: str, certificate: str, key: str, *, namespace: str = "shop"
 def dump(objects: Iterable[Body]) -> str:
     """A multi-document YAML text. JSON is YAML, and quicker to write."""
     return "".join(f"---\n{json.dumps(body, indent=2)}\n" for body in objects)
+
+
+def listener_set(name: str, *listeners: Body, gateway: str = "edge", namespace: str = "shop") -> Body:
+    return {
+        "apiVersion": GATEWAY_API,
+        "kind": "ListenerSet",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"parentRef": {"name": gateway}, "listeners": list(listeners)},
+    }

@@ -179,15 +179,20 @@ class Binds:
             table = ir.Scope(key.port.bind, key.hostname)
             return ir.FilterChain(_server_name(key.hostname), owner.listener.tls, table, origins, stream)
 
-        def own(ctx: Context, key: NameKey, found: Mapping[MemberKey, Member]) -> ir.FilterChain:
-            members = sorted(found.values(), key=lambda member: (member.age, member.listener.name))
+        def own(ctx: Context, key: NameKey, members: list[Member]) -> ir.FilterChain:
             flow = ctx.fetch(oldest, key) if members[0].family in (ir.Family.TCP, ir.Family.UDP) else None
             return _chain(key, members, flow)
 
         return graph.union(
             "filter chains",
             graph.map_one("filter chains of routes", oldest, streamed),
-            graph.group_by("filter chains of listeners", self.kept, _chain_key, own),
+            graph.sorted_groups(
+                "filter chains of listeners",
+                self.kept,
+                _chain_key,
+                lambda key, member: (member.age, key.name),
+                own,
+            ),
         )
 
     def _fallbacks(
@@ -247,9 +252,9 @@ def _server_name(hostname: str) -> str:
     return "" if hostname == hosts.ANY else hostname
 
 
-def _chain_key(key: MemberKey, member: Member) -> tuple[NameKey]:
+def _chain_key(key: MemberKey, member: Member) -> NameKey:
     """Only server names tell connections apart."""
-    return (NameKey(key.port, member.hostname if member.family is ir.Family.TLS else hosts.ANY),)
+    return NameKey(key.port, member.hostname if member.family is ir.Family.TLS else hosts.ANY)
 
 
 def _chain(key: NameKey, members: list[Member], flow: Flow | None) -> ir.FilterChain:

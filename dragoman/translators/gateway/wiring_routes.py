@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from dragoman.diagnostics import Diagnostic
+from dragoman.diagnostics import Diagnostic, warning
 from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
@@ -170,8 +170,14 @@ class Streams:
             ],
         )
         shown = graph.map_many(f"{kind} shown", self.routes, _shown)
+        self._first: Collection[tuple[Ref, str, str], Ref] = graph.group_by(
+            f"{kind}s with a name", shown, lambda key, _: (key[:3],), lambda _, __, found: min(found)[4]
+        )
         self.counts: Collection[tuple[Ref, str], int] = graph.group_by(
-            f"{kind}s of listeners", shown, lambda key, _: (key[:2],), _winners
+            f"{kind}s of listeners",
+            self._first,
+            lambda key, _: (key[:2],),
+            lambda _, __, found: len(set(found.values())),
         )
         self.findings = graph.map_one(f"{kind} findings", self.targets, self._findings)
         self.barred: Collection[Ref, frozenset[Ref]] = graph.map_one(
@@ -194,22 +200,26 @@ class Streams:
     def _findings(self, ctx: Context, ref: Ref, found: dict[ir.Transport, streams.Target]) -> Findings | None:
         attached = ctx.fetch(self.attached, ref)
         own = dict.fromkeys(finding for target in found.values() for finding in target.findings)
-        return (*(attached.findings if attached is not None else ()), *own) or None
+        if attached is None:
+            return tuple(own) or None
+        return (*attached.findings, *own, *self._beaten(ctx, ref, attached)) or None
+
+    def _beaten(self, ctx: Context, ref: Ref, attached: attachment.Attached) -> Iterator[Diagnostic]:
+        """Listeners where older routes have everything that this one wants."""
+        for one in attached.attachments:
+            holders = [ctx.fetch(self._first, (one.parent, one.listener, name)) for name in one.hostnames]
+            if ref in holders or holders[0] is None:
+                continue
+            message = f"{holders[0]} comes first and has what is wanted of listener {one.listener}"
+            label = "accepted, but it gets nothing there"
+            yield warning("DRG1309", message, Origin(ref, ("spec", "parentRefs")), label=label)
 
 
 _Shown = tuple[Ref, str, str, tuple[str, str], Ref]
-"""Parent, listener, server name, age, route: sorts by who has it."""
+"""Parent, listener, server name, age, route: the least has it (TCPRoute, UDPRoute: "the oldest")."""
 
 
 def _shown(_: Context, key: tuple[Ref, str], route: ir.StreamRoute) -> Iterator[tuple[_Shown, bool]]:
     for one in route.attachments:
         for name in one.hostnames:
             yield (one.parent, one.listener, name, route.age, key[0]), True
-
-
-def _winners(_: Context, __: tuple[Ref, str], found: Mapping[_Shown, bool]) -> int:
-    """Routes that have a server name, or the port, to themselves: the oldest does (TCPRoute, UDPRoute)."""
-    first: dict[str, _Shown] = {}
-    for key in found:
-        first[key[2]] = min(first.get(key[2], key), key)
-    return len({key[4] for key in first.values()})
