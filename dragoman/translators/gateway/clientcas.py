@@ -104,7 +104,7 @@ def uses(ref: Ref, spec: model.Gateway) -> Iterator[ir.SecretKey]:
     for key, validation in bundles(ref, frontend):
         yield key
         for wanted in validation.ca_certificate_refs:
-            if (part := part_of(ref, wanted)) is not None:
+            if (part := secrets.trusted(wanted, wanted.namespace or ref.namespace)) is not None:
                 yield part
 
 
@@ -116,13 +116,6 @@ def bundles(ref: Ref, frontend: model.FrontendTls) -> Iterator[tuple[ir.SecretKe
             yield ir.SecretKey(ref, f"ca-{one.port}"), one.tls.validation
 
 
-def part_of(ref: Ref, wanted: meta.ObjectReference) -> ir.SecretKey | None:
-    """The key of one reference; None for a kind that holds no authorities."""
-    if wanted.group or wanted.kind not in ("ConfigMap", "Secret"):
-        return None
-    return ir.SecretKey(Ref("", wanted.kind, wanted.namespace or ref.namespace, wanted.name), "ca")
-
-
 def _problem(
     ctx: Context,
     granted: grants.Grants,
@@ -131,7 +124,7 @@ def _problem(
     wanted: meta.ObjectReference,
     origin: Origin,
 ) -> tuple[str, Diagnostic] | None:
-    part = part_of(ref, wanted)
+    part = secrets.trusted(wanted, wanted.namespace or ref.namespace)
     if part is None:
         message = f"authorities come from ConfigMaps and Secrets, not from kind {wanted.kind}"
         return "InvalidCACertificateKind", error(

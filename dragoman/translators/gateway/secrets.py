@@ -119,6 +119,13 @@ def target(namespace: str, wanted: meta.SecretObjectReference) -> Ref:
     return Ref(wanted.group, wanted.kind, wanted.namespace or namespace, wanted.name)
 
 
+def trusted(wanted: meta.ObjectReference | meta.LocalObjectReference, namespace: str) -> ir.SecretKey | None:
+    """The key of an authority that is referred to; None for a kind that holds none."""
+    if wanted.group or wanted.kind not in ("ConfigMap", "Secret"):
+        return None
+    return ir.SecretKey(Ref("", wanted.kind, namespace, wanted.name), "ca")
+
+
 def authority(ref: Ref, spec: backend.Backend) -> ir.SecretKey | None:
     """The certificates that a Backend trusts: one object's, or a bundle under the Backend's own name."""
     refs = spec.tls.ca_certificate_refs if spec.tls is not None else ()

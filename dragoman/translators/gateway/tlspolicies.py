@@ -16,7 +16,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import secrets
-from dragoman.translators.gateway.models import backendtlspolicy as model, meta
+from dragoman.translators.gateway.models import backendtlspolicy as model
 
 _ACCEPTED: Final = base.Condition("Accepted", True, "Accepted", "the policy is in force")
 _RESOLVED: Final = base.Condition("ResolvedRefs", True, "ResolvedRefs", "every reference leads somewhere")
@@ -128,17 +128,11 @@ def targets(ref: Ref, spec: model.BackendTlsPolicy) -> Iterator[Target | None]:
 
 def uses(ref: Ref, spec: model.BackendTlsPolicy) -> Iterator[ir.SecretKey]:
     """The authorities it needs: each by itself, and together under the policy's name."""
-    parts = [part for one in spec.validation.ca_certificate_refs if (part := part_of(ref, one)) is not None]
+    wanted = spec.validation.ca_certificate_refs
+    parts = [part for one in wanted if (part := secrets.trusted(one, ref.namespace)) is not None]
     yield from parts
     if len(parts) > 1:
         yield ir.SecretKey(ref, "ca")
-
-
-def part_of(ref: Ref, wanted: meta.LocalObjectReference) -> ir.SecretKey | None:
-    """The key of one reference; None for a kind that holds no authorities."""
-    if wanted.group or wanted.kind not in ("ConfigMap", "Secret"):
-        return None
-    return ir.SecretKey(Ref("", wanted.kind, ref.namespace, wanted.name), "ca")
 
 
 def _judge(
@@ -150,7 +144,7 @@ def _judge(
     good: list[ir.SecretKey] = []
     for at, wanted in enumerate(spec.validation.ca_certificate_refs):
         here = where.at("caCertificateRefs", at)
-        part = part_of(ref, wanted)
+        part = secrets.trusted(wanted, ref.namespace)
         if part is None:
             message = f"authorities come from ConfigMaps and Secrets, not from kind {wanted.kind}"
             bad.append(("InvalidKind", error("DRG2005", message, here.at("kind"))))

@@ -46,7 +46,7 @@ def users(granted: grants.Grants) -> Iterator[secrets.User]:
             if bundle != key:
                 continue
             for wanted in validation.ca_certificate_refs:
-                part = clientcas.part_of(key.ref, wanted)
+                part = secrets.trusted(wanted, wanted.namespace or key.ref.namespace)
                 if part is not None and grants.permitted(ctx, granted, key.ref, part.ref):
                     yield part
 
