@@ -33,7 +33,7 @@ CODES: Final[dict[str, str]] = {
     "DRG1202": "listeners of a Gateway conflict",
     "DRG1203": "the type of address is not supported",
     "DRG1204": "the address cannot be used",
-    "DRG1205": "parameters are not supported",
+    "DRG1205": "the parameters cannot be used",
     "DRG1206": "the listener admits a kind of route that is not supported",
     "DRG1207": "the listener's TLS cannot be served",
     "DRG1208": "there is no listener that can be served",

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from dragoman.diagnostics import Diagnostic, error, warning
+from dragoman.diagnostics import Diagnostic, warning
 from dragoman.graph.collection import Collection, Context
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
-from dragoman.translators.gateway import names
+from dragoman.translators.gateway import names, parameters
 from dragoman.translators.gateway.models import gateway, gatewayclass, meta
 
 IMPLIED: Final = "dragoman"
@@ -25,6 +25,7 @@ class Class:
 
     accepted: base.Condition | None
     findings: tuple[Diagnostic, ...] = ()
+    parameters: parameters.Parameters = parameters.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,28 @@ class Standing:
     ours: bool
     refusal: base.Condition | None = None
     findings: tuple[Diagnostic, ...] = ()
+    parameters: parameters.Parameters = parameters.NONE
 
 
-def judge(controller: str, item: base.Object[gatewayclass.GatewayClass]) -> Class:
+def judge(
+    ctx: Context,
+    sources: parameters.Sources,
+    controller: str,
+    item: base.Object[gatewayclass.GatewayClass],
+) -> Class:
     """One GatewayClass, seen by the controller of that name."""
     spec = item.spec
     if spec.controller_name != controller:
         return Class(None)
-    if spec.parameters_ref is not None:
-        message = "there are no parameters for a GatewayClass"
-        finding = error("DRG1205", message, Origin(item.ref, ("spec", "parametersRef")))
-        return Class(base.Condition("Accepted", False, "InvalidParameters", message), (finding,))
-    return Class(base.Condition("Accepted", True, "Accepted", "Gateways of this class are served"))
+    found: parameters.Parameters | Diagnostic = parameters.NONE
+    wanted = spec.parameters_ref
+    if wanted is not None:
+        target = Ref(wanted.group, wanted.kind, wanted.namespace or "", wanted.name)
+        found = parameters.read(ctx, sources, target, Origin(item.ref, ("spec", "parametersRef")))
+    if isinstance(found, Diagnostic):
+        return Class(base.Condition("Accepted", False, "InvalidParameters", found.message), (found,))
+    accepted = base.Condition("Accepted", True, "Accepted", "Gateways of this class are served")
+    return Class(accepted, (), found)
 
 
 def standing(
@@ -72,4 +83,4 @@ def standing(
     if not found.accepted.status:
         message = f"its GatewayClass is not accepted: {found.accepted.message}"
         return Standing(True, base.Condition("Accepted", False, "InvalidParameters", message))
-    return Standing(True)
+    return Standing(True, parameters=found.parameters)

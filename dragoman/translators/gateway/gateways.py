@@ -20,6 +20,7 @@ from dragoman.translators.gateway import (
     clientcas,
     listeners,
     names,
+    parameters,
     rules_gateway,
     secrets,
 )
@@ -61,9 +62,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What judging a Gateway looks at. `sets`: whether a Gateway has listeners of an accepted ListenerSet."""
+    """What judging a Gateway looks at."""
 
     classes: Collection[Ref, classes.Class]
+    parameters: parameters.Sources
     class_names: names.Names
     listeners: listeners.Sources
     addresses: Addresses
@@ -96,9 +98,14 @@ def judge(ctx: Context, sources: Sources, ref: Ref, item: base.Object[model.Gate
     certificate, lost = _certificate(ctx, sources.listeners, ref, spec)
     if lost is not None:
         findings.append(lost[1])
-    refusal = standing.refusal or _parameters(ref, spec, findings) or _address_types(ref, spec, findings)
+    own, bad = _parameters(ctx, sources.parameters, ref, spec, standing.parameters)
+    if bad is not None:
+        findings.append(bad)
+    refusal = standing.refusal or _invalid(bad) or _address_types(ref, spec, findings)
     accepted = refusal or _acceptance(ref, reports, findings)
     asked, unusable = _addresses(ref, spec, sources.usable, findings)
+    if not spec.addresses:
+        asked = own.addresses
     programmed = _programmed(accepted, served, unusable)
     made = None
     age = (item.meta.created or "~", ref.id)
@@ -176,12 +183,23 @@ def _certificate(
     return None, ("InvalidClientCertificateRef" if reason != "RefNotPermitted" else reason, finding)
 
 
-def _parameters(ref: Ref, spec: model.Gateway, findings: list[Diagnostic]) -> base.Condition | None:
-    if spec.infrastructure is None or spec.infrastructure.parameters_ref is None:
-        return None
-    message = "there are no parameters for a Gateway"
-    findings.append(error("DRG1205", message, Origin(ref, ("spec", "infrastructure", "parametersRef"))))
-    return base.Condition("Accepted", False, "InvalidParameters", message)
+def _parameters(
+    ctx: Context, sources: parameters.Sources, ref: Ref, spec: model.Gateway, of_class: parameters.Parameters
+) -> tuple[parameters.Parameters, Diagnostic | None]:
+    """The Gateway's own parameters, else its class's; or why its own cannot be used."""
+    wanted = spec.infrastructure.parameters_ref if spec.infrastructure is not None else None
+    if wanted is None:
+        return of_class, None
+    target = Ref(wanted.group, wanted.kind, ref.namespace, wanted.name)
+    origin = Origin(ref, ("spec", "infrastructure", "parametersRef"))
+    found = parameters.read(ctx, sources, target, origin)
+    if isinstance(found, Diagnostic):
+        return parameters.NONE, found
+    return (found if found.addresses else of_class), None
+
+
+def _invalid(bad: Diagnostic | None) -> base.Condition | None:
+    return base.Condition("Accepted", False, "InvalidParameters", bad.message) if bad is not None else None
 
 
 def _address_types(ref: Ref, spec: model.Gateway, findings: list[Diagnostic]) -> base.Condition | None:

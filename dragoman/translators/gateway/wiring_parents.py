@@ -20,6 +20,7 @@ from dragoman.translators.gateway import (
     listeners,
     listenersets,
     names,
+    parameters,
     secrets,
     tlspolicies,
 )
@@ -81,14 +82,16 @@ class Parents:
         class_objects = objects[meta.GATEWAY_GROUP, "GatewayClass"]
         self.gateway_objects = objects[meta.GATEWAY_GROUP, "Gateway"]
         self.set_objects = objects[meta.GATEWAY_GROUP, "ListenerSet"]
+        configmaps = objects[meta.CORE_GROUP, "ConfigMap"]
+        tuned = parameters.Sources(configmaps, names.build(graph, configmaps, "ConfigMap"))
         self.classes = graph.map_one(
-            "classes", class_objects, lambda _, __, item: classes.judge(controller, item)
+            "classes", class_objects, lambda ctx, _, item: classes.judge(ctx, tuned, controller, item)
         )
         named = listeners.Sources(
             granted, vault, names.build(graph, objects[meta.CORE_GROUP, "Secret"], "Secret")
         )
         sources = gateways.Sources(
-            self.classes, names.build(graph, class_objects, "GatewayClass"), named, addresses, usable
+            self.classes, tuned, names.build(graph, class_objects, "GatewayClass"), named, addresses, usable
         )
         self.reports = graph.map_one(
             "Gateway reports",

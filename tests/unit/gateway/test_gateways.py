@@ -80,7 +80,7 @@ def test_class_parameters(world: Any) -> None:
     assert world.conditions("GatewayClass", "edge") == {"Accepted": "False InvalidParameters"}
     assert world.conditions("Gateway", "edge")["Accepted"] == "False InvalidParameters"
     assert world.gateway() is None
-    assert world.findings() == ["DRG1205 spec.parametersRef"]
+    assert world.findings() == ["DRG1205 spec.parametersRef.kind"]
 
 
 def test_another_controller_name(new_world: Any) -> None:
@@ -342,6 +342,45 @@ def test_gateway_parameters(world: Any) -> None:
     world.apply(gateway(HTTP, "infrastructure: {parametersRef: {group: a, kind: B, name: c}}, "))
     assert world.conditions("Gateway", "edge")["Accepted"] == "False InvalidParameters"
     assert world.gateway() is None
+
+
+PARAMETERS = "infrastructure: {parametersRef: {group: '', kind: ConfigMap, name: tuning}}, "
+TUNING = "{{kind: ConfigMap, metadata: {{name: tuning}}, data: {}}}"
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        ("{adresses: 127.0.0.9}", "did you mean `addresses`?"),
+        ("{size: large}", "there is addresses"),
+        ("{addresses: here}", ""),
+    ],
+)
+def test_bad_parameters(data: str, hint: str, world: Any) -> None:
+    world.apply(TUNING.format(data), gateway(HTTP, PARAMETERS))
+    assert world.conditions("Gateway", "edge")["Accepted"] == "False InvalidParameters"
+    assert world.finding("DRG1205").help == hint
+    world.apply(TUNING.format("{addresses: 127.0.0.9}"))
+    assert world.findings() == []
+
+
+def test_parameters_say_where_a_gateway_is_bound(world: Any) -> None:
+    world.apply(gateway(HTTP, PARAMETERS))
+    assert world.findings() == ["DRG1205 spec.infrastructure.parametersRef.name"]
+    world.apply(TUNING.format("{addresses: '127.0.0.9, ::1'}"))
+    assert world.gateway().addresses == ("127.0.0.9", "::1")
+    assert [one["value"] for one in world.status("Gateway", "edge")["addresses"]] == ["127.0.0.9", "::1"]
+    world.apply(gateway(HTTP, f"{PARAMETERS}addresses: [{{value: 127.0.0.3}}], "))
+    assert world.gateway().addresses == ("127.0.0.3",)
+
+
+def test_parameters_of_a_class(world: Any) -> None:
+    parameters = "parametersRef: {group: '', kind: ConfigMap, name: tuning, namespace: default}"
+    world.apply(TUNING.format("{addresses: 127.0.0.9}"), CLASS.format("edge", f"{OURS}, {parameters}"))
+    world.apply(gateway(HTTP).replace("dragoman", "edge"))
+    assert world.gateway().addresses == ("127.0.0.9",)
+    world.apply(CLASS.format("edge", f"{OURS}, {parameters.replace(', namespace: default', '')}"))
+    assert world.conditions("Gateway", "edge")["Accepted"] == "False InvalidParameters"
 
 
 @pytest.mark.parametrize(
