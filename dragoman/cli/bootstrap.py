@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from dragoman.cli import failure
+from dragoman.cli import failure, options
 
 if TYPE_CHECKING:
     from dragoman.envoy import bootstrap
@@ -37,6 +37,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="`namespace/name` of a Gateway that this Envoy serves, or `*`. Repeatable. Without: the control"
     " plane's rules decide.",
 )
+@options.files()
 @click.option("--zone", default="", metavar="ZONE", help="The zone that it runs in.")
 @click.option("--sotw", is_flag=True, help="State-of-the-world ADS instead of delta.")
 @click.option(
@@ -69,6 +70,7 @@ def command(
     node_id: str | None,
     cluster: str,
     gateways: tuple[str, ...],
+    files: tuple[str, ...],
     zone: str,
     sotw: bool,
     admin_port: int,
@@ -83,6 +85,7 @@ def command(
     """Print an Envoy bootstrap (JSON) for an edge proxy or a sidecar.
 
     Delta ADS, lean statistics, overload protection. File names in it are read by Envoy, not by this command.
+    With -f, the Gateways' `infrastructure` labels and annotations become part of the node's metadata.
 
     \b
     Examples:
@@ -107,8 +110,28 @@ def command(
         statistics="all" if all_statistics else "lean",
         heap=heap,
         zone=zone,
+        metadata=_infrastructure(files, gateways),
     )
     render.data(made, "json")
+
+
+def _infrastructure(paths: tuple[str, ...], gateways: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """The `infrastructure` labels and annotations of the Gateways that it serves, for the node's metadata.
+    Where Gateways say different things of one name, the older one counts."""
+    if not paths:
+        return {}
+    from dragoman.cli import workspace
+    from dragoman.config import Settings
+
+    group = ",".join(gateways) or "*"
+    found = workspace.load(paths, Settings(), group).pipeline.view(group).gateways.values()
+    youngest_first = sorted(
+        (one for one in found if one.parent is None), key=lambda one: one.age, reverse=True
+    )
+    labels = {name: value for one in youngest_first for name, value in one.labels}
+    annotations = {name: value for one in youngest_first for name, value in one.annotations}
+    said = {"labels": labels, "annotations": annotations}
+    return {name: values for name, values in said.items() if values}
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -78,15 +78,16 @@ def bootstrap(
     statistics: Statistics = "lean",
     heap: int = 0,
     zone: str = "",
+    metadata: Mapping[str, Json] | None = None,
 ) -> Json:
     """A complete bootstrap.
 
     `gateways` (`namespace/name`, `*`) say which Gateways the node is for; empty leaves it to `cluster` or to
-    the control plane's rules. `admin` None: no admin interface. `heap` in bytes: near it Envoy gives memory
-    back, then refuses requests; 0: no such limit.
+    the control plane's rules. `metadata` is more that the node says of itself. `admin` None: no admin
+    interface. `heap` in bytes: near it Envoy gives memory back, then refuses requests; 0: no such limit.
     """
     data: Json = {
-        "node": _node(node_id, cluster, gateways, zone),
+        "node": _node(node_id, cluster, {**(metadata or {}), **_serving(gateways)}, zone),
         "dynamic_resources": {
             "ads_config": _ads(protocol),
             "cds_config": _from_ads(),
@@ -105,11 +106,15 @@ def bootstrap(
     return data
 
 
-def _node(node_id: str, cluster: str, gateways: Sequence[str], zone: str) -> Json:
+def _serving(gateways: Sequence[str]) -> Json:
+    return {"gateways": list(gateways)} if gateways else {}
+
+
+def _node(node_id: str, cluster: str, metadata: Json, zone: str) -> Json:
     # Envoy's ADS client wants a cluster name, if only a formal one.
     node: Json = {"id": node_id, "cluster": cluster or "dragoman"}
-    if gateways:
-        node["metadata"] = {"gateways": list(gateways)}
+    if metadata:
+        node["metadata"] = metadata
     if zone:
         node["locality"] = {"zone": zone}
     return node

@@ -98,6 +98,7 @@ class Gateway:
     `addresses` are IP addresses it asked for; empty: the settings decide. `age` orders Gateways that share
     an Envoy: (creation timestamp or "~", namespace/name), a ListenerSet's after its Gateway's.
     `certificate` is shown to backends that ask for one. `parent`: the Gateway that a ListenerSet adds to.
+    `labels` and `annotations` go to what is generated to serve it: its proxies' bootstrap.
     """
 
     ref: Ref
@@ -107,6 +108,8 @@ class Gateway:
     origin: Origin = field(compare=False)
     certificate: SecretKey | None = None
     parent: Ref | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
 
     @property
     def gateway(self) -> Ref:

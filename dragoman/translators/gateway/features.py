@@ -61,7 +61,7 @@ SUPPORTED: Final[Mapping[str, str]] = {
 """Feature -> remark, in the order that the specification prescribes."""
 
 UNSUPPORTED: Final[Mapping[str, str]] = {
-    "GatewayInfrastructurePropagation": "nothing is generated to which labels could be propagated",
+    "GatewayInfrastructurePropagation": "in files only a bootstrap is generated; `dragoman bootstrap -f` has them",
     "HTTPRouteRetryBackoff": "Envoy's back-off is jittered: a retry may come before the time that is said",
     "Mesh": "routes attach to Gateways and ListenerSets, not to Services",
 }

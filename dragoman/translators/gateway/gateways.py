@@ -111,7 +111,17 @@ def judge(ctx: Context, sources: Sources, ref: Ref, item: base.Object[model.Gate
     age = (item.meta.created or "~", ref.id)
     reachable = not (unusable and not asked)
     if accepted.status and served and reachable:
-        made = ir.Gateway(ref, asked, served, age, Origin(ref, ("spec",)), certificate)
+        labels, annotations = _infrastructure(spec)
+        made = ir.Gateway(
+            ref,
+            asked,
+            served,
+            age,
+            Origin(ref, ("spec",)),
+            certificate,
+            labels=labels,
+            annotations=annotations,
+        )
     conditions = [accepted, programmed, _resolved(reports, lost)]
     if clientcas.insecure(spec):
         message = "clients without a valid certificate are let in somewhere"
@@ -198,6 +208,14 @@ def _parameters(
     return (found if found.addresses else of_class), None
 
 
+def _infrastructure(
+    spec: model.Gateway,
+) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+    """Labels and annotations for what is generated."""
+    given = spec.infrastructure or model.Infrastructure()
+    return tuple(sorted(given.labels.items())), tuple(sorted(given.annotations.items()))
+
+
 def _invalid(bad: Diagnostic | None) -> base.Condition | None:
     return base.Condition("Accepted", False, "InvalidParameters", bad.message) if bad is not None else None
 
@@ -276,12 +294,5 @@ def _resolved(
 
 def _ineffective(origin: Origin, spec: model.Gateway) -> Iterable[Diagnostic]:
     """Fields that are read, and change nothing."""
-    infrastructure = spec.infrastructure
-    if infrastructure is not None and (infrastructure.labels or infrastructure.annotations):
-        yield warning(
-            "DRG3001",
-            "no infrastructure is made for a Gateway that could be labelled",
-            origin.at("infrastructure"),
-        )
     if spec.default_scope == "All":
         yield warning("DRG3001", "routes attach by parentRefs alone", origin.at("defaultScope"))

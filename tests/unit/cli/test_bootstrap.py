@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,3 +53,22 @@ def test_tls(call: Call) -> None:
 )
 def test_mistakes(call: Call, arguments: tuple[str, ...]) -> None:
     assert call("bootstrap", *arguments).exit_code == 2
+
+
+def test_infrastructure_labels_reach_the_node(call: Call, hello: Path) -> None:
+    gateway = hello / "gateway.yaml"
+    gateway.write_text(
+        gateway.read_text().replace(
+            "  listeners:",
+            "  infrastructure: {labels: {team: shop}, annotations: {tier: edge}}\n  listeners:",
+            1,
+        )
+    )
+    node = json.loads(call("bootstrap", "-g", "hello/edge", "-f", hello).stdout)["node"]
+    assert node["metadata"] == {
+        "labels": {"team": "shop"},
+        "annotations": {"tier": "edge"},
+        "gateways": ["hello/edge"],
+    }
+    node = json.loads(call("bootstrap", "-g", "other/edge", "-f", hello).stdout)["node"]
+    assert node["metadata"] == {"gateways": ["other/edge"]}

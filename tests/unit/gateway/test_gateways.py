@@ -386,7 +386,6 @@ def test_parameters_of_a_class(world: Any) -> None:
 @pytest.mark.parametrize(
     ("more", "path"),
     [
-        ("infrastructure: {labels: {a: b}}", "spec.infrastructure"),
         ("defaultScope: All", "spec.defaultScope"),
     ],
 )
