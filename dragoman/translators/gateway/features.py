@@ -56,12 +56,12 @@ SUPPORTED: Final[Mapping[str, str]] = {
     "TLSRoute": "",
     "TLSRouteModeMixed": "",
     "TLSRouteModeTerminate": "",
-    "UDPRoute": "weights hold between backends that have endpoints",
+    "UDPRoute": "",
 }
 """Feature -> remark, in the order that the specification prescribes."""
 
 UNSUPPORTED: Final[Mapping[str, str]] = {
-    "GatewayInfrastructurePropagation": "in files only a bootstrap is generated; `dragoman bootstrap -f` has them",
+    "GatewayInfrastructurePropagation": "only a bootstrap is generated; `dragoman bootstrap -f` has them",
     "HTTPRouteRetryBackoff": "Envoy's back-off is jittered: a retry may come before the time that is said",
     "Mesh": "routes attach to Gateways and ListenerSets, not to Services",
 }

@@ -20,6 +20,12 @@ from dragoman.translators.gateway.models import streamroutes as model
 
 KINDS: Final = ("TLSRoute", "TCPRoute", "UDPRoute")
 
+_DISCARD: Final = ir.Endpoint("127.255.255.254", 9)
+"""The discard service's port (RFC 863), on an address of Envoy's own machine that nobody uses."""
+
+Mixed = tuple[tuple[ir.ClusterKey | None, int], ...]
+"""Clusters and their weights; None: a backend that is not there."""
+
 Spec = model.TlsRoute | model.StreamRoute
 
 
@@ -31,7 +37,7 @@ class Target:
     backends: tuple[ir.WeightedBackend, ...]
     resolved: base.Condition
     findings: tuple[Diagnostic, ...]
-    mixed: tuple[tuple[ir.ClusterKey, int], ...] = ()
+    mixed: Mixed = ()
     barred: frozenset[Ref] = frozenset()
 
 
@@ -79,8 +85,8 @@ def translate(
 def _mixture(
     ref: Ref, shares: list[ir.WeightedBackend], resolved: base.Condition, findings: tuple[Diagnostic, ...]
 ) -> Target:
-    parts = tuple((one.cluster, one.weight) for one in shares if one.cluster is not None and one.weight)
-    if not parts:
+    parts = tuple((one.cluster, one.weight) for one in shares if one.weight)
+    if not any(cluster for cluster, _ in parts):
         return Target(tuple(shares), resolved, findings)
     own = ir.ClusterKey(ref, 0, ir.Transport.DATAGRAMS.value)
     origin = Origin(ref, ("spec", "rules", 0, "backendRefs"))
@@ -96,17 +102,17 @@ def mixture(key: ir.ClusterKey) -> ir.Cluster:
 
 def blend(
     key: ir.ClusterKey,
-    parts: tuple[tuple[ir.ClusterKey, int], ...],
+    parts: Mixed,
     sets: Mapping[ir.ClusterKey, ir.EndpointSet],
 ) -> ir.EndpointSet:
-    """The endpoints of several backends as zones with their shares. One without endpoints gives its share to
-    the others: a datagram cannot be refused."""
+    """The endpoints of several backends as zones with their shares. The share of one without endpoints, or
+    that is not there, is lost (UDPRouteRule.backendRefs): it goes where nobody listens."""
     found: list[ir.Endpoint] = []
     shares: list[tuple[str, int]] = []
     for number, (part, weight) in enumerate(parts):
         zone = f"{number:02}"
-        own = sets.get(part)
-        if own is not None and own.endpoints:
-            found += [replace(one, zone=zone) for one in own.endpoints]
-            shares.append((zone, weight))
+        own = sets.get(part) if part is not None else None
+        endpoints = own.endpoints if own is not None else ()
+        found += [replace(one, zone=zone) for one in endpoints or (_DISCARD,)]
+        shares.append((zone, weight))
     return ir.EndpointSet(key, tuple(found), tuple(shares))

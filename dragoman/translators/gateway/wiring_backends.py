@@ -40,7 +40,7 @@ class Backends:
         stream_routes: Collection[tuple[Ref, str], ir.StreamRoute],
         flows: Iterable[Streams],
     ) -> None:
-        mixtures: Collection[ir.ClusterKey, tuple[tuple[ir.ClusterKey, int], ...]] = graph.union(
+        mixtures: Collection[ir.ClusterKey, streams.Mixed] = graph.union(
             "mixtures", *(one.mixtures for one in flows)
         )
         uses: Collection[ir.ClusterKey, bool] = graph.union(
@@ -74,7 +74,8 @@ class Backends:
             parts = ctx.fetch(mixtures, key)
             if parts is None:
                 return None
-            sets = {part: found for part, _ in parts if (found := endpoint_set(ctx, part)) is not None}
+            known = (part for part, _ in parts if part is not None)
+            sets = {part: found for part in known if (found := endpoint_set(ctx, part)) is not None}
             return streams.blend(key, parts, sets)
 
         self.endpoints: Collection[ir.ClusterKey, ir.EndpointSet] = graph.group_by(

@@ -159,7 +159,7 @@ class Streams:
                     yield (ref, how.value), ir.StreamRoute(ref, attachments, target.backends, age, origin)
 
         self.routes: Collection[tuple[Ref, str], ir.StreamRoute] = graph.map_many(f"{kind}s", objects, made)
-        self.mixtures: Collection[ir.ClusterKey, tuple[tuple[ir.ClusterKey, int], ...]] = graph.map_many(
+        self.mixtures: Collection[ir.ClusterKey, streams.Mixed] = graph.map_many(
             f"{kind} mixtures",
             self.targets,
             lambda _, __, found: [

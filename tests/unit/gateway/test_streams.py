@@ -161,7 +161,9 @@ def test_their_endpoints_follow(edge: Any) -> None:
     edge.apply(route("UDPRoute", BOTH))
     edge.remove("Service", "more")
     found = edge.outputs.endpoints.get(MIXED)
-    assert found.shares == (("00", 3),)
+    assert found.shares == (("00", 3), ("01", 1))
+    lost = [one for one in found.endpoints if one.zone == "01"]
+    assert [(one.address, one.port) for one in lost] == [("127.255.255.254", 9)]  # discarded, not given away
     assert edge.stream("UDPRoute").clusters() == {MIXED}
     assert edge.conditions("UDPRoute", "route")["ResolvedRefs"] == "False BackendNotFound"
 
