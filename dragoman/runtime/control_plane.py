@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -17,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
-from dragoman import config
+from dragoman import config, garbage
 from dragoman.admin import server as admin
 from dragoman.graph.pipeline import Pipeline
 from dragoman.runtime import chronicle, faults, feed, gauges, groups
@@ -119,19 +118,13 @@ class ControlPlane:
         await self.xds.stop(0.0 if self._hurry else self.settings.xds.drain)
 
     async def _load(self) -> None:
-        """The first configuration, whole. The garbage collector costs more than it finds while all that is
-        made stays.
-        """
-        gc.disable()
-        try:
+        """The first configuration, whole."""
+        with garbage.spared():
             try:
                 self._feed.offer(self._source.load())
             except OSError as error:
                 raise faults.cannot_read(error) from None
             await self._feed.work()
-        finally:
-            gc.freeze()
-            gc.enable()
 
     async def _watch(self) -> None:
         """Follows the source. What breaks it is logged, and it is followed anew; serving goes on."""

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from dragoman import garbage
 from dragoman.graph.pipeline import Pipeline
 from dragoman.resource import SHORT
 from dragoman.xds.types import Changes, NotReadyError
@@ -46,7 +47,8 @@ class Groups:
         view = self._views.get(group)
         if view is None:
             self._settle()
-            view = self._views[group] = self._pipeline.activate(group)
+            with garbage.spared():
+                view = self._views[group] = self._pipeline.activate(group)
             self._unsubscribe[group] = view.subscribe(self._count)
         self._uses[group] += 1
         return view

@@ -15,17 +15,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import os
 import stat
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Final
 
 import xxhash
 
+from dragoman import garbage
 from dragoman.diagnostics import Diagnostic, Severity, Span
 from dragoman.refs import FieldPath, Ref
 from dragoman.sources import base, holdings, inotify, objects, tree, yamldoc
@@ -110,7 +110,7 @@ class Files:
             os.stat(root)
         self._tree = tree.walk(self._roots)
         self._held.quick = sum(state.st_size for state in self._tree.files.values()) > _BULK
-        with _bulk(self._held.quick):
+        with garbage.spared(self._held.quick):
             if self._reads_stdin:
                 self._take(STDIN, self._standard().read())
             for name, state in self._tree.files.items():
@@ -280,7 +280,7 @@ class Files:
             and not name.startswith(hidden or ("\0",))
         ]
         former = self._identities(missing)
-        with _bulk(len(changed) > 1 and sum(state.st_size for _, state in changed) > _BULK):
+        with garbage.spared(len(changed) > 1 and sum(state.st_size for _, state in changed) > _BULK):
             for name, state in changed:
                 self._succeed(name, state, former)
                 self._look(name, state)
@@ -300,8 +300,8 @@ class Files:
             self._due.pop(old, None)
 
     def _counted(self, name: str, state: os.stat_result) -> str:
-        """The one name under which a file with several (hard links) is read."""
-        if state.st_nlink == 1 or name in self._tree.files:
+        """The one name under which a file with several (links of either kind) is read."""
+        if name in self._tree.files or (state.st_nlink == 1 and name not in self._tree.others):
             return name
         same = (each for each, known in self._tree.files.items() if os.path.samestat(known, state))
         return next(same, name)
@@ -340,15 +340,18 @@ class Files:
                 else:
                     self._stale = True
             elif path in self._tree.files:
-                self._schedule(path, event.mask, now)
+                self._schedule_or_follow(path, event.mask, now)
             elif folder in self._tree.folders and not event.name.startswith("."):
                 if event.mask & inotify.ISDIR:
                     self._stale = True
                 elif tree.eligible(event.name):
-                    if os.path.islink(path):
-                        self._stale = True  # where it leads has to be watched as well
-                    else:
-                        self._schedule(path, event.mask, now)
+                    self._schedule_or_follow(path, event.mask, now)
+
+    def _schedule_or_follow(self, path: str, mask: int, now: float) -> None:
+        if os.path.islink(path):
+            self._stale = True  # new, or in a file's place; where it leads has to be watched as well
+        else:
+            self._schedule(path, mask, now)
 
     def _schedule(self, name: str, mask: int, now: float) -> None:
         before = self._due.get(name)
@@ -386,7 +389,8 @@ class Files:
                     continue
                 if self._is_spent(name, state):
                     continue
-            name = self._counted(name, state)
+            if (other := name) != (name := self._counted(name, state)):
+                self._forget(other)  # it counted until now, if ever
             self._tree.files.setdefault(name, state)
             self._succeed(name, state, former)
             late = now - due.since >= PATIENCE
@@ -432,21 +436,3 @@ def _polling(reason: str) -> Diagnostic:
         help=above if reason == os.strerror(errno.EACCES).lower() else limits,
         span=Span("inotify", 0),
     )
-
-
-@contextlib.contextmanager
-def _bulk(active: bool) -> Iterator[None]:
-    """Stops the cyclic garbage collector while much is made and nothing thrown away; it would take most of
-    the time.
-
-    What was made is frozen afterwards: still freed by its reference count, but never searched for cycles.
-    """
-    if not active or not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()

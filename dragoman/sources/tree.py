@@ -36,12 +36,13 @@ class Tree:
 
     `files`: name -> its state. `folders`: those whose contents count. `links`: (folder, name) -> the files
     and folders that are reached through that name, where it is a named path, a link, or a link's target.
-    `failures`: what cannot be read.
+    `others`: further names of `files`. `failures`: what cannot be read.
     """
 
     files: dict[str, os.stat_result] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
     links: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    others: set[str] = field(default_factory=set)
     failures: dict[str, OSError] = field(default_factory=dict)
 
 
@@ -107,6 +108,8 @@ def _file(tree: Tree, path: str, state: os.stat_result, seen: set[tuple[int, int
     if (identity := (state.st_dev, state.st_ino)) not in seen:
         seen.add(identity)
         tree.files[path] = state
+    elif path not in tree.files:
+        tree.others.add(path)
 
 
 def chain(path: str) -> list[tuple[str, str]]:
