@@ -120,6 +120,36 @@ async def test_a_links_target_is_edited_removed_and_made_again(tmp_path: Path) -
         await seen.until(lambda: seen.port("a") == 3)
 
 
+@pytest.mark.parametrize("link", ["a.yaml", "z.yaml"])
+async def test_a_file_and_a_link_to_it_count_once(tmp_path: Path, link: str) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(service("cart", 1))
+    (tmp_path / link).symlink_to(file.name)
+    async with following(tmp_path) as seen:
+        for port, name in ((2, file.name), (3, link)):
+            (tmp_path / name).write_text(documents(service("cart", port), service(f"s{port}")))
+            await seen.until_names("cart", f"s{port}")
+            assert seen.port("cart") == port
+        (tmp_path / link).unlink()
+        file.write_text(service("cart", 4))
+        await seen.until(lambda: seen.port("cart") == 4 and seen.names == {"cart"})
+    assert (seen.deleted(), seen.reported()) == ({"s2", "s3"}, set())
+
+
+@pytest.mark.parametrize("target", ["../away/till.yaml", "till.yaml"])
+async def test_a_link_takes_the_place_of_a_file(tmp_path: Path, target: str) -> None:
+    inside = tmp_path / "in"
+    write(inside, cart=service("cart"), till=service("till", 1))
+    write(tmp_path, away__till=service("other", 1))
+    async with following(inside) as seen:
+        (inside / "new").symlink_to(target)
+        (inside / "new").rename(inside / "cart.yaml")
+        await seen.until_names("till", *(["other"] if "away" in target else []))
+        path, name = (inside / target, "other" if "away" in target else "till")
+        path.write_text(service(name, 2))
+        await seen.until(lambda: seen.port(name) == 2 and seen.codes == [])
+
+
 # The watched path itself
 
 
