@@ -144,17 +144,50 @@ def load(
 
 def _file(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text("utf-8-sig"))
+        data = _parse(path.read_text("utf-8-sig"))
     except UnicodeDecodeError:
         raise ValueError(f"{path}: is not UTF-8") from None
     except yaml.YAMLError as failure:
-        raise ValueError(f"{path}{_place(failure)}: is not valid YAML") from None
+        raise ValueError(f"{path}{_place(failure)}: {_words(failure)}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):
         raise ValueError(f"{path}: settings are a mapping")
     # A section of which everything is commented out.
     return {section: {} if value is None else value for section, value in data.items()}
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes no key twice: of two ports, the one that was not meant might win."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):  # other keys are refused when they are made
+                if key.value in seen:
+                    problem = f"the key `{key.value}` stands here for the second time"
+                    raise _Repeated(problem=problem, problem_mark=key.start_mark)
+                seen.add(key.value)
+        return node
+
+
+class _Repeated(yaml.MarkedYAMLError):
+    """Valid YAML, but not to us."""
+
+
+def _parse(text: str) -> Any:
+    """Plain data. Raises `yaml.YAMLError`, also for what PyYAML itself stumbles over: dates and numbers that
+    are none, and nesting without end.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except (ValueError, RecursionError) as failure:
+        raise yaml.YAMLError from failure
+
+
+def _words(failure: yaml.YAMLError) -> str:
+    return str(failure.problem) if isinstance(failure, _Repeated) else "is not valid YAML"
 
 
 def _place(failure: yaml.YAMLError) -> str:
@@ -184,9 +217,9 @@ def _variables(environment: Mapping[str, str], problems: list[str]) -> Iterator[
                 yield name, section, field, text  # as it is: to YAML `::` is a mapping and `off` a boolean
                 continue
             try:
-                yield name, section, field, yaml.safe_load(text)
-            except yaml.YAMLError:
-                problems.append(f"settings: {name}: is not valid YAML")
+                yield name, section, field, _parse(text)
+            except yaml.YAMLError as failure:
+                problems.append(f"settings: {name}: {_words(failure)}")
 
 
 # What Kubernetes puts into every container for a Service named `dragoman-xds` or `dragoman-admin`.

@@ -181,10 +181,28 @@ def test_values_of_the_wrong_form(text: str, expected: str) -> None:
         ("xds: [\n", "settings.yaml:2:1: is not valid YAML"),
         ("xds: *password\n", "settings.yaml:1:6: is not valid YAML"),
         ("a: \x01", "settings.yaml: is not valid YAML"),
+        ("xds: {drain: 2026-13-45}", "settings.yaml: is not valid YAML"),
+        ("xds: {port: !!int many}", "settings.yaml: is not valid YAML"),
+        ("[" * 5000, "settings.yaml: is not valid YAML"),
+        ("log:\nxds: {port: 1}\nxds:\n", "settings.yaml:3:1: the key `xds` stands here for the second time"),
+        ("xds: {port: 1, port: 2}", "settings.yaml:1:16: the key `port` stands here for the second time"),
     ],
 )
 def test_files_that_are_no_settings(text: str, expected: str) -> None:
     assert mistakes(text) == [expected]
+
+
+@pytest.mark.parametrize("value", ["[", "2026-13-45", "!!int many", "9" * 5000, "[" * 5000])
+def test_variables_that_are_no_values(value: str) -> None:
+    assert mistakes(xds_drain=value, log_level="loud") == [
+        "settings: DRAGOMAN_XDS_DRAIN: is not valid YAML",
+        "settings: log.level: should be 'debug', 'info', 'warning' or 'error' (from DRAGOMAN_LOG_LEVEL)",
+    ]
+
+
+def test_a_key_may_stand_in_what_is_merged_too() -> None:
+    rules = load("xds: {nodes: [&a {id: a, gateways: [shop/edge]}, {<<: *a, id: b}]}").xds.nodes
+    assert rules == tuple(config.NodeRule(id=name, gateways=("shop/edge",)) for name in "ab")
 
 
 def test_a_file_that_is_no_text() -> None:
