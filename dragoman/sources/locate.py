@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import yaml
@@ -28,7 +28,7 @@ SECRET_FIELDS: Final[tuple[FieldPath, ...]] = (
 # JSON writes characters beyond the basic plane as two escapes, which libyaml refuses; any two others do for
 # locating.
 _SURROGATES = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
-_COMMENT = re.compile(r"(?:^|[ \t])#[^\"']*$")
+_COMMENT = re.compile(r"(?<![^ \t])#")
 _SECRET = re.compile(r"""kind["']?\s*:\s*(?:[&!]\S+\s+)*["']?Secret(?:List)?\b""")
 # Line breaks to YAML 1.1 and to nobody who counts lines; they are only where a value or a comment may go on.
 _ODD_BREAKS = str.maketrans(dict.fromkeys("\r\x85\u2028\u2029", " "))
@@ -78,21 +78,18 @@ class TextLocator:
             _is_block(node) or not _has_text(node) or (key and len(trail) > len(self.prefix + path))
         ):
             node = own
-        line, text = node.start_mark.line, self._line(node.start_mark.line)
+        line = node.start_mark.line
+        text = _line(self.text, line)
         column = node.start_mark.column
         end = max(_end(node, text), column + 1)
         return Span(self._file, self.start + line, column + 1, end + 1, _mask(text, line, secrets))
 
-    def _line(self, number: int) -> str:
-        lines = self.text.split("\n")
-        return lines[number] if number < len(lines) else ""
-
 
 class _Composed(NamedTuple):
-    """A document's nodes, and those among them that hold secrets."""
+    """A document's nodes, and by line (from 0) those among them that hold secrets."""
 
     root: yaml.Node | None
-    secrets: tuple[yaml.Node, ...] = ()
+    secrets: Mapping[int, list[yaml.Node]]
 
 
 @functools.lru_cache(maxsize=4)
@@ -101,8 +98,23 @@ def _compose(text: str) -> _Composed:
     try:
         root = yamlnodes.compose(_SURROGATES.sub(r"\\u0041\\u0041", text) if "\\u" in text else text)
     except yamlnodes.Invalid:
-        return _Composed(None)
-    return _Composed(root, tuple(_secrets(root)) if root is not None else ())
+        root = None
+    secrets: dict[int, list[yaml.Node]] = {}
+    for node in _secrets(root) if root is not None else ():
+        for line in range(node.start_mark.line, node.end_mark.line + 1):
+            secrets.setdefault(line, []).append(node)
+    return _Composed(root, secrets)
+
+
+@functools.lru_cache(maxsize=4)
+def _lines(text: str) -> list[str]:
+    return text.split("\n")
+
+
+def _line(text: str, number: int) -> str:
+    """The line of this number, from 0; "" beyond the end."""
+    lines = _lines(text)
+    return lines[number] if 0 <= number < len(lines) else ""
 
 
 def _end(node: yaml.Node, line: str) -> int:
@@ -111,7 +123,8 @@ def _end(node: yaml.Node, line: str) -> int:
         return int(node.end_mark.column)
     if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
         return int(node.start_mark.column) + 1
-    return len(_COMMENT.sub("", line).rstrip())
+    comment = _COMMENT.search(line, max(line.rfind('"'), line.rfind("'")) + 1)
+    return len((line[: comment.start()] if comment else line).rstrip())
 
 
 def _walk(root: yaml.Node, path: FieldPath) -> list[tuple[yaml.Node | None, yaml.Node]]:
@@ -183,15 +196,14 @@ def _leaves(node: yaml.Node) -> Iterator[yaml.Node]:
         yield node  # a list goes whole
 
 
-def _mask(line: str, number: int, secrets: tuple[yaml.Node, ...]) -> str:
+def _mask(line: str, number: int, secrets: Mapping[int, list[yaml.Node]]) -> str:
     """The line with asterisks over secrets, as many as characters, so that columns stay true."""
-    for node in secrets:
+    for node in secrets.get(number, ()):
         start, end = node.start_mark, node.end_mark
-        if start.line <= number <= end.line:
-            first = start.column if start.line == number else len(line) - len(line.lstrip())
-            last = end.column if end.line == number else len(line)
-            if first < last:  # a block's end mark is where the next line begins
-                line = line[:first] + "*" * (last - first) + line[last:]
+        first = start.column if start.line == number else len(line) - len(line.lstrip())
+        last = end.column if end.line == number else len(line)
+        if first < last:  # a block's end mark is where the next line begins
+            line = line[:first] + "*" * (last - first) + line[last:]
     return line
 
 
@@ -199,8 +211,7 @@ def broken_line(text: str, line: int) -> str:
     """The `line`th (1-based) of a text that cannot be composed. If it may hold a Secret, values are masked
     by guess.
     """
-    lines = text.split("\n")
-    shown = lines[line - 1] if 0 < line <= len(lines) else ""
+    shown = _line(text, line - 1)
     if not _may_be_secret(text):
         return shown
     head, colon, tail = shown.partition(":")
@@ -209,6 +220,7 @@ def broken_line(text: str, line: int) -> str:
     return head + colon + re.sub(r"\S", "*", tail)
 
 
+@functools.lru_cache(maxsize=4)
 def _may_be_secret(text: str) -> bool:
     return _SECRET.search(text) is not None and any(str(field[-1]) in text for field in SECRET_FIELDS)
 
@@ -217,7 +229,7 @@ def first_line(text: str, start: int) -> tuple[int, str]:
     """Number and text of the first line that holds more than a comment. `start` is the number of the text's
     first.
     """
-    lines = text.split("\n")
+    lines = _lines(text)
     for number, line in enumerate(lines):
         if line.strip() and not line.lstrip().startswith("#"):
             return start + number, line

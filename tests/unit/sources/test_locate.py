@@ -45,6 +45,10 @@ spec:
       two"
     ? explicit
     : value
+    signs: ['#'
+    ]
+    comment: [a, #b # c
+    ]
 """
 NOTES: FieldPath = ("metadata", "annotations")
 RULE: FieldPath = ("spec", "rules", 0)
@@ -83,6 +87,8 @@ def show(locator: TextLocator, path: FieldPath, *, key: bool = False) -> str:
         ((*NEXT, "long"), "27:11-11 >", "27:5-8 long"),
         ((*NEXT, "quoted"), '29:13-16 "one', "29:5-10 quoted"),
         ((*NEXT, "explicit"), "32:7-11 value", "31:7-14 explicit"),
+        ((*NEXT, "signs"), "33:12-15 ['#'", "33:5-9 signs"),
+        ((*NEXT, "comment"), "35:14-16 [a,", "35:5-11 comment"),
     ],
 )  # fmt: skip
 def test_a_field_and_its_key(path: FieldPath, value: str, key: str | None) -> None:
