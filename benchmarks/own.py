@@ -28,6 +28,7 @@ from dragoman.xds.types import Transitions
 from tests.harness.manifests import Body
 
 _CHANGES = 60
+_ROUNDS = 3
 
 
 class _Deaf:
@@ -127,21 +128,31 @@ def measure(folder: Path, sizes: Iterable[int]) -> list[Table]:
         "Dragoman's own part: document in hand to bytes handed to gRPC",
         ("change", "among", "median ms", "90 % ms", "to 100", "response KB"),
         notes=[
-            f"{_CHANGES} changes each; one delta stream; decoding, translation, assembly, encoding, response"
+            f"{_CHANGES} changes each; one delta stream; decoding, translation, assembly, encoding, response",
+            f"the sizes take turns; the best of {_ROUNDS} rounds, since the machine's speed changes meanwhile",
         ],
     )
-    found = {count: _child(count) for count in sizes}
+    sizes = tuple(sizes)
+    found: dict[int, list[dict[str, Any]]] = {count: [] for count in sizes}
+    for _ in range(_ROUNDS):
+        for count in sizes:
+            found[count].append(_child(count))
     for kind in KINDS:
-        base = median(found[min(found)][kind]["times"])
-        for count, outcome in found.items():
-            times = outcome[kind]["times"]
-            mid = median(times)
-            size = outcome[kind]["bytes"] / 1024
+        best = {count: min((one[kind] for one in of), key=_median) for count, of in found.items()}
+        base = _median(best[min(best)])
+        for count, outcome in best.items():
+            times = outcome["times"]
+            mid = _median(outcome)
+            size = outcome["bytes"] / 1024
             table.rows.append((kind, f"{count:,}", ms(mid), ms(high(times)), ratio(mid, base), f"{size:.1f}"))
             if count == 10_000:
                 table.goals.append(Goal(f"{kind} changed among 10,000", mid * 1000, 5, "ms"))
                 table.goals.append(Goal(f"{kind}: 10,000 to 100", mid / base, 1.5, "x"))
     return [table]
+
+
+def _median(outcome: dict[str, Any]) -> float:
+    return median(outcome["times"])
 
 
 def _child(count: int) -> dict[str, Any]:

@@ -18,12 +18,10 @@ from dragoman.diagnostics import Span
 from dragoman.refs import FieldPath
 from dragoman.sources import yamlnodes
 
-SECRET_FIELDS: Final[tuple[FieldPath, ...]] = (
-    ("data",),
-    ("stringData",),
-    ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"),
-)
-"""Fields of a Secret whose values are not to be shown."""
+OPEN_FIELDS: Final = frozenset({"apiVersion", "kind", "metadata", "type", "immutable"})
+"""Fields of a Secret that may be shown. All others may be `data` misspelt."""
+APPLIED: Final[FieldPath] = ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration")
+"""What may not be shown in spite of that: the Secret once more."""
 
 # JSON writes characters beyond the basic plane as two escapes, which libyaml refuses; any two others do for
 # locating.
@@ -179,10 +177,12 @@ def _secrets(node: yaml.Node, hint: str = "") -> Iterator[yaml.Node]:
     own, items = _entry(node, "kind"), _entry(node, "items")
     kind = str(own[1].value) if own is not None else hint
     if kind == "Secret":
-        for path in SECRET_FIELDS:
-            trail = _walk(node, path)
-            if len(trail) > len(path):
-                yield from _leaves(trail[-1][1])
+        for key_node, value_node in node.value:
+            if yamlnodes.key_text(key_node) not in OPEN_FIELDS:
+                yield from _leaves(value_node)
+        trail = _walk(node, APPLIED)
+        if len(trail) > len(APPLIED):
+            yield from _leaves(trail[-1][1])
     elif items is not None and isinstance(items[1], yaml.SequenceNode):
         for item in items[1].value:
             yield from _secrets(item, kind.removesuffix("List"))
@@ -222,7 +222,7 @@ def broken_line(text: str, line: int) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _may_be_secret(text: str) -> bool:
-    return _SECRET.search(text) is not None and any(str(field[-1]) in text for field in SECRET_FIELDS)
+    return _SECRET.search(text) is not None
 
 
 def first_line(text: str, start: int) -> tuple[int, str]:

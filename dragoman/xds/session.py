@@ -195,7 +195,7 @@ class Session:
         version = sub.version_after(plan.upserts, plan.removals)
         body = self._encoder.whole(self._form, sub.type_url, version, lambda: _with_waiting(sub, waiting))
         changed = body.names if plan.whole else frozenset((*plan.upserts, *plan.removals))
-        return Body(body.data, changed)
+        return Body(body.parts, changed)
 
     def _send(self, sub: Substream, plan: planner.Plan, body: Body, now: float) -> Response:
         self._nonce += 1

@@ -141,13 +141,17 @@ def _any(resource: Resource) -> tuple[bytes, ...]:
     return (text(1 << 3 | 2, resource.type_url), b"\x12", varint(size), *resource.chunks)
 
 
-def frame_sotw(resource: Resource) -> bytes:
+Rope = tuple[bytes, ...]
+"""Bytes in pieces, to be joined once, when they go out: a large resource is never copied before."""
+
+
+def frame_sotw(resource: Resource) -> Rope:
     """Field 2 of DiscoveryResponse: an Any."""
     parts = _any(resource)
-    return b"".join((_RESOURCE, varint(sum(map(len, parts))), *parts))
+    return _rope((_RESOURCE, varint(sum(map(len, parts))), *parts))
 
 
-def frame_delta(resource: Resource) -> bytes:
+def frame_delta(resource: Resource) -> Rope:
     """Field 2 of DeltaDiscoveryResponse: `Resource{version: 1, resource: 2, name: 3}`."""
     packed = _any(resource)
     inner = (
@@ -157,7 +161,12 @@ def frame_delta(resource: Resource) -> bytes:
         varint(sum(map(len, packed))),
         *packed,
     )
-    return b"".join((_RESOURCE, varint(sum(map(len, inner))), *inner))
+    return _rope((_RESOURCE, varint(sum(map(len, inner))), *inner))
+
+
+def _rope(parts: Rope) -> Rope:
+    """One piece where that is cheap."""
+    return parts if sum(map(len, parts)) >= _LARGE else (b"".join(parts),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +174,16 @@ class Body:
     """A response without its version and nonce: what streams share. `names`: the resources in it and those
     removed."""
 
-    data: bytes = field(repr=False)
+    parts: Rope = field(repr=False)
     names: frozenset[str]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.parts))
 
     def finish(self, version: str, nonce: str) -> bytes:
         """The whole response. Both forms have version and nonce at the same field numbers."""
-        return b"".join((self.data, text(_VERSION, version), text(_NONCE, nonce)))
+        return b"".join((*self.parts, text(_VERSION, version), text(_NONCE, nonce)))
 
 
 class Encoder:
@@ -180,7 +193,7 @@ class Encoder:
     """
 
     def __init__(self, limit: int = 64 * 1024 * 1024) -> None:
-        self._frames: _Kept[bytes] = _Kept(limit // 2)
+        self._frames: _Kept[Rope] = _Kept(limit // 2)
         self._bodies: _Kept[Body] = _Kept(limit // 2)
 
     def whole(
@@ -193,7 +206,7 @@ class Encoder:
         if body is None:
             items = list(resources())
             body = self._join(form, type_url, items, ())
-            self._bodies.put(key, body, len(body.data) + 64 * len(items))
+            self._bodies.put(key, body, body.size + 64 * len(items))
         return body
 
     def some(
@@ -206,26 +219,31 @@ class Encoder:
         body = self._bodies.get(key)
         if body is None:
             body = self._join(form, type_url, resources, removed)
-            self._bodies.put(key, body, len(body.data))
+            self._bodies.put(key, body, body.size)
         return body
 
     def _join(
         self, form: Form, type_url: str, resources: Collection[Resource], removed: tuple[str, ...]
     ) -> Body:
-        frames = [self._frame(form, resource) for resource in resources]
-        gone = [text(_REMOVED, name) for name in removed]
+        parts: list[bytes] = []
+        small = [text(_TYPE_URL, type_url), *(text(_REMOVED, name) for name in removed)]
+        for resource in resources:
+            frame = self._frame(form, resource)
+            if len(frame) == 1:
+                small += frame
+            else:
+                parts += frame
         return Body(
-            b"".join((text(_TYPE_URL, type_url), *frames, *gone)),
-            frozenset((*(resource.name for resource in resources), *removed)),
+            (b"".join(small), *parts), frozenset((*(resource.name for resource in resources), *removed))
         )
 
-    def _frame(self, form: Form, resource: Resource) -> bytes:
+    def _frame(self, form: Form, resource: Resource) -> Rope:
         key = (form, resource.type_url, resource.name, resource.version)
         frame = self._frames.get(key)
         if frame is None:
             frame = frame_delta(resource) if form is Form.DELTA else frame_sotw(resource)
-            if len(frame) < _LARGE:  # a large one stands alone in its body, which is kept
-                self._frames.put(key, frame, len(frame))
+            if len(frame) == 1:  # the pieces of a large one are the resource's own
+                self._frames.put(key, frame, len(frame[0]))
         return frame
 
 
