@@ -129,7 +129,7 @@ def measure(folder: Path, sizes: Iterable[int]) -> list[Table]:
         ("change", "among", "median ms", "90 % ms", "to 100", "response KB"),
         notes=[
             f"{_CHANGES} changes each; one delta stream; decoding, translation, assembly, encoding, response",
-            f"the sizes take turns; the best of {_ROUNDS} rounds, since the machine's speed changes meanwhile",
+            f"the sizes take turns; the best of {_ROUNDS} rounds, since the machine changes its speed",
         ],
     )
     sizes = tuple(sizes)

@@ -27,7 +27,7 @@ APPLIED: Final[FieldPath] = ("metadata", "annotations", "kubectl.kubernetes.io/l
 # locating.
 _SURROGATES = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _COMMENT = re.compile(r"(?<![^ \t])#")
-_SECRET = re.compile(r"""kind["']?\s*:\s*(?:[&!]\S+\s+)*["']?Secret(?:List)?\b""")
+_SECRET = re.compile(r"""kind["']?\s*:\s*(?:[&!]\S+\s+)*["']?\w*secret""", re.IGNORECASE)
 # Line breaks to YAML 1.1 and to nobody who counts lines; they are only where a value or a comment may go on.
 _ODD_BREAKS = str.maketrans(dict.fromkeys("\r\x85\u2028\u2029", " "))
 # What may stand before the colon of a key: anything else is more likely a part of a value.
@@ -173,25 +173,31 @@ def _secrets(node: yaml.Node, hint: str = "") -> Iterator[yaml.Node]:
     none.
     """
     if not isinstance(node, yaml.MappingNode):
+        yield from _leaves(node) if _sounds_secret(hint) else ()
         return
     own, items = _entry(node, "kind"), _entry(node, "items")
     kind = str(own[1].value) if own is not None else hint
-    if kind == "Secret":
+    listed = items[1] if items is not None and kind.endswith("List") else None
+    if _sounds_secret(kind):
         for key_node, value_node in node.value:
-            if yamlnodes.key_text(key_node) not in OPEN_FIELDS:
+            if value_node is not listed and yamlnodes.key_text(key_node) not in OPEN_FIELDS:
                 yield from _leaves(value_node)
         trail = _walk(node, APPLIED)
         if len(trail) > len(APPLIED):
             yield from _leaves(trail[-1][1])
-    elif items is not None and isinstance(items[1], yaml.SequenceNode):
-        for item in items[1].value:
-            yield from _secrets(item, kind.removesuffix("List"))
+    for item in listed.value if isinstance(listed, yaml.SequenceNode) else [listed] if listed else ():
+        yield from _secrets(item, kind.removesuffix("List"))
+
+
+def _sounds_secret(kind: str) -> bool:
+    """`secret` and `Secrets` are Secrets misspelt."""
+    return "secret" in kind.lower()
 
 
 def _leaves(node: yaml.Node) -> Iterator[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
-        for _, value in node.value:
-            yield from _leaves(value)
+        for key, value in node.value:
+            yield from _leaves(value if _has_text(value) else key)  # `{password:secret}` is all key
     else:
         yield node  # a list goes whole
 

@@ -33,6 +33,9 @@ FLOW = "{apiVersion: v1, kind: Secret, stringData: {p: hunter2}, metadata: {name
 JSON = '{"kind":"Secret","apiVersion":"v1","metadata":{"name":"keys"},"data":{"p":"hunter2"}}\n'
 LISTED = "kind: List\nitems:\n- kind: Secret\n  apiVersion: v1\n  metadata: {name: a}\n  data: {p: hunter2}\n"
 SECRETS = "kind: SecretList\napiVersion: v1\nitems:\n- metadata: {name: a}\n  data: {p: hunter2}\n"
+TYPO = FLOW.replace("stringData", "stringdata")
+GLUED = FLOW.replace("p: ", "p:")
+LOWER = FLOW.replace("Secret", "secret")
 APPLIED = """\
 apiVersion: v1
 kind: &kind Secret
@@ -99,8 +102,10 @@ def test_what_is_no_secret_is_shown() -> None:
         ("name: keys", "name: KEYS"),
         ("kind: Secret", "kind: Secret\nkind: Secret"),
         ("kind: Secret", "kind: SecretList\nitems: [hunter2, {data: hunter2}]"),
+        ("kind: Secret", "kind: SecretList\nitems: hunter2"),
         ("kind: Secret", "kind: !x Secret"),
         ("kind: Secret", "kind:\n  'Secret'"),
+        ("stringData:", "stringdata:\n  plain: hunter2"),
     ],
 )
 def test_broken_secrets_are_not_shown(tmp_path: Path, damage: tuple[str, str]) -> None:
@@ -109,7 +114,7 @@ def test_broken_secrets_are_not_shown(tmp_path: Path, damage: tuple[str, str]) -
     assert_silent(Files([tmp_path]))
 
 
-@pytest.mark.parametrize("source", [BLOCK, FLOW, JSON, LISTED, SECRETS, APPLIED])
+@pytest.mark.parametrize("source", [BLOCK, FLOW, JSON, LISTED, SECRETS, TYPO, GLUED, LOWER, APPLIED])
 def test_secrets_that_stand_twice_are_not_shown(tmp_path: Path, source: str) -> None:
     write(tmp_path, a=source, b=source)
     assert_silent(Files([tmp_path]))
