@@ -63,8 +63,8 @@ def identify(data: Any, cluster_scoped: frozenset[tuple[str, str]]) -> tuple[lis
     """The objects of one document, lists taken apart, in their order; and what is wrong with the rest."""
     found: list[Found] = []
     faults: list[Fault] = []
-    for path, item, hints in _items(data, (), ("", "")):
-        result = _identify(item, path, hints, cluster_scoped)
+    for each in _items(data, (), ("", "")):
+        result = each if isinstance(each, Fault) else _identify(*each, cluster_scoped)
         if isinstance(result, Found):
             found.append(result)
         else:
@@ -74,22 +74,25 @@ def identify(data: Any, cluster_scoped: frozenset[tuple[str, str]]) -> tuple[lis
 
 def _items(
     data: Any, path: FieldPath, hints: tuple[str, str]
-) -> Iterator[tuple[FieldPath, Any, tuple[str, str]]]:
+) -> Iterator[tuple[Any, FieldPath, tuple[str, str]] | Fault]:
     """A document, or the items of a list (`List`, or a kind's own, as the API server returns:
     `HTTPRouteList`).
 
     `hints` are apiVersion and kind for items of the latter, which need not name their own.
     """
     if not isinstance(data, dict):
-        yield path, data, hints
+        yield data, path, hints
         return
     kind, items = data.get("kind"), data.get("items")
-    if not (isinstance(kind, str) and kind.endswith("List") and (isinstance(items, list) or "items" in data)):
-        yield path, data, hints
+    if not (isinstance(kind, str) and kind.endswith("List") and "items" in data):
+        yield data, path, hints
+        return
+    if items is not None and not isinstance(items, list):
+        yield Fault("DRG1003", f"`items` is {_form(items)} and should be a list", (*path, "items"))
         return
     version = data.get("apiVersion")
     hints = (version, kind.removesuffix("List")) if kind != "List" and isinstance(version, str) else ("", "")
-    for index, item in enumerate(items if isinstance(items, list) else ()):
+    for index, item in enumerate(items or ()):
         yield from _items(item, (*path, "items", index), hints)
 
 

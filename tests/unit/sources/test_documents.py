@@ -154,6 +154,8 @@ items:
         ("a: 1\n", "DRG1003", "1:1", "the document has no `apiVersion` and no `kind`"),
         ("# x\n\nkind: Service\n", "DRG1003", "3:1", "Service without `apiVersion`"),
         ("apiVersion: 1\nkind: X\n", "DRG1003", "1:13", "`apiVersion` is the number 1 and should be"),
+        ("kind: List\nitems: {a: b}\n", "DRG1003", "2:8", "`items` is a mapping and should be a list"),
+        ("kind: List\nitems:\n- kind: XList\n  items: x\n", "DRG1003", "4:10", "`items` is a string and"),
         ("apiVersion: v1\nkind: X\nmetadata: {}\n", "DRG1004", "3:11", "X without `metadata.name`"),
         ("apiVersion: v1\nkind: X\nmetadata:\n  generateName: a-\n", "DRG1004", "3:1", "X without"),
         ("apiVersion: v1\nkind: X\nmetadata: {name: 8}\n", "DRG1005", "3:18", "is the number 8"),
