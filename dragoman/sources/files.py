@@ -391,7 +391,9 @@ class Files:
                     continue
             if (other := name) != (name := self._counted(name, state)):
                 self._forget(other)  # it counted until now, if ever
-            self._tree.files.setdefault(name, state)
+            before = self._tree.files.setdefault(name, state)
+            if before.st_nlink > 1 and not os.path.samestat(before, state):
+                self._stale = True  # another name of what stood here did not count until now
             self._succeed(name, state, former)
             late = now - due.since >= PATIENCE
             if not self._look(name, state, careful=not due.closed and not late) and name not in self._due:

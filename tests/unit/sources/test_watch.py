@@ -160,6 +160,14 @@ async def test_one_of_two_hard_links_counts_and_then_the_other(tmp_path: Path) -
     assert (seen.deleted(), seen.reported()) == (set(), set())
 
 
+async def test_of_two_hard_links_one_is_replaced(tmp_path: Path) -> None:
+    write(tmp_path, a=service("cart"))
+    (tmp_path / "b.yaml").hardlink_to(tmp_path / "a.yaml")
+    async with following(tmp_path) as seen:
+        replace(tmp_path / "a.yaml", service("till"))
+        await seen.until_names("cart", "till")
+
+
 async def test_a_pipe_in_the_folder_stops_nothing(tmp_path: Path) -> None:
     async with following(tmp_path) as seen:
         os.mkfifo(tmp_path / "pipe.yaml")
