@@ -17,7 +17,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import grants, names, secrets, tlspolicies
-from dragoman.translators.gateway.models import backend, httproute, meta, service, streamroutes
+from dragoman.translators.gateway.models import backend, meta, service
 
 _CLEAR: Final = {
     "": ir.AppProtocol.HTTP1,
@@ -115,7 +115,7 @@ def resolve(
     ctx: Context,
     sources: Sources,
     source: Ref,
-    wanted: httproute.BackendRef | streamroutes.BackendRef | meta.BackendObjectReference,
+    wanted: meta.BackendObjectReference,
     origin: Origin,
     transport: ir.Transport = ir.Transport.APPLICATION,
 ) -> ir.ClusterKey | Unresolved:

@@ -44,7 +44,7 @@ class Filters:
         return replace(self, mirrors=[*self.mirrors], refused=[*self.refused], findings=[], unresolved=[])
 
 
-def apart(refs: Iterable[model.BackendRef]) -> bool:
+def apart(refs: Iterable[model.HttpBackendRef]) -> bool:
     """Whether backends must have routes of their own: several get traffic, and some have filters that Envoy
     knows on routes alone."""
     weighted = [one for one in refs if one.weight]
@@ -104,7 +104,7 @@ def of_backend(
     ctx: Context,
     sources: backends.Sources,
     ref: Ref,
-    backend: model.BackendRef,
+    backend: model.HttpBackendRef,
     prefix: str,
     origin: Origin,
     rule: Filters,

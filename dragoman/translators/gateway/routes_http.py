@@ -186,7 +186,7 @@ class Work:
         self,
         index: int,
         rule: model.Rule,
-        refs: Iterable[tuple[int, model.BackendRef]],
+        refs: Iterable[tuple[int, model.HttpBackendRef]],
         found: filters.Filters,
         name: str,
         origin: Origin,
@@ -221,7 +221,7 @@ class Work:
         self,
         index: int,
         rule: model.Rule,
-        refs: Iterable[tuple[int, model.BackendRef]],
+        refs: Iterable[tuple[int, model.HttpBackendRef]],
         found: filters.Filters,
     ) -> tuple[ir.WeightedBackend, ...]:
         shares: list[ir.WeightedBackend] = []

@@ -31,7 +31,7 @@ class Rule:
     name: meta.SectionName | None = None
     matches: Annotated[tuple[Match, ...], Field(max_length=64)] = ()
     filters: Annotated[tuple[httproute.Filter, ...], Field(max_length=16)] = ()
-    backend_refs: Annotated[tuple[httproute.BackendRef, ...], Field(max_length=16)] = ()
+    backend_refs: Annotated[tuple[httproute.HttpBackendRef, ...], Field(max_length=16)] = ()
     session_persistence: httproute.SessionPersistence | None = None
 
 

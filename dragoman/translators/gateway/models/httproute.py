@@ -165,13 +165,7 @@ class Filter:
 
 
 @meta.shape
-class BackendRef:
-    name: meta.ObjectName
-    group: meta.Group = ""
-    kind: meta.Kind = "Service"
-    namespace: meta.Namespace | None = None
-    port: meta.Port | None = None
-    weight: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 1
+class HttpBackendRef(meta.BackendRef):
     filters: Annotated[tuple[Filter, ...], Field(max_length=16)] = ()
 
 
@@ -206,7 +200,7 @@ class Rule:
     name: meta.SectionName | None = None
     matches: Annotated[tuple[Match, ...], Field(max_length=64)] = (Match(),)
     filters: Annotated[tuple[Filter, ...], Field(max_length=16)] = ()
-    backend_refs: Annotated[tuple[BackendRef, ...], Field(max_length=16)] = ()
+    backend_refs: Annotated[tuple[HttpBackendRef, ...], Field(max_length=16)] = ()
     timeouts: Timeouts | None = None
     retry: Retry | None = None
     session_persistence: SessionPersistence | None = None

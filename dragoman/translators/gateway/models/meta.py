@@ -91,13 +91,20 @@ class ParentReference:
 
 @shape
 class BackendObjectReference:
-    """From a filter to a backend. `port` is the Service's, not the target port."""
+    """To a backend. `port` is the Service's, not the target port."""
 
     name: ObjectName
     group: Group = ""
     kind: Kind = "Service"
     namespace: Namespace | None = None
     port: Port | None = None
+
+
+@shape
+class BackendRef(BackendObjectReference):
+    """To one of several backends that share what arrives."""
+
+    weight: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 1
 
 
 @shape

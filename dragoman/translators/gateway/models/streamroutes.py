@@ -10,18 +10,8 @@ from dragoman.translators.gateway.models import meta
 
 
 @meta.shape
-class BackendRef:
-    name: meta.ObjectName
-    group: meta.Group = ""
-    kind: meta.Kind = "Service"
-    namespace: meta.Namespace | None = None
-    port: meta.Port | None = None
-    weight: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 1
-
-
-@meta.shape
 class Rule:
-    backend_refs: Annotated[tuple[BackendRef, ...], Field(min_length=1, max_length=16)]
+    backend_refs: Annotated[tuple[meta.BackendRef, ...], Field(min_length=1, max_length=16)]
     name: meta.SectionName | None = None
 
 
