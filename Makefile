@@ -22,7 +22,7 @@ run: $(RUN_READY)
 test: $(DEV_READY) proto
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy --strict dragoman
+	$(VENV)/bin/mypy --strict dragoman benchmarks
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/pytest -n 2
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks import processes, worlds
 from benchmarks.children import Child
-from benchmarks.prepared import Prepared
+from benchmarks.prepared import Prepared, subscriptions
 from benchmarks.probe import Probe
 from benchmarks.report import Goal, Table
 from tests.harness import envoy, net
@@ -54,7 +54,7 @@ async def measure(folder: Path, sizes: Iterable[int]) -> list[Table]:
             plane = Plane(place, log_level="warning")
             worlds.write(plane.folder, count, listen=listen, backend=backend)
             names = place / "names.json"
-            names.write_text(json.dumps(Prepared(count, listen=listen, backend=backend).names()))
+            names.write_text(json.dumps(subscriptions(Prepared(count, listen=listen, backend=backend).view)))
             wall, cpu, peak = await _snapshot(plane, names)
             serving = await _serving(place, plane, listen, count)
             loader = _loader(plane.folder)

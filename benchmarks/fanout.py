@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks import processes, worlds
 from benchmarks.children import Child
-from benchmarks.prepared import Prepared
+from benchmarks.prepared import Prepared, subscriptions
 from benchmarks.report import Goal, Table, median, ms, ratio
 from dragoman import resource
 from tests.harness import net
@@ -62,7 +62,7 @@ async def measure(folder: Path, sizes: Iterable[int]) -> list[Table]:
             listen = net.free_port()
             prepared = Prepared(_ROUTES, listen=listen, backend=9)
             names = place / "names.json"
-            names.write_text(json.dumps(prepared.names()))
+            names.write_text(json.dumps(subscriptions(prepared.view)))
             floor = await asyncio.to_thread(_bare, place, prepared, names, mode, count)
             found = await _dragoman(place, listen, names, mode, count)
             for server, outcome in (("Dragoman", found), ("bare gRPC", floor)):

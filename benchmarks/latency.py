@@ -39,7 +39,20 @@ class Bench:
         self.changes = changes
         self.backends = backends
         self.listen = net.free_port()
-        self.prepared = Prepared(count, listen=self.listen, backend=backends[0])
+        self.prepared = self._prepare()
+        self.tables = self._tables()
+
+    def _prepare(self) -> Prepared:
+        return Prepared(self.count, listen=self.listen, backend=self.backends[0])
+
+    def _tables(self) -> list[bytes]:
+        """The route table after each step's change: changes pile up, as in the folder."""
+        changing, tables = self._prepare(), []
+        for step, number in enumerate(self.numbers(), 1):
+            changed = changing.changed(worlds.route(number, revision=step))
+            (table,) = (item for item in changed if item.type_url == resource.ROUTE)
+            tables.append(table.payload)
+        return tables
 
     def numbers(self) -> list[int]:
         """Which route changes at each step: spread over all of them."""
@@ -67,7 +80,8 @@ class Bench:
         times = []
         for step, number in enumerate(self.numbers(), 1):
             host = worlds.host(number)
-            probe.ask(host)
+            if wanted(step) in probe.ask(host):
+                raise RuntimeError(f"{host} answers as after its change before it")
             begun = time.perf_counter()
             change(step, number)
             times.append(probe.until(host, wanted(step)) - begun)
@@ -112,11 +126,11 @@ def _drafts(
     return change
 
 
-async def through_bare(bench: Bench, route_variants: list[bytes]) -> dict[str, Times]:
+async def through_bare(bench: Bench) -> dict[str, Times]:
     """A gRPC server that pushes the same bytes, made in advance."""
     state = bench.prepared.state()
     (table,) = state.resources[resource.ROUTE]
-    state.variants = [(resource.ROUTE, table, f"route-{n}", data) for n, data in enumerate(route_variants)]
+    state.variants = [(resource.ROUTE, table, f"route-{n}", data) for n, data in enumerate(bench.tables)]
     for number in bench.numbers():
         changed = bench.prepared.changed(worlds.endpoints(number, bench.backends[1]))
         (item,) = (found for found in changed if found.type_url == resource.ENDPOINT)
@@ -137,7 +151,7 @@ async def through_bare(bench: Bench, route_variants: list[bytes]) -> dict[str, T
     return {"route": routes, "endpoint": ends}
 
 
-async def through_files(bench: Bench, route_variants: list[bytes], form: str) -> dict[str, Times]:
+async def through_files(bench: Bench, form: str) -> dict[str, Times]:
     """Envoy watches the resources itself, as binary or JSON protobuf."""
     folder = bench.folder / f"files-{form}"
     folder.mkdir()
@@ -146,7 +160,7 @@ async def through_files(bench: Bench, route_variants: list[bytes], form: str) ->
     _store(routes_file, resource.ROUTE, [prepared.table(item.payload) for item in first.values()], form)
     _store(listeners_file, resource.LISTENER, prepared.listeners_for_files(bench.prepared, routes_file), form)
     _store(clusters_file, resource.CLUSTER, prepared.clusters_for_files(bench.prepared), form)
-    for step, data in enumerate(route_variants, 1):
+    for step, data in enumerate(bench.tables, 1):
         _store(folder / f"draft-{step}.{form}", resource.ROUTE, [prepared.table(data)], form)
     async with AsyncExitStack() as stack:
         dynamic = envoy.from_files(listeners_file, clusters_file)
@@ -182,12 +196,11 @@ async def measure(folder: Path, sizes: Iterable[int], changes: int = 15) -> list
             place = folder / f"latency-{count}"
             place.mkdir()
             bench = Bench(place, count, changes, (one, two))
-            variants = _route_variants(bench)
             found = {
                 "Dragoman, files": await through_dragoman(bench),
-                "bare gRPC, bytes ready": await through_bare(bench, variants),
-                "Envoy, .pb file": await through_files(bench, variants, "pb"),
-                "Envoy, .json file": await through_files(bench, variants, "json"),
+                "bare gRPC, bytes ready": await through_bare(bench),
+                "Envoy, .pb file": await through_files(bench, "pb"),
+                "Envoy, .json file": await through_files(bench, "json"),
             }
             floor = found["bare gRPC, bytes ready"]
             files = median(found["Envoy, .pb file"]["route"])
@@ -205,13 +218,3 @@ async def measure(folder: Path, sizes: Iterable[int], changes: int = 15) -> list
                     to_bare = ratio(mid, median(floor["endpoint"]))
                     ends.rows.append((f"{count:,}", way, ms(mid), ms(high(times["endpoint"])), to_bare))
     return [routes, ends]
-
-
-def _route_variants(bench: Bench) -> list[bytes]:
-    """The table after each step's change. Variants pile up, as the files do."""
-    variants = []
-    for step, number in enumerate(bench.numbers(), 1):
-        changed = bench.prepared.changed(worlds.route(number, revision=step))
-        (table,) = (item for item in changed if item.type_url == resource.ROUTE)
-        variants.append(table.payload)
-    return variants

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.own import Client
 from benchmarks.prepared import document
 from benchmarks.report import Goal, Table, high, median, ms, ratio
-from dragoman import config, resource
+from dragoman import config
 from dragoman.document import Document
 from dragoman.graph.pipeline import Pipeline
 from dragoman.sources.base import Update
@@ -27,7 +27,6 @@ from tests.harness import certs, manifests
 from tests.harness.manifests import Body
 
 _ADDED = 40
-_WILD = (resource.CLUSTER, resource.LISTENER)
 
 
 def name(number: int) -> str:
@@ -73,15 +72,9 @@ class World:
         self.pipeline.load(self._documents(bodies, range(count)))
         self.view = self.pipeline.activate("*")
         self.loading = time.process_time() - begun
-        self.client = Client(self)
+        self.client = Client(self.view)
         gc.freeze()
         gc.enable()
-
-    def names(self) -> dict[str, list[str]]:
-        return {
-            type_url: [] if type_url in _WILD else list(self.view.resources(type_url))
-            for type_url in resource.TYPES
-        }
 
     def _documents(self, bodies: list[Body], numbers: Iterable[int]) -> list[Document]:
         return [document(body) for body in [*bodies, *(b for n in numbers for b in self._make(n))]]

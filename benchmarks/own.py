@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import worlds
-from benchmarks.prepared import Prepared, document
+from benchmarks.prepared import Prepared, document, subscriptions
 from benchmarks.report import Goal, Table, high, median, ms, ratio
 from dragoman.xds import session, wire
+from dragoman.xds.snapshot import View
 from dragoman.xds.types import Transitions
 from tests.harness.manifests import Body
 
@@ -46,10 +47,10 @@ class _Deaf:
 class Client:
     """A delta client that has everything. `drain` gives the responses that are due and ACKs them."""
 
-    def __init__(self, prepared: Prepared) -> None:
-        self._session = session.Session(prepared.view, wire.Form.DELTA, wire.Encoder(), _Deaf())
-        prepared.view.follow(self._change)
-        for type_url, names in prepared.names().items():
+    def __init__(self, view: View) -> None:
+        self._session = session.Session(view, wire.Form.DELTA, wire.Encoder(), _Deaf())
+        view.follow(self._change)
+        for type_url, names in subscriptions(view).items():
             self._session.request(wire.Request(type_url, names=names), 0.0)
             self.acknowledge(self.drain())
 
@@ -73,7 +74,7 @@ class World:
         gc.disable()
         self.count = count
         self.prepared = Prepared(count, listen=8080, backend=9000)
-        self.client = Client(self.prepared)
+        self.client = Client(self.prepared.view)
         gc.collect()
         gc.freeze()
         gc.enable()

@@ -26,6 +26,7 @@ from dragoman.proto.envoy.extensions.filters.network.http_connection_manager imp
 from dragoman.proto.envoy.service.discovery import v3 as discovery
 from dragoman.refs import Ref
 from dragoman.sources.base import Update
+from dragoman.xds.snapshot import View
 from tests.harness.manifests import Body
 
 
@@ -33,6 +34,13 @@ def document(body: Body) -> Document:
     group = body["apiVersion"].rpartition("/")[0]
     meta = body["metadata"]
     return Document(Ref(group, body["kind"], meta.get("namespace", ""), meta["name"]), body)
+
+
+def subscriptions(view: View) -> dict[str, tuple[str, ...]]:
+    """What a proxy asks for that wants everything, in its order: names by type, none for a wildcard."""
+    wild = (resource.CLUSTER, resource.LISTENER)
+    found = {type_url: tuple(view.resources(type_url)) for type_url in resource.TYPES}
+    return {type_url: () if type_url in wild else names for type_url, names in found.items() if names}
 
 
 class Prepared:
@@ -60,12 +68,6 @@ class Prepared:
                 for type_url in resource.TYPES
             }
         )
-
-    def names(self) -> dict[str, tuple[str, ...]]:
-        """What a proxy subscribes to, in its order: wildcards are empty."""
-        wild = (resource.CLUSTER, resource.LISTENER)
-        kinds = (resource.CLUSTER, resource.ENDPOINT, resource.LISTENER, resource.ROUTE)
-        return {t: () if t in wild else tuple(self.view.resources(t)) for t in kinds}
 
     def changed(self, *bodies: Body) -> list[resource.Resource]:
         seen: list[resource.Resource] = []
