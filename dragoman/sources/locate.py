@@ -28,6 +28,7 @@ APPLIED: Final[FieldPath] = ("metadata", "annotations", "kubectl.kubernetes.io/l
 _SURROGATES = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _COMMENT = re.compile(r"(?<![^ \t])#")
 _SECRET = re.compile(r"""kind["']?\s*:\s*(?:[&!]\S+\s+)*["']?\w*secret""", re.IGNORECASE)
+_KIND = re.compile(r"""(?:^|[{,])[ \t]*["']?kind["']?[ \t]*:""", re.MULTILINE)
 # Line breaks to YAML 1.1 and to nobody who counts lines; they are only where a value or a comment may go on.
 _ODD_BREAKS = str.maketrans(dict.fromkeys("\r\x85\u2028\u2029", " "))
 # What may stand before the colon of a key: anything else is more likely a part of a value.
@@ -98,7 +99,7 @@ def _compose(text: str) -> _Composed:
     except yamlnodes.Invalid:
         root = None
     secrets: dict[int, list[yaml.Node]] = {}
-    for node in _secrets(root) if root is not None else ():
+    for node in _secrets(root, "Secret") if root is not None else ():
         for line in range(node.start_mark.line, node.end_mark.line + 1):
             secrets.setdefault(line, []).append(node)
     return _Composed(root, secrets)
@@ -170,7 +171,7 @@ def _has_text(node: yaml.Node) -> bool:
 
 def _secrets(node: yaml.Node, hint: str = "") -> Iterator[yaml.Node]:
     """The nodes with a Secret's values, also of the Secrets in a list. `hint`: the kind of what names
-    none.
+    none; a document without one may be the rest of a Secret, cut off by a stray `---`.
     """
     if not isinstance(node, yaml.MappingNode):
         yield from _leaves(node) if _sounds_secret(hint) else ()
@@ -228,7 +229,7 @@ def broken_line(text: str, line: int) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _may_be_secret(text: str) -> bool:
-    return _SECRET.search(text) is not None
+    return _SECRET.search(text) is not None or _KIND.search(text) is None
 
 
 def first_line(text: str, start: int) -> tuple[int, str]:

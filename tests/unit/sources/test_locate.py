@@ -124,12 +124,12 @@ def test_what_cannot_be_composed_is_nowhere() -> None:
 
 
 def test_breaks_that_only_yaml_knows_are_no_lines() -> None:
-    text = "a: 'one\u2028two'\n# \x85 \u2029\nb: 1\n"
+    text = "a: 'one\u2028two'\n# \x85 \u2029\nb: 1\nkind: X\n"
     assert show(TextLocator("a.yaml", 1, text), ("b",)) == "3:4-4 1"
 
 
 def test_json_of_any_form() -> None:
-    text = '{"spec": {"emoji": "\\ud83d\\ude00", "path": "a\\/b",\n\t"port": 80}}'
+    text = '{"spec": {"emoji": "\\ud83d\\ude00", "path": "a\\/b",\n\t"port": 80}, "kind": "X"}'
     locator = TextLocator("a.json", 1, text)
     assert show(locator, ("spec", "emoji")) == '1:20-33 "\\ud83d\\ude00"'
     assert show(locator, ("spec", "port")) == "2:10-11 80"

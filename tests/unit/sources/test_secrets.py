@@ -120,6 +120,14 @@ def test_secrets_that_stand_twice_are_not_shown(tmp_path: Path, source: str) -> 
     assert_silent(Files([tmp_path]))
 
 
+@pytest.mark.parametrize("before", ["  config:", "      hunter2", "  quoted", "  plain", "  list", "type"])
+@pytest.mark.parametrize("damage", ["", "  x: [hunter2\n"])
+def test_secrets_cut_in_two_are_not_shown(tmp_path: Path, before: str, damage: str) -> None:
+    cut = BLOCK.index("\n" + before) + 1
+    write(tmp_path, a=f"{BLOCK[:cut]}---\n{BLOCK[cut:]}{damage}")
+    assert_silent(Files([tmp_path]))
+
+
 def assert_silent(source: Files) -> None:
     """There is something to report, and in no form does it hold the word."""
     diagnostics = source.load().diagnostics
