@@ -61,6 +61,9 @@ CODES: Final[dict[str, str]] = {
     "DRG1503": "the key does not belong to the certificate",
     "DRG1504": "an entry of a Secret or ConfigMap is missing",
     "DRG1505": "Envoy would refuse the certificate",
+    # 16xx: policies
+    "DRG1601": "the policy's target is not there",
+    "DRG1602": "the policies of a rule's backends differ",
     # 2xxx: references
     "DRG2001": "the parent is not there",
     "DRG2002": "the parent has no such listener",

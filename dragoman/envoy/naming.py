@@ -8,6 +8,7 @@ the object.
     Service/shop/checkout/8080          a cluster and its endpoints
     Service/shop/db/5432/tcp            the same, spoken to in plain bytes (`tls`: passed through, `udp`)
     Service/shop/pay/443//Secret%2Finfra%2Fid   the same, with a client certificate
+    Service/shop/pay/443///TrafficPolicy%2Fshop%2Fslow   the same, as a policy of its users wants it
     Backend/shop/ext                    the same for an object without ports
     127.0.0.1:8080                      a listener, and the route table of its plain HTTP
     127.0.0.1:8443/*.shop.example       the route table of one TLS host name (`*`: any)
@@ -31,7 +32,11 @@ _GATEWAY_API: Final = (
     *("Gateway", "ListenerSet", "BackendTLSPolicy"),
     *("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"),
 )
-_GROUPS: Final = {"Backend": "dragoman.dev", **dict.fromkeys(_GATEWAY_API, "gateway.networking.k8s.io")}
+_OWN: Final = ("Backend", "TrafficPolicy", "HTTPPolicy", "ClientPolicy")
+_GROUPS: Final = {
+    **dict.fromkeys(_OWN, "dragoman.dev"),
+    **dict.fromkeys(_GATEWAY_API, "gateway.networking.k8s.io"),
+}
 """The groups that bare kinds stand for, where that is not the core group; others are written `Kind.group`."""
 
 
@@ -58,12 +63,16 @@ def _ref(kind_and_group: str, namespace: str, name: str) -> Ref:
 @functools.lru_cache(maxsize=65536)  # asked for by route, cluster and endpoints alike
 def cluster(key: ir.ClusterKey) -> str:
     """The name of a cluster and of its endpoints: `Service/shop/checkout/8080`; without port 0."""
-    name = _object(key.ref)
-    if key.port or key.transport or key.certificate != ir.NOBODY:
-        name = f"{name}/{key.port or ''}"
-    if key.certificate != ir.NOBODY:
-        return f"{name}/{_escape(key.transport)}/{_escape(_object(key.certificate))}"
-    return f"{name}/{_escape(key.transport)}" if key.transport else name
+    parts = [
+        _object(key.ref),
+        str(key.port or ""),
+        _escape(key.transport),
+        _escape(_object(key.certificate)) if key.certificate != ir.NOBODY else "",
+        "+".join(_escape(_object(policy)).replace("+", "%2B") for policy in key.policies),
+    ]
+    while not parts[-1]:
+        parts.pop()
+    return "/".join(parts)
 
 
 def secret(key: ir.SecretKey) -> str:
@@ -92,7 +101,7 @@ def ref_of(type_url: str, name: str) -> Ref | None:
     """The object behind a cluster, its endpoints or a secret; None for tables and listeners."""
     parts = name.split("/")
     match type_url:
-        case resource.CLUSTER | resource.ENDPOINT if 3 <= len(parts) <= 6:
+        case resource.CLUSTER | resource.ENDPOINT if 3 <= len(parts) <= 7:
             return _ref(*parts[:3])
         case resource.SECRET if len(parts) == 4:
             return _ref(*parts[:3])

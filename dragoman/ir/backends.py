@@ -9,6 +9,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from dragoman.ir.policy import Said
 from dragoman.refs import Origin, Ref
 
 NOBODY: Final = Ref("", "", "", "")
@@ -27,13 +28,15 @@ class Transport(enum.Enum):
 
 
 class ClusterKey(NamedTuple):
-    """A cluster's identity: the object and its port, and where these differ, how it is spoken to and the
-    certificate that is shown to it. Which rules use it plays no part. `port` 0: the object has none."""
+    """A cluster's identity: the object and its port, and where these differ, how it is spoken to, the
+    certificate that is shown to it, and the policies of its users that set something about it (the most
+    general first). Which rules use it plays no other part. `port` 0: the object has none."""
 
     ref: Ref
     port: int = 0
     transport: str = ""  # a `Transport`'s value: keys are sorted
     certificate: Ref = NOBODY
+    policies: tuple[Ref, ...] = ()
 
     @property
     def place(self) -> ClusterKey:
@@ -106,7 +109,8 @@ class Discovery(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """`endpoints` is empty for EDS. `shared`: zones get their shares of it all (`EndpointSet.shares`)."""
+    """`endpoints` is empty for EDS. `shared`: zones get their shares of it all (`EndpointSet.shares`).
+    `said`: the fields of policies that are in force on it."""
 
     key: ClusterKey
     discovery: Discovery
@@ -116,6 +120,7 @@ class Cluster:
     connect_timeout: float = 5.0
     shared: bool = False
     origin: Origin | None = field(default=None, compare=False)
+    said: tuple[Said, ...] = field(default=(), compare=False)
 
 
 class SecretKey(NamedTuple):

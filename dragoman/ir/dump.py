@@ -84,9 +84,12 @@ def plain(value: Any) -> Any:
             return value.value
         case Ref() | Origin():
             return str(value)
-        case ir.ClusterKey(ref, port, transport, certificate):
+        case ir.ClusterKey(ref, port, transport, certificate, policies):
             shown = f", with {certificate.id}" if certificate != ir.NOBODY else ""
+            shown += f", as {', '.join(map(str, policies))} says" if policies else ""
             return f"{ref}{f':{port}' if port else ''}{f'/{transport}' if transport else ''}{shown}"
+        case ir.Said(name, said, origin):
+            return f"{name}: {said} ({origin})"
         case ir.SecretKey(ref, use):
             return f"{ref} ({use})"
         case ir.Bind(address, port, udp):

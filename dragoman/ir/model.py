@@ -26,6 +26,7 @@ from dragoman.ir.backends import (
     UpstreamTls as UpstreamTls,
 )
 from dragoman.ir.order import Order
+from dragoman.ir.policy import Said as Said
 from dragoman.refs import Origin, Ref
 
 # --- gateways: what the translator says of one Gateway object ---------------------------------------------
@@ -342,7 +343,7 @@ Action = Forward | Redirect | Respond
 @dataclass(frozen=True, slots=True)
 class Route:
     """One match and one action. `name` is identity: kind/namespace/name plus rule (name or index) and
-    match index."""
+    match index. `said`: the fields of policies that are in force on it."""
 
     name: str
     match: RouteMatch
@@ -352,6 +353,7 @@ class Route:
     response_headers: HeaderMutation = NO_MUTATION
     cors: Cors | None = None
     origin: Origin | None = field(default=None, compare=False)
+    said: tuple[Said, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,12 +369,33 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class RouteSet:
-    """What one route object contributes: the same routes on every listener that it is attached to."""
+class Stand:
+    """Some of the listeners that a route object is attached to, and its routes as they have them."""
 
-    ref: Ref
     attachments: tuple[Attachment, ...]
     routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSet:
+    """What one route object contributes. There is one stand, or several where policies make the routes differ
+    between listeners."""
+
+    ref: Ref
+    stands: tuple[Stand, ...]
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """Where it stands."""
+        return tuple(one for stand in self.stands for one in stand.attachments)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Its routes; one that differs between listeners is there several times, under one name."""
+        first, *others = self.stands
+        if not others:
+            return first.routes
+        return tuple(dict.fromkeys(route for stand in self.stands for route in stand.routes))
 
     def clusters(self) -> frozenset[ClusterKey]:
         """Every cluster that some route or mirror uses."""

@@ -43,10 +43,10 @@ class PartKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EncodedSet:
-    """A route object with the bytes of each of its routes."""
+    """A route object with the bytes of each of its routes, stand by stand."""
 
-    routes: ir.RouteSet
-    encoded: tuple[encoder.EncodedRoute, ...]
+    stands: tuple[ir.Stand, ...]
+    encoded: tuple[tuple[encoder.EncodedRoute, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,9 @@ def _seats(
 
 
 def _encode(_: Context, ref: Ref, item: ir.RouteSet) -> EncodedSet:
-    return EncodedSet(item, tuple(encoder.encode_route(route) for route in item.routes))
+    return EncodedSet(
+        item.stands, tuple(tuple(map(encoder.encode_route, stand.routes)) for stand in item.stands)
+    )
 
 
 def _parts(
@@ -232,25 +234,34 @@ def _parts(
     places: binds.Binds,
     encrypted: Collection[ir.ClusterKey, bool],
 ) -> Iterator[tuple[PartKey, Part]]:
-    used = [_clusters(route) for route in item.routes.routes]
-    for attachment in item.routes.attachments:
-        seat = ctx.fetch(seats, (attachment.parent, attachment.listener))
-        if seat is None:
-            continue
-        own = _certified(ctx, used, seat, encrypted)
-        finished = [_finish(r, e, seat, own) for r, e in zip(item.routes.routes, item.encoded, strict=True)]
-        reached = [_clusters(route) for route, _ in finished] if own else used
-        for group, bind in itertools.product(seat.groups, seat.binds):
-            port = PortKey(group, bind)
-            if ctx.fetch(places.kept, binds.MemberKey(port, attachment.parent, attachment.listener)) is None:
+    start = 0
+    for stand, encoded in zip(item.stands, item.encoded, strict=True):
+        used = [_clusters(route) for route in stand.routes]
+        for attachment in stand.attachments:
+            seat = ctx.fetch(seats, (attachment.parent, attachment.listener))
+            if seat is None:
                 continue
-            scope = assembly.scope(bind, ir.FAMILIES[seat.protocol], seat.hostname)
-            for domain in attachment.hostnames:
-                if places.owner(ctx, port, domain) != seat.hostname:
-                    continue
-                host = HostKey(group, scope, domain)
-                for index, (route, encoded) in enumerate(finished):
-                    yield PartKey(host, ref, index), Part(route.order, route, encoded, reached[index])
+            own = _certified(ctx, used, seat, encrypted)
+            finished = [_finish(r, e, seat, own) for r, e in zip(stand.routes, encoded, strict=True)]
+            reached = [_clusters(route) for route, _ in finished] if own else used
+            for host in _hosts(ctx, attachment, seat, places):
+                for index, (route, chunk) in enumerate(finished):
+                    yield PartKey(host, ref, start + index), Part(route.order, route, chunk, reached[index])
+        start += len(stand.routes)
+
+
+def _hosts(
+    ctx: Context, attachment: ir.Attachment, seat: assembly.Seat, places: binds.Binds
+) -> Iterator[HostKey]:
+    """The virtual hosts that an attachment puts its routes on."""
+    for group, bind in itertools.product(seat.groups, seat.binds):
+        port = PortKey(group, bind)
+        if ctx.fetch(places.kept, binds.MemberKey(port, attachment.parent, attachment.listener)) is None:
+            continue
+        scope = assembly.scope(bind, ir.FAMILIES[seat.protocol], seat.hostname)
+        for domain in attachment.hostnames:
+            if places.owner(ctx, port, domain) == seat.hostname:
+                yield HostKey(group, scope, domain)
 
 
 def _flows(

@@ -18,6 +18,7 @@ from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import grants, names, secrets, tlspolicies
 from dragoman.translators.gateway.models import backend, meta, service
+from dragoman.translators.gateway.policies import attach, merge, stacks, traffic_backends
 
 _CLEAR: Final = {
     "": ir.AppProtocol.HTTP1,
@@ -65,6 +66,7 @@ class Sources:
     grants: grants.Grants
     service_names: names.Names
     backend_names: names.Names
+    attached: attach.Policies
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ def build(
     granted: grants.Grants,
     vault: secrets.Vault,
     policies: tlspolicies.Policies,
+    attached: attach.Policies,
 ) -> Sources:
     """The collections that references are looked up in."""
 
@@ -108,6 +111,7 @@ def build(
         granted,
         names.build(graph, service_objects, "Service"),
         names.build(graph, backend_objects, "Backend"),
+        attached,
     )
 
 
@@ -255,7 +259,30 @@ def port_of(spec: service.ServiceSpec, port: int, protocol: str = "TCP") -> serv
 
 
 def cluster(ctx: Context, sources: Sources, key: ir.ClusterKey) -> ir.Cluster | None:
-    """The cluster of a key that `resolve` gave; None while what it names is gone."""
+    """The cluster of a key that `resolve` gave, as the policies of its users and its own want it; None
+    while what it names is gone."""
+    made = _plain(ctx, sources, key)
+    if made is None:
+        return None
+    of_users = (ctx.fetch(sources.attached.layers, ref) for ref in key.policies)
+    stack = own_policies(
+        ctx, sources, key, stacks.Stack(tuple(layer for layer in of_users if layer is not None))
+    )
+    return traffic_backends.apply(made, merge.merge(stack.traffic)) if stack.traffic else made
+
+
+def own_policies(ctx: Context, sources: Sources, key: ir.ClusterKey, below: stacks.Stack) -> stacks.Stack:
+    """`below` with the policies that target the backend itself, or its port, on top."""
+    own = ctx.fetch(sources.attached.at, key.ref)
+    if own is None:
+        return below
+    stack = below.over(own.get(""))
+    found = ctx.fetch(sources.services, key.ref) if own.keys() - {""} else None
+    port = port_of(found.spec, key.port, protocol_of(key)) if found is not None else None
+    return stack.over(own.get(port.name)) if port is not None and port.name else stack
+
+
+def _plain(ctx: Context, sources: Sources, key: ir.ClusterKey) -> ir.Cluster | None:
     if key.ref.kind == "Service":
         found = ctx.fetch(sources.services, key.ref)
         port = port_of(found.spec, key.port, protocol_of(key)) if found is not None else None

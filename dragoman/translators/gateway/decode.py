@@ -33,11 +33,13 @@ from dragoman.translators.gateway import (
 from dragoman.translators.gateway.models import (
     backend,
     backendtlspolicy,
+    clientpolicy,
     configmap,
     endpointslice,
     gateway,
     gatewayclass,
     grpcroute,
+    httppolicy,
     httproute,
     listenerset,
     meta,
@@ -46,6 +48,7 @@ from dragoman.translators.gateway.models import (
     secret,
     service,
     streamroutes,
+    trafficpolicy,
 )
 
 _DROPPED_ANNOTATION: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -117,6 +120,15 @@ READERS: Final[Mapping[tuple[str, str], _Reader]] = {
     (meta.GATEWAY_GROUP, "HTTPRoute"): _reader(httproute.HttpRoute, "v1", "v1beta1", check=rules_http.check),
     (meta.GATEWAY_GROUP, "ReferenceGrant"): _reader(referencegrant.ReferenceGrant, "v1", "v1beta1"),
     (meta.DRAGOMAN_GROUP, "Backend"): _reader(backend.Backend, "v1alpha1", check=rules_backend.check),
+    (meta.DRAGOMAN_GROUP, "TrafficPolicy"): _reader(
+        trafficpolicy.TrafficPolicy, "v1alpha1", check=rules_policies.check
+    ),
+    (meta.DRAGOMAN_GROUP, "HTTPPolicy"): _reader(
+        httppolicy.HttpPolicy, "v1alpha1", check=rules_policies.check
+    ),
+    (meta.DRAGOMAN_GROUP, "ClientPolicy"): _reader(
+        clientpolicy.ClientPolicy, "v1alpha1", check=rules_policies.check
+    ),
     (meta.DISCOVERY_GROUP, "EndpointSlice"): _reader(endpointslice.EndpointSlice, "v1", body=True),
     (meta.CORE_GROUP, "Service"): _reader(service.Service, "v1", body=True),
     (meta.CORE_GROUP, "Secret"): _reader(secret.Secret, "v1", body=True, check=keypairs.check),

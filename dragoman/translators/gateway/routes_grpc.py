@@ -30,7 +30,7 @@ def translate(
     work = routes_http.Work(ctx, sources, item, ir.Transport.GRPC, _UNAVAILABLE)
     for index, rule in enumerate(item.spec.rules):
         work.rule(index, as_http(rule), _matches(Origin(ref, ("spec", "rules", index)), rule), _precedence)
-    return work.done(len(item.spec.rules))
+    return work.done(item.spec.rules)
 
 
 def as_http(rule: model.Rule) -> httproute.Rule:

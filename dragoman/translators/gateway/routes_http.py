@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -37,7 +37,7 @@ class Rules:
     """What the rules of a route come to, wherever it is attached.
 
     `invalid`: None while all rules are valid, else which were dropped and why; `usable`: whether any is left;
-    `barred`: the Services that policies keep it from.
+    `barred`: the Services that policies keep it from; `names`: the rules' names, "" where they have none.
     """
 
     routes: tuple[ir.Route, ...]
@@ -46,6 +46,7 @@ class Rules:
     usable: bool
     findings: tuple[Diagnostic, ...]
     barred: frozenset[Ref] = frozenset()
+    names: tuple[str, ...] = ()
 
 
 def translate(ctx: Context, sources: backends.Sources, ref: Ref, item: base.Object[model.HttpRoute]) -> Rules:
@@ -55,7 +56,7 @@ def translate(ctx: Context, sources: backends.Sources, ref: Ref, item: base.Obje
         origin = Origin(ref, _rule_path(index))
         meant = (matching.translate(match, origin, at) for at, match in enumerate(rule.matches or _ANYTHING))
         work.rule(index, rule, meant, matching.precedence)
-    return work.done(len(item.spec.rules))
+    return work.done(item.spec.rules)
 
 
 Precedence = Callable[[ir.RouteMatch, str, str, int, int, int], Order]
@@ -113,7 +114,7 @@ class Work:
         self.unresolved: list[backends.Unresolved] = []
         self._priority = _priority(item, self.findings) if item.meta.annotations else 0
 
-    def done(self, rules: int) -> Rules:
+    def done(self, rules: Sequence[model.Rule | grpcroute.Rule]) -> Rules:
         """All of it."""
         if self._defaults:
             where = Origin(self._ref, ("spec", "useDefaultGateways"))
@@ -123,9 +124,10 @@ class Work:
             tuple(self.routes),
             resolution(self.unresolved),
             f"Dropped Rule: {'; '.join(self.dropped)}" if self.dropped else None,
-            len(self.dropped) < rules or not rules,
+            len(self.dropped) < len(rules) or not rules,
             tuple(dict.fromkeys((*self.findings, *(one.finding for one in self.unresolved)))),
             backends.barred(self.unresolved),
+            _names(rules),
         )
 
     def rule(
@@ -325,6 +327,10 @@ def _rule_path(index: int) -> FieldPath:
 @functools.cache
 def _backend_path(index: int, at: int) -> FieldPath:
     return ("spec", "rules", index, "backendRefs", at)
+
+
+def _names(rules: Sequence[model.Rule | grpcroute.Rule]) -> tuple[str, ...]:
+    return tuple(rule.name or "" for rule in rules) if any(rule.name for rule in rules) else ()
 
 
 def _prefix(rule: model.Rule) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin, Ref
-from dragoman.translators.gateway.models import backendtlspolicy as tls
+from dragoman.translators.gateway import complaints
+from dragoman.translators.gateway.models import backendtlspolicy as tls, policy
+from dragoman.translators.gateway.policies import attach
 
 
 def check_tls(ref: Ref, spec: tls.BackendTlsPolicy) -> Iterator[Diagnostic]:
@@ -25,6 +27,39 @@ def check_tls(ref: Ref, spec: tls.BackendTlsPolicy) -> Iterator[Diagnostic]:
         if other is not None:
             message = f"type {name.type} takes `{wanted}` alone"
             yield error("DRG1108", message, where.at("subjectAltNames", at))
+
+
+def check(ref: Ref, spec: policy.Policy) -> Iterator[Diagnostic]:
+    """The targets of Dragoman's own policies."""
+    where = Origin(ref, ("spec", "targetRefs"))
+    if not spec.target_refs and not spec.target_selectors:
+        label = "`targetRefs` or `targetSelectors` goes here"
+        yield error("DRG1102", "the policy targets nothing", Origin(ref, ("spec",)), label=label)
+    seen: set[tuple[str, str, str]] = set()
+    for at, one in enumerate(spec.target_refs):
+        yield from _kind(ref, one.group, one.kind, where.at(at))
+        if one.section_name is not None and one.kind not in attach.PARTS:
+            message = f"a {one.kind} has no sections to target"
+            yield error("DRG1108", message, where.at(at, "sectionName"))
+        key = (one.kind, one.name, one.section_name or "")
+        if key in seen:
+            yield error("DRG1108", f"{one.kind} {one.name} is listed twice", where.at(at))
+        seen.add(key)
+    for at, each in enumerate(spec.target_selectors):
+        yield from _kind(ref, each.group, each.kind, Origin(ref, ("spec", "targetSelectors", at)))
+
+
+def _kind(ref: Ref, group: str | None, kind: str, where: Origin) -> Iterator[Diagnostic]:
+    known = attach.KINDS[ref.kind]
+    if kind not in known:
+        label = f"{ref.kind} targets {', '.join(known)}"
+        near = complaints.near(kind, known)
+        yield error(
+            "DRG1106", f"a {ref.kind} cannot target a {kind}", where.at("kind"), label=label, help=near
+        )
+    elif group not in (None, attach.GROUPS[kind]):
+        label = f'expected "{attach.GROUPS[kind]}"'
+        yield error("DRG1106", f"{kind} is not of group `{group}`", where.at("group"), label=label)
 
 
 def _targets(where: Origin, targets: tuple[tls.TargetRef, ...]) -> Iterator[Diagnostic]:

@@ -19,7 +19,6 @@ from dragoman.translators.gateway import (
     listenersets,
     routes_http,
     streams,
-    tlspolicies,
 )
 from dragoman.translators.gateway.models import meta
 
@@ -90,9 +89,10 @@ def of_route(
 
 
 def of_policy(
-    item: base.AnyObject, controller: str, ancestors: Iterable[Ref], verdict: tlspolicies.Verdict
+    item: base.AnyObject, controller: str, ancestors: Iterable[Ref], conditions: Iterable[base.Condition]
 ) -> base.Status:
     """PolicyStatus (GEP-713): one entry per Gateway whose routes reach the target."""
+    said = _conditions(conditions, item)
     found = [
         {
             "ancestorRef": {
@@ -102,7 +102,7 @@ def of_policy(
                 "name": ref.name,
             },
             "controllerName": controller,
-            "conditions": _conditions(tlspolicies.conditions(verdict), item),
+            "conditions": said,
         }
         for ref in ancestors
     ]

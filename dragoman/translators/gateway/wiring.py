@@ -3,6 +3,7 @@
     Secret, ConfigMap -> certificates -> flaws ----------+-> Gateway reports -> doors --+
     GatewayClass -> classes -----------------------------+      |                       |
     ListenerSet -> claims -> ListenerSet reports <--------------+ -> doors -------------+
+    TrafficPolicy, HTTPPolicy, ClientPolicy -> policies at targets, stacks of listeners |
     Service, Backend, ReferenceGrant, BackendTLSPolicy -> rules, targets                v
     HTTPRoute, GRPCRoute -> rules ----------------------------------------> routes  -> cluster uses
     TLSRoute, TCPRoute, UDPRoute -> targets ------------------------------> streams -> cluster uses
@@ -37,9 +38,11 @@ from dragoman.translators.gateway import (
     tlspolicies,
     wiring_backends,
     wiring_parents,
+    wiring_policies,
     wiring_routes,
 )
 from dragoman.translators.gateway.models import meta
+from dragoman.translators.gateway.policies import attach
 from dragoman.translators.gateway.wiring_routes import Findings
 
 _REQUESTS: Final[Mapping[str, wiring_routes.Translate]] = {
@@ -60,19 +63,22 @@ def build(
     """Adds the collections of Gateway API and of Dragoman's own kinds."""
     granted = grants.build(graph, objects[meta.GATEWAY_GROUP, "ReferenceGrant"])
     vault = secrets.build(graph, objects, wiring_parents.users(granted))
-    parents = wiring_parents.Parents(graph, objects, granted, vault, controller, addresses, usable)
+    attached = attach.build(graph, objects)
+    parents = wiring_parents.Parents(graph, objects, granted, vault, controller, addresses, usable, attached)
     policies = tlspolicies.build(
         graph,
         objects[meta.GATEWAY_GROUP, "BackendTLSPolicy"],
         objects[meta.CORE_GROUP, "Service"],
         vault,
     )
-    sources = backends.build(graph, objects, granted, vault, policies)
+    sources = backends.build(graph, objects, granted, vault, policies, attached)
     requests = {kind: objects[meta.GATEWAY_GROUP, kind] for kind in _REQUESTS}
-    attached = wiring_routes.attachments(graph, requests["HTTPRoute"], requests["GRPCRoute"], parents)
+    standing = wiring_routes.attachments(graph, requests["HTTPRoute"], requests["GRPCRoute"], parents)
     routes = [
-        wiring_routes.Requests(graph, requests[kind], kind, translate, sources, found, controller)
-        for (kind, translate), found in zip(_REQUESTS.items(), attached, strict=True)
+        wiring_routes.Requests(
+            graph, requests[kind], kind, translate, sources, found, parents.stacks, controller
+        )
+        for (kind, translate), found in zip(_REQUESTS.items(), standing, strict=True)
     ]
     flows = [
         wiring_routes.Streams(graph, objects[meta.GATEWAY_GROUP, kind], kind, sources, parents, controller)
@@ -88,8 +94,8 @@ def build(
     barred: Collection[Ref, frozenset[Ref]] = graph.union(
         "barred", *(one.barred for one in routes), *(one.barred for one in flows)
     )
-    policy_statuses = wiring_backends.policy_statuses(
-        graph, objects, policies, route_sets, stream_routes, barred, parents, controller
+    ancestors = wiring_policies.Ancestors(
+        graph, policies, attached, route_sets, stream_routes, barred, parents
     )
     counted = _sum([one.counts for one in routes] + [one.counts for one in flows])
 
@@ -123,7 +129,8 @@ def build(
         graph.map_one("ListenerSet status", parents.sets, set_status),
         *(one.statuses for one in routes),
         *(one.statuses for one in flows),
-        policy_statuses,
+        wiring_policies.tls_statuses(graph, objects, policies, ancestors, controller),
+        wiring_policies.statuses(graph, objects, attached, ancestors, controller),
         graph.map_one("Backend status", objects[meta.DRAGOMAN_GROUP, "Backend"], backend_status),
     )
     diagnostics = graph.union(
@@ -134,6 +141,7 @@ def build(
         *(one.findings for one in routes),
         *(one.findings for one in flows),
         findings_of("BackendTLSPolicy", policies.standings),
+        findings_of("policy", attached.standings),
         backend_side.findings,
         vault.findings,
     )

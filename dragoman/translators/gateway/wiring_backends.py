@@ -17,9 +17,7 @@ from dragoman.translators.gateway import (
     keypairs,
     rules_gateway,
     secrets,
-    status,
     streams,
-    tlspolicies,
 )
 from dragoman.translators.gateway.models import meta
 from dragoman.translators.gateway.wiring_parents import Parents
@@ -110,56 +108,6 @@ class Backends:
             graph.map_one("EndpointSlice findings", slice_objects, endpoints.findings),
             graph.map_one("Backend findings", objects[meta.DRAGOMAN_GROUP, "Backend"], faulty),
         )
-
-
-def policy_statuses(
-    graph: Graph,
-    objects: base.Objects,
-    policies: tlspolicies.Policies,
-    routes: Collection[Ref, ir.RouteSet],
-    stream_routes: Collection[tuple[Ref, str], ir.StreamRoute],
-    barred: Collection[Ref, frozenset[Ref]],
-    parents: Parents,
-    controller: str,
-) -> Collection[Ref, base.Status]:
-    """BackendTLSPolicies' statuses: their ancestors are the Gateways whose routes reach what they target, or
-    would (`barred`)."""
-
-    def reached(
-        ctx: Context, key: object, item: ir.RouteSet | ir.StreamRoute
-    ) -> Iterator[tuple[tuple[Ref, Ref, object], bool]]:
-        for service in {cluster.ref for cluster in item.clusters()} | (ctx.fetch(barred, item.ref) or set()):
-            if ctx.fetch(policies.by_service, service) is None:
-                continue
-            for one in item.attachments:
-                gateway = one.parent
-                if gateway.kind == "ListenerSet":
-                    gateway = ctx.fetch(parents.gateway_of, gateway) or gateway
-                yield (service, gateway, key), True
-
-    users = graph.group_by(
-        "users of policies",
-        graph.union(
-            "routes to policies",
-            graph.map_many("requests to policies", routes, reached),
-            graph.map_many("streams to policies", stream_routes, reached),
-        ),
-        lambda key, _: (key[0],),
-        lambda _, __, found: frozenset(key[1] for key in found),
-    )
-    policy_objects = objects[meta.GATEWAY_GROUP, "BackendTLSPolicy"]
-
-    def ancestors(ctx: Context, ref: Ref, item: base.AnyObject) -> base.Status | None:
-        verdict = ctx.fetch(policies.standings, ref)
-        if verdict is None:
-            return None
-        found: set[Ref] = set()
-        for target in tlspolicies.targets(ref, item.spec):
-            if target is not None and (more := ctx.fetch(users, target.service)) is not None:
-                found |= more
-        return status.of_policy(item, controller, sorted(found), verdict)
-
-    return graph.map_one("BackendTLSPolicy status", policy_objects, ancestors)
 
 
 def _certificates(_: Ref, gateway: ir.Gateway) -> Iterable[ir.SecretKey]:

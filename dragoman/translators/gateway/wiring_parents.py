@@ -25,6 +25,7 @@ from dragoman.translators.gateway import (
     tlspolicies,
 )
 from dragoman.translators.gateway.models import meta
+from dragoman.translators.gateway.policies import attach, stacks
 
 
 def users(granted: grants.Grants) -> Iterator[secrets.User]:
@@ -78,6 +79,7 @@ class Parents:
         controller: str,
         addresses: gateways.Addresses,
         usable: gateways.Usable,
+        policies: attach.Policies,
     ) -> None:
         class_objects = objects[meta.GATEWAY_GROUP, "GatewayClass"]
         self.gateway_objects = objects[meta.GATEWAY_GROUP, "Gateway"]
@@ -112,11 +114,6 @@ class Parents:
             lambda _, gateway: (gateway,),
             lambda _, __, members: len(members),
         )
-        self.served: Collection[Ref, ir.Gateway] = graph.union(
-            "gateways",
-            graph.map_one("Gateways served", self.reports, lambda _, __, report: report.gateway),
-            graph.map_one("ListenerSets served", self.sets, lambda _, __, report: report.served),
-        )
         self.doors: Collection[Ref, attachment.Doors] = graph.union(
             "doors",
             graph.map_one("doors of Gateways", self.reports, lambda _, __, report: report.doors),
@@ -128,4 +125,10 @@ class Parents:
         )
         self.gateway_of: Collection[Ref, Ref] = graph.map_one(
             "Gateways of ListenerSets", self.sets, lambda _, __, report: report.accepted
+        )
+        self.stacks = stacks.of_listeners(graph, self.doors, self.gateway_of, policies)
+        self.served: Collection[Ref, ir.Gateway] = graph.union(
+            "gateways",
+            graph.map_one("Gateways served", self.reports, lambda _, __, report: report.gateway),
+            graph.map_one("ListenerSets served", self.sets, lambda _, __, report: report.served),
         )

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dragoman.diagnostics import Diagnostic, warning
@@ -13,9 +14,20 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import attachment, backends, rivals, routes_http, status, streams
+from dragoman.translators.gateway.policies import attach, effects, stacks, traffic_requests
 from dragoman.translators.gateway.wiring_parents import Parents
 
 Findings = tuple[Diagnostic, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a route object comes to. `routes` None: it stands nowhere."""
+
+    routes: ir.RouteSet | None
+    findings: Findings
+
+
 Translate = Callable[[Context, backends.Sources, Ref, Any], routes_http.Rules]
 
 
@@ -58,18 +70,24 @@ class Requests:
         translate: Translate,
         sources: backends.Sources,
         attached: Collection[Ref, attachment.Attached],
+        above: stacks.Listeners,
         controller: str,
     ) -> None:
+        self._sources = sources
+        self._above = above
         self.rules: Collection[Ref, routes_http.Rules] = graph.map_one(
             f"{kind} rules", objects, lambda ctx, ref, item: translate(ctx, sources, ref, item)
         )
         self.attached = attached
-        self.routes: Collection[Ref, ir.RouteSet] = graph.map_one(f"{kind}s", self.rules, self._route_set)
+        made: Collection[Ref, _Made] = graph.map_one(f"{kind}s and policies", self.rules, self._made)
+        self.routes: Collection[Ref, ir.RouteSet] = graph.map_one(
+            f"{kind}s", made, lambda _, __, one: one.routes
+        )
         accepted = graph.map_one(f"{kind} accepted", self.rules, self._accepted)
         self.counts: Collection[tuple[Ref, str], int] = graph.group_by(
             f"{kind}s of listeners", accepted, lambda _, places: places, lambda _, __, members: len(members)
         )
-        self.findings = graph.map_one(f"{kind} findings", self.rules, self._findings)
+        self.findings = graph.map_one(f"{kind} findings", made, lambda _, __, one: one.findings or None)
         self.barred: Collection[Ref, frozenset[Ref]] = graph.map_one(
             f"{kind}s barred", self.rules, lambda _, __, rules: rules.barred or None
         )
@@ -84,11 +102,46 @@ class Requests:
 
         self.statuses = graph.map_one(f"{kind} status", objects, conditions)
 
-    def _route_set(self, ctx: Context, ref: Ref, rules: routes_http.Rules) -> ir.RouteSet | None:
+    def _made(self, ctx: Context, ref: Ref, rules: routes_http.Rules) -> _Made:
+        """The rules as each listener has them: policies of Gateways and listeners come in here."""
         attached = ctx.fetch(self.attached, ref)
-        if attached is None or not attached.attachments:
-            return None
-        return ir.RouteSet(ref, attached.attachments, rules.routes)
+        if attached is None:
+            return _Made(None, rules.findings)
+        findings = attached.findings + rules.findings
+        if not attached.attachments:
+            return _Made(None, findings)
+        own = ctx.fetch(self._sources.attached.at, ref) or {}
+        places: dict[stacks.Stack, list[ir.Attachment]] = {}
+        for one in attached.attachments:
+            above = ctx.fetch(self._above, (one.parent, one.listener)) or stacks.EMPTY
+            places.setdefault(above.over(own.get("")), []).append(one)
+        stands: list[ir.Stand] = []
+        for stack, attachments in places.items():
+            routes: list[ir.Route] = []
+            for route in rules.routes:
+                found, more = self._under(ctx, route, stack.over(_rule_policies(route, rules, own)))
+                routes.append(found)
+                findings += more
+            same = all(one is other for one, other in zip(routes, rules.routes, strict=True))
+            stands.append(ir.Stand(tuple(attachments), rules.routes if same else tuple(routes)))
+        return _Made(ir.RouteSet(ref, tuple(stands)), tuple(dict.fromkeys(findings)))
+
+    def _under(self, ctx: Context, route: ir.Route, stack: stacks.Stack) -> effects.Effect:
+        """A route under policies, those of its backends included: where these differ, what they say of
+        requests cannot hold for all."""
+        whole = stack
+        findings: Findings = ()
+        if isinstance(route.action, ir.Forward):
+            keys = dict.fromkeys(b.cluster for b in route.action.backends if b.cluster is not None)
+            own = dict.fromkeys(backends.own_policies(ctx, self._sources, key, stack) for key in keys)
+            if len(own) == 1:
+                whole = next(iter(own))
+            elif len(own) > 1:
+                findings = traffic_requests.disagreement(route, [one.traffic for one in own])
+        if whole == stacks.EMPTY:
+            return route, findings
+        found, more = effects.on_route(route, stack, whole)
+        return found, (*findings, *more)
 
     def _accepted(
         self, ctx: Context, ref: Ref, rules: routes_http.Rules
@@ -99,9 +152,15 @@ class Requests:
             return None
         return tuple((one.parent, one.listener) for one in attached.attachments)
 
-    def _findings(self, ctx: Context, ref: Ref, rules: routes_http.Rules) -> Findings | None:
-        attached = ctx.fetch(self.attached, ref)
-        return (attached.findings if attached is not None else ()) + rules.findings or None
+
+def _rule_policies(
+    route: ir.Route, rules: routes_http.Rules, own: attach.Attached
+) -> Mapping[str, attach.AnyLayer] | None:
+    """The policies that target the route's rule by name."""
+    if not rules.names or not own or route.origin is None:
+        return None
+    name = rules.names[int(route.origin.path[2])]
+    return own.get(name) if name else None
 
 
 class Streams:

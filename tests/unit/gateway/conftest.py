@@ -29,7 +29,7 @@ VERSIONS = {
     **dict.fromkeys(("ListenerSet", "BackendTLSPolicy"), f"{GATEWAY}/v1"),
     "ReferenceGrant": f"{GATEWAY}/v1beta1",
     "EndpointSlice": "discovery.k8s.io/v1",
-    "Backend": "dragoman.dev/v1alpha1",
+    **dict.fromkeys(("Backend", "TrafficPolicy", "HTTPPolicy", "ClientPolicy"), "dragoman.dev/v1alpha1"),
 }
 CLUSTER_SCOPED = ("GatewayClass", "Namespace")
 

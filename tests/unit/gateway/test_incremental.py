@@ -228,6 +228,10 @@ def runs_of(world: Any) -> dict[str, int]:
     return {c.name: getattr(c, "runs", 0) for c in world.graph.collections}
 
 
+SELECTION = {"Service labels", "labelled targets", "targets selected"}
+"""Labels are held against the selectors of policies."""
+
+
 def again(world: Any, *texts: str) -> set[str]:
     """The collections that ran anything when these documents came in."""
     before = runs_of(world)
@@ -295,7 +299,7 @@ def test_labels_of_a_service_touch_nothing(busy: Any) -> None:
         "kind: Service\nmetadata: {name: shop, labels: {a: b}}\nspec: {ports: "
         "[{name: http, port: 8080, targetPort: 3000}]}"
     )
-    assert again(busy, text) == {"services", "Service present"}
+    assert again(busy, text) == {"services", "Service present", *SELECTION}
 
 
 def test_a_grant_touches_those_that_refer_into_its_namespace(busy: Any) -> None:

@@ -58,7 +58,7 @@ def test_a_whole_group_survives_yaml() -> None:
         {key: ir.EndpointSet(key, (ir.Endpoint("10.0.0.1", 8080, health=ir.Health.DRAINING),))},
         {
             Ref("", "HTTPRoute", "shop", "cart"): ir.RouteSet(
-                gateway, (ir.Attachment(gateway, "http", ("a",)),), ()
+                gateway, (ir.Stand((ir.Attachment(gateway, "http", ("a",)),), ()),)
             )
         },
         {

@@ -149,5 +149,9 @@ class LabelRequirement:
 class LabelSelector:
     """All of it must hold; empty selects everything."""
 
-    match_labels: dict[str, str] = Field(default_factory=dict)
-    match_expressions: tuple[LabelRequirement, ...] = ()
+    match_labels: Annotated[dict[str, str], Field(description="Labels that it has, with their values.")] = (
+        Field(default_factory=dict)
+    )
+    match_expressions: Annotated[
+        tuple[LabelRequirement, ...], Field(description="What else its labels must meet.")
+    ] = ()

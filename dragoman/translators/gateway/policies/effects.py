@@ -1,0 +1,59 @@
+"""What the policies in force do to a route: the place where every kind that concerns requests comes in.
+
+Called by `wiring_routes` for each route and each listener where policies differ. What is made of a stack of
+policies is made once, since merged specs are (`merge.merge`), whatever the number of routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from dragoman.diagnostics import Diagnostic
+from dragoman.ir import model as ir
+from dragoman.refs import FieldPath, Ref
+from dragoman.translators.gateway.policies import http, merge, stacks, traffic_backends, traffic_requests
+
+Effect = tuple[ir.Route, tuple[Diagnostic, ...]]
+
+_NOTHING: Final[tuple[Diagnostic, ...]] = ()
+
+
+def on_route(route: ir.Route, stack: stacks.Stack, whole: stacks.Stack) -> Effect:
+    """The route with what `whole` says of it; its clusters with what `stack`, the part of it that backends
+    do not say themselves, says of them."""
+    findings = _NOTHING
+    said: tuple[ir.Said, ...] = ()
+    if stack.traffic:
+        users = merge.merge(stack.traffic).sayers(traffic_backends.FIELDS)
+        route = _with_policies(route, users) if users else route
+    if whole.traffic:
+        traffic = merge.merge(whole.traffic)
+        inline = traffic_requests.inline(route)
+        route, findings = traffic_requests.apply(route, traffic)
+        said = _said(traffic.said, (*traffic_backends.FIELDS, *inline))
+    if whole.http:
+        treatment = merge.merge(whole.http)
+        route, more = http.apply(route, treatment)
+        findings, said = findings + more, said + treatment.said
+    return (replace(route, said=said) if said else route), findings
+
+
+def _said(said: tuple[ir.Said, ...], without: Iterable[FieldPath]) -> tuple[ir.Said, ...]:
+    left_out = tuple(without)
+    return tuple(
+        one for one in said if not any(one.origin.path[1 : 1 + len(path)] == path for path in left_out)
+    )
+
+
+def _with_policies(route: ir.Route, policies: tuple[Ref, ...]) -> ir.Route:
+    action = route.action
+    if not isinstance(action, ir.Forward):
+        return route
+    backends = tuple(
+        replace(b, cluster=b.cluster._replace(policies=policies)) if b.cluster is not None else b
+        for b in action.backends
+    )
+    mirrors = tuple(replace(m, cluster=m.cluster._replace(policies=policies)) for m in action.mirrors)
+    return replace(route, action=replace(action, backends=backends, mirrors=mirrors))

@@ -1,0 +1,108 @@
+"""The statuses of policies: whose Gateways they reach. A part of `wiring`.
+
+The ancestors of a policy (GEP-713, PolicyStatus) are the Gateways that serve what it targets: the Gateway
+itself, those of a route's listeners, those whose routes reach a backend. A policy that reaches none is told
+so at its targets instead: silence would look like a controller that is down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from dragoman.graph.collection import Collection, Context, Graph
+from dragoman.ir import model as ir
+from dragoman.refs import Ref
+from dragoman.translators import base
+from dragoman.translators.gateway import status, tlspolicies
+from dragoman.translators.gateway.models import meta
+from dragoman.translators.gateway.policies import attach
+from dragoman.translators.gateway.wiring_parents import Parents
+
+
+class Ancestors:
+    """Target of a policy -> the Gateways that serve it."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        tls: tlspolicies.Policies,
+        policies: attach.Policies,
+        routes: Collection[Ref, ir.RouteSet],
+        streams: Collection[tuple[Ref, str], ir.StreamRoute],
+        barred: Collection[Ref, frozenset[Ref]],
+        parents: Parents,
+    ) -> None:
+        self._parents = parents
+
+        def reached(
+            ctx: Context, key: object, item: ir.RouteSet | ir.StreamRoute
+        ) -> Iterator[tuple[tuple[Ref, Ref, object], bool]]:
+            kept_from: frozenset[Ref] = ctx.fetch(barred, item.ref) or frozenset()
+            for target in {item.ref, *(cluster.ref for cluster in item.clusters()), *kept_from}:
+                if ctx.fetch(policies.at, target) is None and ctx.fetch(tls.by_service, target) is None:
+                    continue
+                for one in item.attachments:
+                    yield (target, self._gateway(ctx, one.parent), key), True
+
+        self._users: Collection[Ref, frozenset[Ref]] = graph.group_by(
+            "users of policies",
+            graph.union(
+                "routes to policies",
+                graph.map_many("requests to policies", routes, reached),
+                graph.map_many("streams to policies", streams, reached),
+            ),
+            lambda key, _: (key[0],),
+            lambda _, __, found: frozenset(key[1] for key in found),
+        )
+
+    def of(self, ctx: Context, targets: Iterable[Ref]) -> list[Ref]:
+        """The Gateways that serve any of `targets`, sorted."""
+        found: set[Ref] = set()
+        for target in targets:
+            if target.kind in ("Gateway", "ListenerSet"):
+                gateway = self._gateway(ctx, target)
+                doors = ctx.fetch(self._parents.doors, gateway)
+                found |= {gateway} if doors is not None and doors.ours else set()
+            else:
+                users = ctx.fetch(self._users, target)
+                found |= users if users is not None else frozenset()
+        return sorted(found)
+
+    def _gateway(self, ctx: Context, parent: Ref) -> Ref:
+        if parent.kind != "ListenerSet":
+            return parent
+        return ctx.fetch(self._parents.gateway_of, parent) or parent
+
+
+def tls_statuses(
+    graph: Graph, objects: base.Objects, policies: tlspolicies.Policies, ancestors: Ancestors, controller: str
+) -> Collection[Ref, base.Status]:
+    """BackendTLSPolicies' statuses."""
+
+    def of(ctx: Context, ref: Ref, item: base.AnyObject) -> base.Status | None:
+        verdict = ctx.fetch(policies.standings, ref)
+        if verdict is None:
+            return None
+        targets = [one.service for one in tlspolicies.targets(ref, item.spec) if one is not None]
+        return status.of_policy(item, controller, ancestors.of(ctx, targets), tlspolicies.conditions(verdict))
+
+    return graph.map_one("BackendTLSPolicy status", objects[meta.GATEWAY_GROUP, "BackendTLSPolicy"], of)
+
+
+def statuses(
+    graph: Graph, objects: base.Objects, policies: attach.Policies, ancestors: Ancestors, controller: str
+) -> Collection[Ref, base.Status]:
+    """The statuses of Dragoman's own policies."""
+
+    def of(ctx: Context, ref: Ref, item: base.AnyObject) -> base.Status | None:
+        standing = ctx.fetch(policies.standings, ref)
+        if standing is None:
+            return None
+        targets = [one.ref for one in standing.targets] or attach.named(ref, item.spec)
+        found = ancestors.of(ctx, targets) or sorted(set(targets))
+        return status.of_policy(item, controller, found, (standing.accepted,))
+
+    return graph.union(
+        "policy statuses",
+        *(graph.map_one(f"{kind} status", objects[meta.DRAGOMAN_GROUP, kind], of) for kind in attach.KINDS),
+    )
