@@ -6,7 +6,7 @@ what is shown is what Envoy gets and not what was meant."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from dragoman.admin import views, wording
@@ -55,11 +55,12 @@ def explain(pipeline: Pipeline, group: str, ref: Ref) -> Data:
     view = pipeline.view(group)
     status = pipeline.statuses().get(ref)
     place = pipeline.locate(ref, ())
+    placed = _places(pipeline)
     sections: dict[str, list[Data]] = {
         "listeners": list(_listeners(view, ref)),
         "attached": list(_attached(view, ref)),
-        "routes": list(_routes(view, ref, _places(pipeline))),
-        "cluster": list(_clusters(view, ref)),
+        "routes": list(_routes(view, ref, placed)),
+        "cluster": list(_clusters(view, ref, placed)),
         "used_by": list(_used_by(view, ref)),
     }
     return {
@@ -135,10 +136,19 @@ def _routes(view: GroupIR, ref: Ref, placed: Placed) -> Iterable[Data]:
             "action": wording.action(route.action),
             **placed(route.origin, ()),
             "values": [
-                {"name": name, "value": value, **placed(_rule(route.origin) if path else None, path)}
-                for name, value, path in _values(route)
+                *(
+                    {"name": name, "value": value, **placed(_rule(route.origin) if path else None, path)}
+                    for name, value, path in _values(route)
+                ),
+                *_said(route.said, placed),
             ],
         }
+
+
+def _said(said: Iterable[ir.Said], placed: Placed) -> Iterator[Data]:
+    """What policies say, each with the one that says it."""
+    for one in said:
+        yield {"name": one.name, "value": one.value, **placed(one.origin, ())}
 
 
 _DEFAULT: Final[FieldPath] = ()
@@ -189,7 +199,7 @@ def _timeout(seconds: float | None, field: str) -> tuple[str, FieldPath]:
     return (f"{seconds:g}s" if seconds else "none"), ("timeouts", field)
 
 
-def _clusters(view: GroupIR, ref: Ref) -> Iterable[Data]:
+def _clusters(view: GroupIR, ref: Ref, placed: Placed) -> Iterable[Data]:
     """What a Service or Backend became."""
     for key, cluster in view.clusters.items():
         if key.ref != ref:
@@ -203,6 +213,8 @@ def _clusters(view: GroupIR, ref: Ref) -> Iterable[Data]:
             "tls": (cluster.tls.sni or "yes") if cluster.tls else "no",
             "connect_timeout": f"{cluster.connect_timeout:g}s",
             "endpoints": [wording.endpoint(one) for one in endpoints],
+            "policies": [str(policy) for policy in key.policies],
+            "values": list(_said(cluster.said, placed)),
         }
 
 

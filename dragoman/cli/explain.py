@@ -247,10 +247,12 @@ def _clusters(rows: Sequence[Data]) -> list[str]:
     for row in rows:
         port = f"port {row['port']}: " if row["port"] else ""
         tls = "" if row["tls"] == "no" else f", TLS to {row['tls']}"
+        users = f", for routes under {', '.join(row['policies'])}" if row["policies"] else ""
         out.append(
             f"  {port}{row['protocol']} cluster, endpoints by {row['discovery']}{tls},"
-            f" connect timeout {row['connect_timeout']}"
+            f" connect timeout {row['connect_timeout']}{users}"
         )
+        out += _aligned([(v["name"], v["value"], v) for v in row["values"]]) if row["values"] else []
         out += [f"    {endpoint}" for endpoint in row["endpoints"]] or ["    no endpoint"]
     return out
 
