@@ -97,16 +97,18 @@ def virtual_host(scope: ir.Scope, domain: str) -> str:
     return domain
 
 
-def ref_of(type_url: str, name: str) -> Ref | None:
-    """The object behind a cluster, its endpoints or a secret; None for tables and listeners."""
+def refs_of(type_url: str, name: str) -> tuple[Ref, ...]:
+    """The objects behind a cluster (its policies too), its endpoints or a secret; none for tables and
+    listeners."""
     parts = name.split("/")
     match type_url:
         case resource.CLUSTER | resource.ENDPOINT if 3 <= len(parts) <= 7:
-            return _ref(*parts[:3])
+            policies = parts[6].split("+") if len(parts) == 7 else ()
+            return _ref(*parts[:3]), *(_ref(*unquote(policy).split("/")) for policy in policies)
         case resource.SECRET if len(parts) == 4:
-            return _ref(*parts[:3])
+            return (_ref(*parts[:3]),)
         case _:
-            return None
+            return ()
 
 
 def route_ref(name: str) -> Ref | None:

@@ -262,7 +262,7 @@ def _diagnostic(finding: Finding) -> Diagnostic:
         what, ref = f"route {finding.route}", naming.route_ref(finding.route)
     elif finding.name:
         what = f"{resource.SHORT[finding.type_url]} {finding.name}"
-        ref = naming.ref_of(finding.type_url, finding.name)
+        ref = next(iter(naming.refs_of(finding.type_url, finding.name)), None)
     else:
         what, ref = "the configuration as a whole", None
     path = ("spec",) if ref is not None else ()

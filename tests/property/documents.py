@@ -213,8 +213,52 @@ def routes(draw: st.DrawFn) -> Body:
     )
     body["spec"]["parentRefs"] = draw(parents(("l0", "l1", "l2")))
     dated(draw, body)
+    if draw(st.booleans()):
+        body["spec"]["rules"][0]["name"] = "named"
+    if draw(st.booleans()):
+        body["metadata"]["labels"] = {"team": draw(some(["red", "blue"]))}
     if draw(st.integers(0, 4)) == 0:
         body["metadata"]["annotations"] = {"dragoman.dev/priority": draw(some(["1", "-1"]))}
+    return body
+
+
+TARGETS = (
+    {"kind": "Gateway", "name": "edge"},
+    {"kind": "Gateway", "name": "edge", "sectionName": "l1"},
+    {"kind": "HTTPRoute", "name": "r0"},
+    {"kind": "HTTPRoute", "name": "r1", "sectionName": "named"},
+    {"kind": "GRPCRoute", "name": "g0"},
+    {"kind": "ListenerSet", "name": "set"},
+    {"kind": "Service", "name": "a"},
+    {"kind": "Service", "name": "a", "sectionName": "more"},
+    {"kind": "Backend", "name": "outside"},
+)
+
+
+@st.composite
+def own_policies(draw: st.DrawFn) -> Body:
+    """Dragoman's own policies, few and often in each other's way."""
+    kind = draw(some(["TrafficPolicy", "TrafficPolicy", "HTTPPolicy"]))
+    spec: Body = {"mode": draw(some(["Merge", "Merge", "Replace"]))}
+    known = [one for one in TARGETS if kind == "TrafficPolicy" or one["kind"] not in ("Service", "Backend")]
+    spec["targetRefs"] = draw(
+        st.lists(some(known), min_size=1, max_size=2, unique_by=lambda one: tuple(one.values()))
+    )
+    if draw(st.integers(0, 3)) == 0:
+        spec["targetSelectors"] = [
+            {"kind": "HTTPRoute", "matchLabels": {"team": draw(some(["red", "blue"]))}}
+        ]
+    if kind == "HTTPPolicy":
+        spec["maintenance"] = draw(some([{}, {"disabled": True}, {"body": "soon"}]))
+    else:
+        spec["timeouts"] = draw(some([{}, {"request": "1s"}, {"connect": "2s"}, {"disabled": True}]))
+    body: Body = {
+        "apiVersion": "dragoman.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": draw(some(["p0", "p1"])), "namespace": draw(some(NAMESPACES))},
+        "spec": spec,
+    }
+    dated(draw, body)
     return body
 
 
@@ -309,6 +353,8 @@ bodies = st.one_of(
     stream_routes(),
     stream_routes(),
     policies(),
+    own_policies(),
+    own_policies(),
     services(),
     slices(),
     slices(),

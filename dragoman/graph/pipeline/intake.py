@@ -7,7 +7,7 @@ form in place and its diagnostics beside it, so that one bad object hurts itself
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dragoman.diagnostics import Diagnostic, Severity, Span
 from dragoman.document import Document, Locator
@@ -23,6 +23,7 @@ class Intake:
         self._readers: dict[tuple[str, str], base.Translator] = {}
         self._objects: dict[tuple[str, str], Source[Ref, base.AnyObject]] = {}
         self._findings: dict[Ref, tuple[Diagnostic, ...]] = {}
+        self._invalid: dict[Ref, tuple[Diagnostic, ...]] = {}
         self._locators: dict[Ref, Locator] = {}
         for translator in translators:
             for kind in translator.kinds:
@@ -48,14 +49,17 @@ class Intake:
         else:
             self._findings.pop(ref, None)
         if decoded.object is None:
+            self._invalid[ref] = decoded.diagnostics
             if self._objects[ref.group, ref.kind].get(ref) is not None:
                 self._findings[ref] = tuple(_stale(d) for d in decoded.diagnostics)
             return False
+        self._invalid.pop(ref, None)
         self._objects[ref.group, ref.kind].put(ref, decoded.object)
         return True
 
     def remove(self, ref: Ref) -> None:
         self._findings.pop(ref, None)
+        self._invalid.pop(ref, None)
         self._locators.pop(ref, None)
         source = self._objects.get((ref.group, ref.kind))
         if source is not None:
@@ -69,6 +73,10 @@ class Intake:
         """Every object that the graph holds."""
         for source in self._objects.values():
             yield from source.keys()
+
+    def invalid(self) -> Mapping[Ref, tuple[Diagnostic, ...]]:
+        """The objects whose last document did not decode, and why."""
+        return self._invalid
 
     def diagnostics(self) -> Iterable[Diagnostic]:
         for findings in self._findings.values():

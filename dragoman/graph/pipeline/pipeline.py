@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from dragoman import config, resource
 from dragoman.diagnostics import Diagnostic, Span, warning
 from dragoman.document import Document
 from dragoman.envoy import naming
 from dragoman.graph.collection import Change, Graph
-from dragoman.graph.pipeline import assembly, binds, rejections
+from dragoman.graph.pipeline import assembly, binds, rejections, statuses
 from dragoman.graph.pipeline.groups import Groups
 from dragoman.graph.pipeline.intake import Intake
 from dragoman.ir import model as ir
@@ -21,6 +21,9 @@ from dragoman.sources.base import Update
 from dragoman.translators import base, gateway
 from dragoman.xds.snapshot import Snapshot, View
 from dragoman.xds.types import Rejection
+
+DRAGOMAN_GROUP: Final = "dragoman.dev"
+"""Our own kinds. Others are the API server's to check; these say themselves what is wrong with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,19 +172,22 @@ class Pipeline:
         return {ref: item for ref in self._intake.refs() if (item := self._intake.get(ref)) is not None}
 
     def statuses(self) -> Mapping[Ref, base.Status]:
-        """Every object's status; what Envoy refused is folded in as `Programmed`."""
-        rejected = self._rejections.by_object()
-        statuses: dict[Ref, base.Status] = {}
-        for ref, status in self._outputs.statuses.items():
-            found = rejected.get(ref)
-            statuses[ref] = status if found is None else rejections.unprogrammed(status, found)
-        return statuses
+        """Every object's status; what does not decode and what Envoy refused is folded in."""
+        found = dict(self._outputs.statuses.items())
+        for ref in (*self._intake.invalid(), *self._rejections.by_object()):
+            folded = self.status(ref)
+            if folded is not None:
+                found[ref] = folded
+        return found
 
     def status(self, ref: Ref) -> base.Status | None:
         """One object's status, as in `statuses`; None where its kind has none."""
         status = self._outputs.statuses.get(ref)
-        found = self._rejections.by_object().get(ref)
-        return status if status is None or found is None else rejections.unprogrammed(status, found)
+        wrong = self._intake.invalid().get(ref)
+        if wrong is not None and (status is not None or ref.group == DRAGOMAN_GROUP):
+            status = statuses.invalid(ref, status, wrong)
+        refused = self._rejections.by_object().get(ref)
+        return status if status is None or refused is None else statuses.unprogrammed(status, refused)
 
     def diagnostics(self) -> list[Diagnostic]:
         """Everything known to be wrong: reading, decoding, translating, sharing ports, and Envoy's

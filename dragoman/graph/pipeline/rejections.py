@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from dragoman.diagnostics import Diagnostic, Severity
 from dragoman.envoy import naming
 from dragoman.refs import Ref
 from dragoman.resource import SHORT
-from dragoman.translators import base
 from dragoman.xds.types import Changes, Rejection
 
 _CULPRITS = 16
@@ -44,8 +42,10 @@ class Blame:
         """Remembers a NACK until it is cleared; returns the objects behind it."""
         found = dict.fromkeys(_named(rejection.detail))
         for name in rejection.names if not found else ():
-            own = naming.ref_of(rejection.type_url, name)
-            found.update(dict.fromkeys((own,) if own else self._touched.get((rejection.type_url, name), ())))
+            own = naming.refs_of(rejection.type_url, name)
+            # Policies of a backend are not in its cluster's name: what was touched last may be one.
+            touched = self._touched.get((rejection.type_url, name), ())
+            found.update(dict.fromkeys((*own, *touched) if own and touched else own or touched))
         refs = tuple(found)
         self._standing[rejection.node, rejection.type_url] = (rejection, refs)
         return refs
@@ -76,27 +76,3 @@ def _named(detail: str) -> Iterator[Ref]:
         ref = naming.route_ref(name)
         if ref is not None:
             yield ref
-
-
-def unprogrammed(status: base.Status, rejection: Rejection) -> base.Status:
-    """The status with `Programmed` False and Envoy's words, wherever the status holds conditions."""
-    condition = {
-        "type": "Programmed",
-        "status": "False",
-        # GatewayConditionReason: the address is the Gateway's own wish.
-        "reason": "AddressNotUsable" if "cannot bind" in rejection.detail else "Invalid",
-        "message": f"Envoy {rejection.node} refused it: {rejection.detail}",
-    }
-    body: dict[str, Any] = dict(status.body)
-    if isinstance(body.get("parents"), list):
-        body["parents"] = [_with(parent, condition) for parent in body["parents"]]
-    else:
-        body = _with(body, condition)
-    return base.Status(status.ref, body)
-
-
-def _with(holder: Mapping[str, Any], condition: Mapping[str, Any]) -> dict[str, Any]:
-    before = [c for c in holder.get("conditions", ()) if c.get("type") != condition["type"]]
-    generation = next((c["observedGeneration"] for c in before if "observedGeneration" in c), None)
-    extra = {} if generation is None else {"observedGeneration": generation}
-    return {**holder, "conditions": [*before, {**condition, **extra}]}

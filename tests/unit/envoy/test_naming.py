@@ -18,7 +18,14 @@ REFS = st.builds(
     TEXT,
     TEXT,
 )
-CLUSTERS = st.builds(ir.ClusterKey, REFS, st.integers(0, 65535))
+CLUSTERS = st.builds(
+    ir.ClusterKey,
+    REFS,
+    st.integers(0, 65535),
+    st.sampled_from(["", "tcp"]),
+    st.just(ir.NOBODY) | REFS,
+    st.lists(REFS, max_size=2).map(tuple),
+)
 SECRETS = st.builds(ir.SecretKey, REFS, st.sampled_from(["tls", "ca", "t/ls"]))
 
 
@@ -33,8 +40,8 @@ SECRETS = st.builds(ir.SecretKey, REFS, st.sampled_from(["tls", "ca", "t/ls"]))
 )
 def test_cluster_names(key: ir.ClusterKey, name: str) -> None:
     assert naming.cluster(key) == name
-    assert naming.ref_of(resource.CLUSTER, name) == key.ref
-    assert naming.ref_of(resource.ENDPOINT, name) == key.ref
+    assert naming.refs_of(resource.CLUSTER, name)[0] == key.ref
+    assert naming.refs_of(resource.ENDPOINT, name)[0] == key.ref
 
 
 def test_names_of_listeners_and_tables() -> None:
@@ -61,7 +68,7 @@ def test_the_object_behind_a_route() -> None:
     ],
 )
 def test_names_without_one_object(type_url: str, name: str) -> None:
-    assert naming.ref_of(type_url, name) is None
+    assert naming.refs_of(type_url, name) == ()
 
 
 @given(CLUSTERS, CLUSTERS)
@@ -76,10 +83,10 @@ def test_secrets_never_share_a_name(one: ir.SecretKey, other: ir.SecretKey) -> N
 
 @given(CLUSTERS)
 def test_every_cluster_name_reads_back(key: ir.ClusterKey) -> None:
-    assert naming.ref_of(resource.CLUSTER, naming.cluster(key)) == key.ref
+    assert naming.refs_of(resource.CLUSTER, naming.cluster(key)) == (key.ref, *key.policies)
     assert naming.cluster(key) != naming.INVALID_CLUSTER
 
 
 @given(SECRETS)
 def test_every_secret_name_reads_back(key: ir.SecretKey) -> None:
-    assert naming.ref_of(resource.SECRET, naming.secret(key)) == key.ref
+    assert naming.refs_of(resource.SECRET, naming.secret(key)) == (key.ref,)

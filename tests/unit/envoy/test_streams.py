@@ -210,6 +210,5 @@ def test_zones_stand_for_backends() -> None:
 
 @pytest.mark.parametrize("name", ["Service/shop/db/5432/tcp", "UDPRoute/shop/logs//udp"])
 def test_names_lead_back_to_the_object(name: str) -> None:
-    found = naming.ref_of(resource.CLUSTER, name)
-    assert found is not None
+    (found,) = naming.refs_of(resource.CLUSTER, name)
     assert str(found) == " shop/".join(name.split("/")[0:3:2])
