@@ -10,7 +10,7 @@ import re
 from typing import Annotated, Any, Final, Literal, TypeVar, dataclass_transform
 
 import pydantic
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -74,7 +74,11 @@ def seconds(value: Any) -> float:
     return round(sum(int(number) * _UNITS[unit] for number, unit in _TERM.findall(value)), 3)
 
 
-Duration = Annotated[float, BeforeValidator(seconds)]
+Duration = Annotated[
+    float,
+    BeforeValidator(seconds),
+    WithJsonSchema({"type": "string", "format": "duration", "pattern": rf"^{_DURATION.pattern}$"}),
+]
 
 
 @shape
@@ -140,9 +144,11 @@ class LocalObjectReference:
 class LabelRequirement:
     """One line of a label selector. `In` and `NotIn` need values, the others must have none."""
 
-    key: str
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    values: tuple[str, ...] = ()
+    key: Annotated[str, Field(description="The label's name.")]
+    operator: Annotated[
+        Literal["In", "NotIn", "Exists", "DoesNotExist"], Field(description="What must hold of the label.")
+    ]
+    values: Annotated[tuple[str, ...], Field(description="The values that `In` and `NotIn` look for.")] = ()
 
 
 @shape
