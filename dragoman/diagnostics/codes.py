@@ -80,7 +80,7 @@ CODES: Final[dict[str, str]] = {
     "DRG4001": "Envoy refuses a part of the snapshot",
     "DRG4101": "a proxy refused a resource",
     "DRG4102": "a proxy was turned away",
-    "DRG4103": "a new certificate of the xDS port is not usable",
+    "DRG4103": "a new certificate of a port of ours is not usable",
     # 39xx: Gateways that meet in one Envoy (graph/pipeline)
     "DRG3901": "another Gateway holds the port with another protocol",
     # 5xxx: run time

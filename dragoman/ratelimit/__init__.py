@@ -1,0 +1,1 @@
+"""The rate-limit service: answers Envoy's RateLimitService, alone or inside `dragoman run`."""

@@ -1,0 +1,96 @@
+"""Transport security of the rate-limit service: certificates that are read again when they change.
+
+Before each handshake the files are looked at (a `stat` each); what cannot be used changes nothing. One
+`Certificates` serves one transport: `context` for asyncio's ssl, `credentials` for gRPC.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import Any, Final
+
+import grpc
+
+from dragoman.ratelimit.transport import base
+
+log: Final = logging.getLogger(__name__)
+
+
+class Certificates:
+    """Certificate, key and client CA from files. Raises `OSError` (`ssl.SSLError` is one) if they cannot be
+    used."""
+
+    def __init__(self, tls: base.Tls) -> None:
+        self._tls = tls
+        self._seen = self._stamp()
+        self._current = self._load()
+
+    def context(self) -> ssl.SSLContext:
+        """For a server. Each handshake gets the files as they are then."""
+        front = self._current
+
+        def choose(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+            self._refresh()
+            if self._current is not connection.context:
+                connection.context = self._current
+
+        front.sni_callback = choose
+        return front
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """For gRPC. It asks `_renewed`, in a thread of its own, before each handshake."""
+        required = self._tls.client_ca is not None
+        return grpc.dynamic_ssl_server_credentials(
+            self._configuration(), self._renewed, require_client_authentication=required
+        )
+
+    def _renewed(self) -> Any:
+        try:
+            return self._configuration() if self._refresh() else None
+        except OSError as failure:  # changed again between the two looks
+            log.warning("DRG4103 %s", failure)
+            return None
+
+    def _refresh(self) -> bool:
+        """Looks at the files again. True if there is something new, and it can be used."""
+        try:
+            stamp = self._stamp()
+            if stamp == self._seen:
+                return False
+            self._current = self._load()
+        except (OSError, ValueError) as failure:
+            log.warning(
+                "DRG4103 the new certificate of the rate-limit service is not usable, the old one stays: %s",
+                failure,
+            )
+            return False
+        self._seen = stamp
+        log.info("the certificate of the rate-limit service was replaced")
+        return True
+
+    def _stamp(self) -> tuple[tuple[int, int, int], ...]:
+        """Changes when a file does, or a link on the way to it."""
+        tls = self._tls
+        stats = [path.stat() for path in (tls.certificate, tls.key, tls.client_ca) if path is not None]
+        return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in stats)
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._tls.certificate, self._tls.key)
+        context.set_alpn_protocols(["h2"])  # RFC 9113 section 3.2
+        if self._tls.client_ca is not None:
+            context.load_verify_locations(self._tls.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def _configuration(self) -> Any:
+        tls = self._tls
+        authority = tls.client_ca.read_bytes() if tls.client_ca is not None else None
+        pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=authority)
+
+
+def names(certificate: dict[str, Any] | None) -> tuple[str, ...]:
+    """The subject alternative names of a verified peer certificate, as `ssl` gives it."""
+    return tuple(name for _kind, name in (certificate or {}).get("subjectAltName", ()))
