@@ -1,7 +1,7 @@
 """The schemas of Dragoman's own kinds, made of the models that read them: for CRDs and for docs/reference.
 
-A schema is plain data in the structural form that Kubernetes wants (apiextensions.k8s.io/v1): no references, no
-`null`, descriptions of one paragraph.
+A schema is plain data in the structural form that Kubernetes wants (apiextensions.k8s.io/v1): no
+references, no `null`, descriptions of one paragraph.
 """
 
 from __future__ import annotations
