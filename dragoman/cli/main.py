@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "status": "Show which proxy has what, and the status of every object.",
     "explain": "Explain an object, or what happens to a request, and why.",
     "bootstrap": "Print an Envoy bootstrap for a node.",
+    "ratelimit": "Run the rate-limit service alone, on envoyproxy/ratelimit's files.",
     "version": "Print the versions of Dragoman and of what it stands on.",
 }
 """Command -> one line. Each is the module `dragoman.cli.<command>` with a function `command`."""

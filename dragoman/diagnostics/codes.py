@@ -64,6 +64,9 @@ CODES: Final[dict[str, str]] = {
     # 16xx: policies
     "DRG1601": "the policy's target is not there",
     "DRG1602": "the policies of a rule's backends differ",
+    # 19xx: files of the rate-limit service
+    "DRG1901": "a descriptor stands twice",
+    "DRG1902": "a domain stands in two files",
     # 2xxx: references
     "DRG2001": "the parent is not there",
     "DRG2002": "the parent has no such listener",

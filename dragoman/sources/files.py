@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 import xxhash
 
@@ -69,11 +69,33 @@ class _Ears:
     deaf: dict[str, OSError] = field(default_factory=dict)
 
 
+class Held(Protocol):
+    """What `Files` puts the texts into that it finds: `holdings.Holdings`, where each method is explained."""
+
+    quick: bool
+
+    def __contains__(self, name: str) -> bool: ...
+
+    def names(self) -> list[str]: ...
+
+    def put(self, name: str, text: str, *, careful: bool = False) -> bool: ...
+
+    def fail(self, name: str, diagnostic: Diagnostic) -> None: ...
+
+    def remove(self, name: str) -> None: ...
+
+    def locate(self, ref: Ref, path: FieldPath) -> Span | None: ...
+
+    def diagnostics(self) -> list[Diagnostic]: ...
+
+    def flush(self) -> base.Update | None: ...
+
+
 class Files:
     """Files, folders (with all below) and `-` for standard input. Implements `sources.base.Source`.
 
     `poll`: seconds between looks at the folders, for file systems that inotify does not see (NFS); None:
-    inotify.
+    inotify. `held`: what makes documents of the texts, if these are not made of objects.
     """
 
     def __init__(
@@ -83,13 +105,14 @@ class Files:
         cluster_scoped: frozenset[tuple[str, str]] = objects.CLUSTER_SCOPED,
         stdin: BinaryIO | None = None,
         poll: float | None = None,
+        held: Held | None = None,
     ) -> None:
         names = [os.fspath(path) for path in paths]
         self._roots = [name for name in dict.fromkeys(names) if name != "-"]
         self._reads_stdin = "-" in names
         self._stdin = stdin
         self._poll = poll
-        self._held = holdings.Holdings(cluster_scoped)
+        self._held: Held = holdings.Holdings(cluster_scoped) if held is None else held
         self._tree = tree.Tree()
         self._stamps: dict[str, tuple[int, ...]] = {}
         self._digests: dict[str, int] = {}

@@ -34,6 +34,7 @@ NOT_BY_EXAMPLE = {
     "DRG1105": "found by the intake",
     "DRG1503": "test_keypairs",
     "DRG1505": "test_keypairs",
+    **dict.fromkeys(("DRG1901", "DRG1902"), "tests/unit/ratelimit/test_goconfig.py"),
     "DRG4001": "tests/envoy",
     **dict.fromkeys(("DRG4101", "DRG4102", "DRG4103"), "tests/wire"),
     **dict.fromkeys((code for code in codes.CODES if code.startswith("DRG5")), "of commands, not of objects"),

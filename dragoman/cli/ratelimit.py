@@ -1,0 +1,213 @@
+"""`dragoman ratelimit`: the rate-limit service alone, on envoyproxy/ratelimit's configuration files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dragoman.cli import failure, options
+
+if TYPE_CHECKING:
+    from dragoman.ratelimit import server as servers
+    from dragoman.sources import files
+
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+@click.command("ratelimit")
+@options.paths()
+@click.option(
+    "--store",
+    default="memory",
+    show_default=True,
+    metavar="URL",
+    envvar="DRAGOMAN_RATELIMIT_STORE",
+    show_envvar=True,
+    help="`memory`, redis://HOST:PORT/DB, rediss://, unix:///SOCKET, redis+sentinel://HOST,HOST/MASTER or "
+    "redis+cluster://HOST,HOST; `?password_file=FILE` keeps the password out of sight.",
+)
+@click.option(
+    "--listen",
+    default="127.0.0.1:8081",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where Envoy asks; unix:/PATH for a socket.",
+)
+@click.option(
+    "--admin",
+    "admin_listen",
+    default="127.0.0.1:8082",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Metrics (/metrics) and health (/healthz); `off` for none.",
+)
+@click.option(
+    "--transport",
+    type=click.Choice(["http2", "grpc"]),
+    default="http2",
+    show_default=True,
+    help="The thin HTTP/2 server, or gRPC's own.",
+)
+@click.option("--tls-certificate", type=_FILE, metavar="FILE", help="Certificate (PEM) of the gRPC port.")
+@click.option("--tls-key", type=_FILE, metavar="FILE", help="Its key.")
+@click.option(
+    "--tls-client-ca", type=_FILE, metavar="FILE", help="Clients must show a certificate of this CA."
+)
+@click.option(
+    "--headers",
+    type=click.Choice(["x-ratelimit", "draft", "all"]),
+    help="Tell clients limit, remaining and reset: X-RateLimit-*, RateLimit-* (IETF draft), or both.",
+)
+@click.option("--body", is_flag=True, help="Say in a JSON body why a request was denied.")
+@click.option("--shadow", is_flag=True, help="Count, and deny nothing (SHADOW_MODE).")
+@click.option("--metadata", is_flag=True, help="Say all about a request in dynamic metadata.")
+@click.option("--merge-domains", is_flag=True, help="Let several files speak of one domain.")
+@click.option(
+    "--store-timeout",
+    type=click.FloatRange(0.001, 10),
+    default=0.05,
+    show_default=True,
+    metavar="SECONDS",
+    help="What Redis may take before limits do without it.",
+)
+@click.option("--prefix", default="dragoman:", show_default=True, help="Before every key in Redis.")
+@click.option(
+    "--instances",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How many services share the counts; for limits with `on_error: local`.",
+)
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
+def command(
+    paths: tuple[str, ...],
+    store: str,
+    listen: str,
+    admin_listen: str,
+    transport: servers.Carrier,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    headers: str | None,
+    body: bool,
+    shadow: bool,
+    metadata: bool,
+    merge_domains: bool,
+    store_timeout: float,
+    prefix: str,
+    instances: int,
+    log_level: str,
+    log_format: str,
+) -> None:
+    """Run the rate-limit service alone, on envoyproxy/ratelimit's configuration files.
+
+    PATH is a file or a folder (read recursively); every change is followed, and a file with an error keeps
+    its last good form. Counts are in memory, exact for one service; several services share them in Redis.
+    Ctrl-C or SIGTERM ends it: health checks fail, calls under way are answered.
+
+    \b
+    Examples:
+      dragoman ratelimit limits/
+      dragoman ratelimit limits.yaml --store redis://127.0.0.1:6379 --headers draft --body
+      dragoman ratelimit limits/ --listen unix:/run/ratelimit.sock --admin off
+      dragoman ratelimit limits/ --store 'redis+sentinel://10.0.0.1,10.0.0.2/mymaster?password_file=/run/redis'
+    """
+    import asyncio
+    import gc
+
+    from dragoman.ratelimit import rules, server as servers, service
+    from dragoman.ratelimit.transport import base
+    from dragoman.telemetry import logs
+
+    logs.configure(log_level, log_format)  # type: ignore[arg-type]  # click has checked them
+    tls = None
+    if tls_certificate is not None and tls_key is not None:
+        tls = base.Tls(tls_certificate, tls_key, tls_client_ca)
+    elif tls_certificate is not None or tls_key is not None or tls_client_ca is not None:
+        raise failure.Failure("--tls-certificate and --tls-key come together", code="DRG5001")
+    host, port = _address("--listen", listen)
+    admin_host, admin_port = _address("--admin", admin_listen) if admin_listen != "off" else ("", None)
+    settings = servers.Settings(
+        store=store,
+        carrier=transport,
+        listen=base.Settings(host, port or 0, tls),
+        admin_address=admin_host,
+        admin_port=admin_port,
+        patience=store_timeout,
+        prefix=prefix,
+        instances=instances,
+        merge_domains=merge_domains,
+        presentation=rules.Presentation(
+            x_ratelimit=headers in ("x-ratelimit", "all"),
+            draft=headers in ("draft", "all"),
+            retry_after=headers is not None,
+            body=body,
+        )
+        if headers or body
+        else rules.SILENT,
+        options=service.Options(detailed_metadata=metadata, shadow=shadow),
+    )
+    source = servers.source(paths)
+    gc.enable()
+    asyncio.run(_run(settings, source))
+
+
+async def _run(settings: servers.Settings, source: files.Files) -> None:
+    import asyncio
+    import signal
+
+    from dragoman.ratelimit import server as servers
+
+    try:
+        server = servers.Server(settings)
+    except (OSError, ValueError) as error:
+        raise failure.Failure(f"--store: {error}", code="DRG5001") from None
+    _load(server, source)
+    try:
+        await server.start()
+    except OSError as error:
+        await server.stop()
+        raise failure.Failure(f"cannot listen: {error.strerror or error}", code="DRG5003") from None
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    where = settings.listen.address
+    click.echo(f"rate limits on {where if where.startswith('unix:') else f'{where}:{server.port}'}", err=True)
+    if server.admin_port:
+        click.echo(f"metrics on http://{settings.admin_address}:{server.admin_port}/metrics", err=True)
+    following = asyncio.create_task(server.follow(source))
+    waiting = asyncio.create_task(ended.wait())
+    await asyncio.wait({following, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    following.cancel()
+    waiting.cancel()
+    await server.stop()
+    if following.done() and not following.cancelled():
+        following.result()  # it ends by a fault only
+
+
+def _load(server: servers.Server, source: files.Files) -> None:
+    """The first load: nothing is served from files that have an error."""
+    from dragoman.diagnostics import Severity, text
+
+    try:
+        found = server.load(source)
+    except OSError as error:
+        raise failure.Failure(f"{error.filename}: {error.strerror}", code="DRG5002") from None
+    if found:
+        click.echo(text.report(found), err=True)
+    if any(each.severity is Severity.ERROR for each in found):
+        raise click.exceptions.Exit(1)
+
+
+def _address(option: str, text: str) -> tuple[str, int | None]:
+    """Host and port; of a unix socket, `unix:/path` and None."""
+    if text.startswith("unix:"):
+        return text, None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+        raise failure.Failure(f"{option}: `{text}` is no HOST:PORT", code="DRG5001")
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -1,0 +1,174 @@
+"""The service with everything around it: store, transport, files, metrics and health.
+
+`Server` is what `dragoman ratelimit` runs, and what a control plane can run beside itself: without files it
+waits for whoever calls `service.load`. Everything listens on loopback unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aiohttp import web
+
+from dragoman.diagnostics import Diagnostic, Severity
+from dragoman.ratelimit import configuration, metrics, rules, service
+from dragoman.ratelimit.stores import base as stores, guard, memory
+from dragoman.ratelimit.stores.redis import cluster, store as redis, url
+from dragoman.ratelimit.transport import base as transport
+from dragoman.sources import files, texts
+from dragoman.telemetry import logs
+
+log = logging.getLogger(__name__)
+
+Carrier = Literal["http2", "grpc"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`store`: `memory`, or a URL that `stores.redis.url` reads. `patience`: seconds that Redis may take.
+    `instances`: how many services share the counts, for limits that count locally while Redis is away.
+    `admin_port` None: no HTTP server for metrics and health.
+    """
+
+    store: str = "memory"
+    carrier: Carrier = "http2"
+    listen: transport.Settings = field(default_factory=transport.Settings)
+    admin_address: str = "127.0.0.1"
+    admin_port: int | None = None
+    patience: float = redis.PATIENCE
+    prefix: str = redis.PREFIX
+    instances: int = 1
+    merge_domains: bool = False
+    presentation: rules.Presentation = rules.SILENT
+    options: service.Options = field(default_factory=service.Options)
+
+
+class Server:
+    """`start` listens (OSError where it cannot), `follow` keeps up with files, `stop` drains.
+
+    Raises ValueError for a store that is none. `port` and `admin_port` are there after `start`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = metrics.Metrics()
+        self.port = 0
+        self.admin_port = 0
+        self._store = self._make_store()
+        self.service = service.Service(self._store, self.metrics, settings.options)
+        self.configuration = configuration.Configuration(settings.merge_domains, settings.presentation)
+        self._transport: transport.Server | None = None
+        self._admin: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        await self._store.start()
+        self._transport = self._make_transport()
+        self.port = await self._transport.start()
+        if self.settings.admin_port is not None:
+            await self._start_admin(self.settings.admin_port)
+
+    async def stop(self) -> None:
+        """Fails health checks, lets calls under way end, and closes."""
+        self.service.drain()
+        if self._transport is not None:
+            await self._transport.stop()
+        if self._admin is not None:
+            await self._admin.cleanup()
+        await self._store.stop()
+
+    def load(self, source: files.Files) -> list[Diagnostic]:
+        """Takes the files as they are, if nothing is wrong with them; what is. Raises OSError for a path that
+        is not there.
+        """
+        self.configuration.apply(source.load())
+        found = self.configuration.diagnostics()
+        if _faults(found):
+            self.metrics.loads["refused"] += 1
+        else:
+            self.service.load(self.configuration.table())
+        return found
+
+    async def follow(self, source: files.Files) -> None:
+        """Takes every change of the files, until cancelled."""
+        async for update in source.watch():
+            self.configuration.apply(update)
+            found = self.configuration.diagnostics()
+            faults = _faults(found)
+            for each in found:
+                log.log(
+                    logging.ERROR if each.severity is Severity.ERROR else logging.WARNING,
+                    "%s: %s",
+                    each.span or "rate limits",
+                    each.message,
+                    extra=logs.fields(code=each.code),
+                )
+            if faults:
+                self.metrics.loads["refused"] += 1
+            # A file with a fault goes on with its last good form; the others are taken.
+            table = self.configuration.table()
+            self.service.load(table)
+            log.info("rate limits loaded", extra=logs.fields(limits=len(table), faults=faults))
+
+    def _make_store(self) -> stores.Store:
+        settings = self.settings
+        if settings.store == "memory":
+            here = memory.Memory()
+            self.metrics.mirror(
+                "evicted_keys", "Keys that had to make room.", "store", lambda: {"memory": here.evicted}
+            )
+            return here
+        there = cluster.connect(url.parse(settings.store), settings.patience, settings.prefix)
+        guarded = guard.Guard(there, settings.instances)
+        self.metrics.mirror(
+            "store_failures", "Decisions that the store did not make.", "reason", lambda: dict(there.failures)
+        )
+        self.metrics.mirror(
+            "decisions_without_store",
+            "Decisions made while the store did not answer.",
+            "mode",
+            lambda: {mode.value: guarded.without[mode] for mode in rules.OnError},
+        )
+        return guarded
+
+    def _make_transport(self) -> transport.Server:
+        handlers = self.service.handlers()
+        if self.settings.carrier == "grpc":
+            from dragoman.ratelimit.transport import grpc_aio
+
+            return grpc_aio.Server(self.settings.listen, handlers)
+        from dragoman.ratelimit.transport.http2 import server as http2
+
+        return http2.Server(self.settings.listen, handlers)
+
+    # Metrics and health over HTTP
+
+    async def _start_admin(self, port: int) -> None:
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/metrics", self._metrics_page)
+        self._admin = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await self._admin.setup()
+        await web.TCPSite(self._admin, self.settings.admin_address, port).start()
+        self.admin_port = self._admin.addresses[0][1]
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        """200 as long as calls are to be sent here. A store that is away is told, and no reason to go: what
+        limits do then they say themselves.
+        """
+        said = {"state": self.service.state.value, "store": "up" if self._store.healthy() else "away"}
+        return web.json_response(said, status=200 if self.service.ready else 503)
+
+    async def _metrics_page(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.metrics.text(), headers={"content-type": metrics.CONTENT_TYPE})
+
+
+def source(paths: Iterable[str]) -> files.Files:
+    """The source of a configuration's files."""
+    return files.Files(list(paths), held=texts.Texts())
+
+
+def _faults(found: Iterable[Diagnostic]) -> int:
+    return sum(each.severity is Severity.ERROR for each in found)

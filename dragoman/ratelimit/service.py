@@ -1,0 +1,147 @@
+"""`ShouldRateLimit` and health, over bytes: what a transport calls, whichever it is.
+
+A request is looked up by its bytes (`plans`), its asks go to the store, and the decisions become the response
+(`answers`). With a store that answers at once, so does the call. A leaky bucket's delay is a late response;
+it never waits beyond the caller's deadline, since an answer that nobody hears would let the request pass.
+`load` takes another table; counts stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dragoman import proto
+from dragoman.proto.grpc.health import v1 as health
+from dragoman.ratelimit import answers, metrics, plans, rules
+from dragoman.ratelimit.algorithms import Decision, base as algorithms
+from dragoman.ratelimit.stores import base as stores
+from dragoman.ratelimit.transport import base as transport
+
+log = logging.getLogger(__name__)
+
+SHOULD_RATE_LIMIT: Final = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
+HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
+
+_SERVICES: Final = ("", "ratelimit", "envoy.service.ratelimit.v3.RateLimitService")
+"""What may be asked for its health: the server, the Go service's name for itself, and the gRPC service."""
+
+_MARGIN: Final = 0.005
+"""Seconds before its deadline at which a delayed answer is sent at the latest."""
+
+
+class State(enum.Enum):
+    """`STARTING`: no configuration yet."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`detailed_metadata`: see `answers`. `shadow`: nothing is denied, whatever the limits say."""
+
+    detailed_metadata: bool = False
+    shadow: bool = False
+
+
+class Service:
+    """`handlers` for a transport; `load` a table before anything is decided."""
+
+    def __init__(
+        self, store: stores.Store, measures: metrics.Metrics, options: Options | None = None
+    ) -> None:
+        self.state = State.STARTING
+        self._store = store
+        self._metrics = measures
+        self._options = options or Options()
+        self._table = rules.Table()
+        self._plans = plans.Plans()
+
+    def load(self, table: rules.Table) -> None:
+        """Decides by this table from now on."""
+        self._table = table
+        self._plans.clear()
+        self._metrics.loads["taken"] += 1
+        if self.state is State.STARTING:
+            self.state = State.SERVING
+
+    def drain(self) -> None:
+        """Health checks fail from now on; calls are still answered."""
+        self.state = State.DRAINING
+
+    @property
+    def ready(self) -> bool:
+        return self.state is State.SERVING
+
+    def handlers(self) -> transport.Handlers:
+        return {SHOULD_RATE_LIMIT: self.should_rate_limit, HEALTH_CHECK: self.check}
+
+    def should_rate_limit(self, request: bytes, call: transport.Call) -> transport.Answer:
+        begin = time.perf_counter()
+        plan = self._plans.get(request)
+        if plan is None:
+            made = self._plan(request)
+            if isinstance(made, transport.Status):
+                self._metrics.decisions[metrics.OTHER, "error"] += 1
+                return made
+            plan = made
+        outcome: transport.Outcome | None = None
+        late = False
+
+        def decided(decisions: Sequence[Decision | None]) -> None:
+            nonlocal outcome
+            self._metrics.took(time.perf_counter() - begin)
+            answer = self._answer(plan, decisions)
+            if answer.delay and not call.cancelled:
+                self._finish_later(call, answer)
+            elif late:
+                call.finish(answer.response)
+            else:
+                outcome = answer.response
+
+        if plan.asks:
+            self._store.take(plan.asks, decided)
+        else:
+            decided(())
+        late = True
+        return outcome
+
+    def check(self, request: bytes, call: transport.Call) -> transport.Answer:
+        """grpc.health.v1.Health/Check."""
+        try:
+            asked = health.HealthCheckRequest.FromString(request).service
+        except proto.DecodeError:
+            return transport.Status(transport.Code.INVALID_ARGUMENT, "the request is no HealthCheckRequest")
+        if asked not in _SERVICES:
+            return transport.Status(transport.Code.NOT_FOUND, "unknown service")
+        status = health.HealthCheckResponse.SERVING if self.ready else health.HealthCheckResponse.NOT_SERVING
+        return health.HealthCheckResponse(status=status).SerializeToString()
+
+    def _plan(self, request: bytes) -> plans.Plan | transport.Status:
+        if self.state is State.STARTING:
+            return transport.Status(transport.Code.UNAVAILABLE, "no rate limit configuration loaded")
+        plan = plans.make(request, self._table, self._metrics)
+        if isinstance(plan, plans.Plan):
+            self._plans.put(request, plan)
+        return plan
+
+    def _answer(self, plan: plans.Plan, decisions: Sequence[Decision | None]) -> answers.Answer:
+        options = self._options
+        answer = answers.make(plan, decisions, detailed=options.detailed_metadata, shadow=options.shadow)
+        domain = plan.domain if plan.domain in self._table else metrics.OTHER
+        self._metrics.decisions[domain, "over_limit" if answer.denied else "ok"] += 1
+        return answer
+
+    def _finish_later(self, call: transport.Call, answer: answers.Answer) -> None:
+        loop = asyncio.get_running_loop()
+        at = loop.time() + answer.delay / algorithms.SECOND
+        if call.deadline is not None:
+            at = min(at, call.deadline - _MARGIN)
+        call.on_cancel = loop.call_at(at, call.finish, answer.response).cancel
