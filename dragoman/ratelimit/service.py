@@ -60,7 +60,7 @@ class Service:
         self.state = State.STARTING
         self._store = store
         self._metrics = measures
-        self._options = options or Options()
+        self._options = Options() if options is None else options
         self._table = rules.Table()
         self._plans = plans.Plans()
 

@@ -48,7 +48,7 @@ class Guard:
         self.away = False
         self._store = store
         self._instances = instances
-        self._local = local or memory.Memory()
+        self._local = memory.Memory() if local is None else local
         self._shares: dict[Algorithm, Algorithm] = {}
 
     async def start(self) -> None:

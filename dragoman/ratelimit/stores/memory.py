@@ -47,7 +47,7 @@ class Memory:
     def __init__(self, most: int = MOST, clock: Callable[[], int] | None = None) -> None:
         self.evicted = 0
         self._most = most
-        self._now = clock or wall_clock()
+        self._now = wall_clock() if clock is None else clock
         self._states: dict[bytes, tuple[Any, Any]] = {}
         """Key -> the algorithm last used on it, and its state."""
         self._slots: dict[int, deque[bytes]] = {}
