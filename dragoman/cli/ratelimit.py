@@ -80,6 +80,14 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     show_default=True,
     help="How many services share the counts; for limits with `on_error: local`.",
 )
+@click.option(
+    "--grace",
+    type=click.FloatRange(0, 600),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="After SIGTERM: how long calls are taken while health checks fail.",
+)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
 def command(
@@ -99,6 +107,7 @@ def command(
     store_timeout: float,
     prefix: str,
     instances: int,
+    grace: float,
     log_level: str,
     log_format: str,
 ) -> None:
@@ -152,10 +161,10 @@ def command(
     )
     source = servers.source(paths)
     gc.enable()
-    asyncio.run(_run(settings, source))
+    asyncio.run(_run(settings, source, grace))
 
 
-async def _run(settings: servers.Settings, source: files.Files) -> None:
+async def _run(settings: servers.Settings, source: files.Files, grace: float) -> None:
     import asyncio
     import signal
 
@@ -171,20 +180,30 @@ async def _run(settings: servers.Settings, source: files.Files) -> None:
     except OSError as error:
         await server.stop()
         raise failure.Failure(f"cannot listen: {error.strerror or error}", code="DRG5003") from None
-    ended = asyncio.Event()
+    ended: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(number, ended.put_nowait, number)
     where = settings.listen.address
     click.echo(f"rate limits on {where if where.startswith('unix:') else f'{where}:{server.port}'}", err=True)
     if server.admin_port:
         click.echo(f"metrics on http://{settings.admin_address}:{server.admin_port}/metrics", err=True)
     following = asyncio.create_task(server.follow(source))
-    waiting = asyncio.create_task(ended.wait())
+    waiting = asyncio.create_task(ended.get())
     await asyncio.wait({following, waiting}, return_when=asyncio.FIRST_COMPLETED)
     following.cancel()
-    waiting.cancel()
-    await server.stop()
+    # Ctrl-C is somebody who waits; so is a second signal.
+    told = waiting.done() and waiting.result() == signal.SIGTERM
+    stopping = asyncio.create_task(server.stop(grace if told else 0.0))
+    again = asyncio.create_task(ended.get())
+    await asyncio.wait({stopping, again}, return_when=asyncio.FIRST_COMPLETED)
+    if stopping.done():
+        stopping.result()
+    else:
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
+    for task in (waiting, again):
+        task.cancel()
     if following.done() and not following.cancelled():
         following.result()  # it ends by a fault only
 

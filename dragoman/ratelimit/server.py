@@ -6,6 +6,7 @@ waits for whoever calls `service.load`. Everything listens on loopback unless to
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -70,9 +71,12 @@ class Server:
         if self.settings.admin_port is not None:
             await self._start_admin(self.settings.admin_port)
 
-    async def stop(self) -> None:
-        """Fails health checks, lets calls under way end, and closes."""
+    async def stop(self, grace: float = 0.0) -> None:
+        """Fails health checks, goes on for `grace` seconds until Envoys have noticed, lets calls under way
+        end, and closes.
+        """
         self.service.drain()
+        await asyncio.sleep(grace)
         if self._transport is not None:
             await self._transport.stop()
         if self._admin is not None:
