@@ -25,12 +25,18 @@ Statistics = Literal["lean", "all"]
 
 XDS_CLUSTER: Final = "dragoman"
 """The one static cluster. No object's name can be equal to it (no slash)."""
+LOCAL_CLUSTER: Final = "dragoman-local"
+"""Where Envoy looks up which zones its own kind is in; only with a zone."""
 
 _TYPE: Final = "type.googleapis.com/"
 _CONNECTIONS: Final[Mapping[Kind, int]] = {"edge": 50_000, "sidecar": 10_000}
 
 _KEPT_PREFIXES: Final = ("server.", "cluster_manager.", "listener_manager.", "control_plane.", "overload.")
-_KEPT_PARTS: Final = (".rds.", ".downstream_rq_", ".downstream_cx_", ".ssl.", f"cluster.{XDS_CLUSTER}.")
+_KEPT_PARTS: Final = (
+    *(".rds.", ".downstream_rq_", ".downstream_cx_", ".ssl.", f"cluster.{XDS_CLUSTER}."),
+    # What is left of a cluster's limits, and, where policies ask for either, who is left alone or not well.
+    *(".circuit_breakers.default.remaining_", ".outlier_detection.ejections_", ".health_check."),
+)
 _KEPT_SUFFIXES: Final = (
     # Per cluster: what a dashboard shows. Those of requests are made at the first request.
     ".upstream_rq_total",
@@ -44,6 +50,8 @@ _KEPT_SUFFIXES: Final = (
     ".upstream_rq_timeout",
     ".upstream_cx_active",
     ".upstream_cx_connect_fail",
+    ".upstream_cx_overflow",
+    ".upstream_rq_pending_overflow",
     ".membership_healthy",
     ".membership_total",
     ".update_rejected",
@@ -98,6 +106,9 @@ def bootstrap(
         "cluster_manager": {"enable_deferred_cluster_creation": True},
         "overload_manager": _overload(kind, heap),
     }
+    if zone:
+        data["static_resources"]["clusters"].append(_local(zone))
+        data["cluster_manager"]["local_cluster_name"] = LOCAL_CLUSTER
     if admin is not None:
         data["admin"] = {"address": _address(admin)}
     if statistics == "lean":
@@ -173,6 +184,21 @@ def _control_plane(address: str, port: int, tls: Tls | None) -> Json:
     if tls is not None:
         cluster["transport_socket"] = _tls(address, tls)
     return cluster
+
+
+def _local(zone: str) -> Json:
+    """The Envoys of this kind as far as this one knows them: itself, in its zone. Without such a cluster
+    Envoy takes no zone into account. Nothing is ever sent to it (the address is the discard service's).
+    """
+    nowhere = {"address": {"socket_address": {"address": "127.255.255.254", "port_value": 9}}}
+    return {
+        "name": LOCAL_CLUSTER,
+        "type": "STATIC",
+        "load_assignment": {
+            "cluster_name": LOCAL_CLUSTER,
+            "endpoints": [{"locality": {"zone": zone}, "lb_endpoints": [{"endpoint": nowhere}]}],
+        },
+    }
 
 
 def _tls(address: str, tls: Tls) -> Json:

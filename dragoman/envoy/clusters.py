@@ -1,9 +1,12 @@
 """Clusters: one per Service port or Backend, shared by every rule that uses it. Called by the pipeline.
 
 What differs from Envoy's defaults, and why: an unhealthy or draining endpoint gets nothing, even when all
-are (Envoy's "panic" would send to all of them; a 503 is what the specification asks for); endpoint changes
-count at once instead of once per second, so a draining endpoint gets no new request; the circuit
-breakers are as good as off (Envoy's 1024 connections are a surprise in production, not a protection).
+are (Envoy's "panic" would send to all of them; a 503 is what the specification asks for; a policy may say
+otherwise); endpoint changes count at once instead of once per second, so a draining endpoint gets no new
+request, and one that was left alone comes back when its time is over; nothing is limited (`limits.py`).
+
+What policies set has a module for each: `limits`, `outliers`, `balancing`, `health_checks`,
+`upstream_connections`, `upstream_tls`.
 """
 
 from __future__ import annotations
@@ -12,18 +15,28 @@ import functools
 from typing import Final, assert_never
 
 from dragoman import proto, resource
-from dragoman.envoy import durations, endpoints, naming, sources, upstream_tls
+from dragoman.envoy import (
+    balancing,
+    durations,
+    endpoints,
+    health_checks,
+    limits,
+    naming,
+    outliers,
+    sources,
+    upstream_connections,
+    upstream_tls,
+)
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.cluster import v3 as cluster_proto
 from dragoman.proto.envoy.extensions.clusters.common.dns import v3 as dns_common
 from dragoman.proto.envoy.extensions.clusters.dns import v3 as dns
-from dragoman.proto.envoy.extensions.upstreams.http import v3 as http_options
 
 BUFFER_LIMIT: Final = 32 * 1024
 """Bytes buffered per connection before the other side is told to slow down."""
 
-_UNLIMITED: Final = 2**32 - 1
-_HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_OVERPROVISION: Final = 140
+"""Envoy's own."""
 
 
 def encode(cluster: ir.Cluster) -> resource.Resource:
@@ -52,34 +65,44 @@ def encode(cluster: ir.Cluster) -> resource.Resource:
         case _:
             assert_never(cluster.discovery)
     durations.assign(message.connect_timeout, cluster.connect_timeout)
-    if cluster.protocol in (ir.AppProtocol.HTTP2, ir.AppProtocol.AUTO):
-        entry = message.typed_extension_protocol_options[_HTTP_OPTIONS]
-        entry.type_url, entry.value = proto.type_url(_HTTP_OPTIONS), _protocol(cluster.protocol)
     if cluster.tls is not None:
         refs[resource.SECRET] = upstream_tls.write(message.transport_socket, cluster.tls, cluster.protocol)
+    upstream_connections.write(message, cluster)
     if cluster.shared:
         message.common_lb_config.locality_weighted_lb_config.SetInParent()
-    payload = proto.serialize(message) + _same_for_all()
-    return resource.make(resource.CLUSTER, name, payload, refs)
+    if cluster.limits is not None:
+        limits.write(message.circuit_breakers, cluster.limits)
+    _health(message, cluster)
+    # Fields of the message win over those of all clusters: they come later.
+    head = _same_for_all(limited=cluster.limits is not None)
+    return resource.make(resource.CLUSTER, name, head + proto.serialize(message), refs)
+
+
+def _health(message: cluster_proto.Cluster, cluster: ir.Cluster) -> None:
+    """Which endpoints get requests, and how many."""
+    if cluster.balancing is not None:
+        balancing.write(message.load_balancing_policy, cluster.balancing)
+    if cluster.outliers is not None:
+        outliers.write(message.outlier_detection, cluster.outliers)
+    if cluster.health_check is not None:
+        health_checks.write(message.health_checks.add(), cluster.health_check, cluster)
+    if cluster.panic:
+        message.common_lb_config.healthy_panic_threshold.value = cluster.panic
+    if cluster.overprovision != _OVERPROVISION and cluster.discovery is not ir.Discovery.EDS:
+        message.load_assignment.policy.overprovisioning_factor.value = cluster.overprovision
 
 
 @functools.cache
-def _same_for_all() -> bytes:
-    """The fields that every cluster has, serialised once."""
+def _same_for_all(*, limited: bool) -> bytes:
+    """The fields that every cluster has, serialised once. `limited`: it has limits of its own."""
     common = cluster_proto.Cluster(
         lb_policy=cluster_proto.Cluster.LEAST_REQUEST, ignore_health_on_host_removal=True
     )
     common.per_connection_buffer_limit_bytes.value = BUFFER_LIMIT
     common.common_lb_config.healthy_panic_threshold.SetInParent()
     common.common_lb_config.update_merge_window.SetInParent()
-    limits = common.circuit_breakers.thresholds.add()
-    for limit in (
-        limits.max_connections,
-        limits.max_pending_requests,
-        limits.max_requests,
-        limits.max_retries,
-    ):
-        limit.value = _UNLIMITED
+    if not limited:
+        limits.write(common.circuit_breakers, None)
     return proto.serialize(common)
 
 
@@ -90,15 +113,3 @@ def _dns() -> bytes:
     Version 4 is preferred: many networks resolve addresses of version 6 that they don't route.
     """
     return proto.serialize(dns.DnsCluster(respect_dns_ttl=True, dns_lookup_family=dns_common.V4_PREFERRED))
-
-
-@functools.cache
-def _protocol(protocol: ir.AppProtocol) -> bytes:
-    """What is spoken to the endpoints; HTTP/1 needs no words."""
-    options = http_options.HttpProtocolOptions()
-    if protocol is ir.AppProtocol.HTTP2:
-        options.explicit_http_config.http2_protocol_options.SetInParent()
-    else:
-        options.auto_config.http_protocol_options.SetInParent()
-        options.auto_config.http2_protocol_options.SetInParent()
-    return proto.serialize(options)

@@ -19,6 +19,7 @@ from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.config.listener import v3 as listener_proto
 from dragoman.proto.envoy.config.route import v3 as route_proto
 from dragoman.proto.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
+from dragoman.proto.envoy.extensions.transport_sockets.proxy_protocol import v3 as proxy_protocol
 from dragoman.proto.envoy.extensions.transport_sockets.tls import v3 as tls
 
 Tables = Mapping[str, route_proto.RouteConfiguration]
@@ -68,7 +69,17 @@ def _cluster(target: cluster_proto.Cluster, payload: bytes, endpoints: Mapping[s
         target.load_assignment.MergeFromString(endpoints.get(place, b""))
         target.load_assignment.cluster_name = target.name
     if target.HasField("transport_socket"):
-        _socket(target.transport_socket, tls.UpstreamTlsContext)
+        _upstream(target.transport_socket)
+
+
+def _upstream(socket: core.TransportSocket) -> None:
+    """TLS, plain bytes, or either of them behind a PROXY header."""
+    if socket.typed_config.type_url == proto.type_url(tls.UpstreamTlsContext):
+        _socket(socket, tls.UpstreamTlsContext)
+    elif socket.typed_config.type_url == proto.type_url(proxy_protocol.ProxyProtocolUpstreamTransport):
+        around = proxy_protocol.ProxyProtocolUpstreamTransport.FromString(socket.typed_config.value)
+        _upstream(around.transport_socket)
+        socket.typed_config.value = proto.serialize(around)
 
 
 def _listener(target: listener_proto.Listener, payload: bytes, tables: Tables) -> None:

@@ -33,6 +33,8 @@ def write(target: listener_proto.Filter, stat_prefix: str, stream: ir.Stream) ->
     """The filter at the end of a chain."""
     proxy = tcp.TcpProxy(stat_prefix=stat_prefix)
     durations.assign(proxy.idle_timeout, _IDLE)
+    # Counts where the cluster wants it (`balancing.py`); there is nothing else to hash on.
+    proxy.hash_policy.add().source_ip.SetInParent()
     shares = _shares(stream)
     if len(shares) == 1:
         proxy.cluster = _name(shares[0])
@@ -55,6 +57,7 @@ def datagrams(bind: ir.Bind, stream: ir.Stream | None) -> bytes:
     message.udp_listener_config.SetInParent()
     proxy = udp.UdpProxyConfig(stat_prefix=naming.listener(bind))
     durations.assign(proxy.idle_timeout, _SESSION)
+    proxy.hash_policies.add().source_ip = True
     shares = _shares(stream) if stream is not None else ()
     action = proxy.matcher.on_no_match.action
     action.name = "route"

@@ -24,6 +24,7 @@ _BUNDLES: Final = (
     "/etc/ssl/cert.pem",  # macOS, BSD
 )
 
+_VERSIONS: Final = {"1.2": tls.TlsParameters.TLSv1_2, "1.3": tls.TlsParameters.TLSv1_3}
 _ALPN: Final = {ir.AppProtocol.HTTP1: "http/1.1", ir.AppProtocol.HTTP2: "h2"}
 
 
@@ -48,6 +49,10 @@ def write(target: core.TransportSocket, settings: ir.UpstreamTls, protocol: ir.A
         )
     if not settings.insecure:
         secrets |= _validation(context, settings)
+    if settings.oldest:
+        common.tls_params.tls_minimum_protocol_version = _VERSIONS[settings.oldest]
+    if settings.newest:
+        common.tls_params.tls_maximum_protocol_version = _VERSIONS[settings.newest]
     if protocol in _ALPN:  # AUTO: Envoy offers both by itself
         common.alpn_protocols.append(_ALPN[protocol])
     target.name = "envoy.transport_sockets.tls"

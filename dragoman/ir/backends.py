@@ -9,6 +9,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from dragoman.ir import upstream
 from dragoman.ir.policy import Said
 from dragoman.refs import Origin, Ref
 
@@ -57,7 +58,8 @@ class AppProtocol(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class UpstreamTls:
     """TLS to the endpoints. `ca`: secret with the trusted certificates; None with `system_ca`: the
-    system's. `sans`: names the peer must bear (one of)."""
+    system's. `sans`: names the peer must bear (one of). `oldest`, `newest`: versions (`1.2`, `1.3`), "" for
+    Envoy's."""
 
     sni: str = ""
     ca: SecretKey | None = None
@@ -65,6 +67,8 @@ class UpstreamTls:
     sans: tuple[str, ...] = ()
     certificate: SecretKey | None = None
     insecure: bool = False
+    oldest: str = ""
+    newest: str = ""
 
 
 class Health(enum.Enum):
@@ -110,7 +114,8 @@ class Discovery(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """`endpoints` is empty for EDS. `shared`: zones get their shares of it all (`EndpointSet.shares`).
-    `said`: the fields of policies that are in force on it."""
+    `panic`: percentage of healthy endpoints below which all get requests. `overprovision`: what one priority
+    can carry, in percent. `said`: the fields of policies that are in force on it."""
 
     key: ClusterKey
     discovery: Discovery
@@ -119,6 +124,13 @@ class Cluster:
     endpoints: tuple[Endpoint, ...] = ()
     connect_timeout: float = 5.0
     shared: bool = False
+    limits: upstream.Limits | None = None
+    outliers: upstream.Outliers | None = None
+    balancing: upstream.Balancing | None = None
+    health_check: upstream.HealthCheck | None = None
+    connection: upstream.Connection | None = None
+    panic: int = 0
+    overprovision: int = 140
     origin: Origin | None = field(default=None, compare=False)
     said: tuple[Said, ...] = field(default=(), compare=False)
 

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from dragoman.ir import model as ir
+from dragoman.ir import model as ir, upstream
 from dragoman.ir.order import Order
 from dragoman.refs import Origin, Ref
 
@@ -21,6 +21,9 @@ _TAGGED: Final = (
     *(ir.Exact, ir.Regex, ir.Present),
     *(ir.ReplaceFullPath, ir.ReplacePrefix),
     *(ir.Forward, ir.Redirect, ir.Respond),
+    *(upstream.RoundRobin, upstream.LeastRequest, upstream.Random, upstream.RingHash, upstream.Maglev),
+    *(upstream.HashHeader, upstream.HashCookie, upstream.HashQuery, upstream.HashAddress),
+    *(upstream.HttpProbe, upstream.TcpProbe, upstream.GrpcProbe),
 )
 """Members of unions: written as `{ClassName: ...}`, or the bare name where there is nothing to add."""
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -27,9 +28,10 @@ Mode = Literal["delta", "sotw"]
 class Site:
     """`async with Site(folder) as site: ...; async with site.load("shop.example") as load: ...`."""
 
-    def __init__(self, folder: Path, *, mode: Mode = "delta") -> None:
+    def __init__(self, folder: Path, *, mode: Mode = "delta", bootstrap: Sequence[str] = ()) -> None:
         self._folder = folder
         self._mode = mode
+        self._options = bootstrap
         self._stack = AsyncExitStack()
         self.port = net.free_port()
         self.plane = Plane(folder)
@@ -64,6 +66,7 @@ class Site:
         command += ["--admin-port", str(net.free_port()), "--id", "test", "--gateway", "*"]
         if self._mode == "sotw":
             command.append("--sotw")
+        command += self._options
         return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)  # type: ignore[no-any-return]
 
     def gateway(self, *more: manifests.Body) -> list[manifests.Body]:

@@ -18,7 +18,7 @@ from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import grants, names, secrets, tlspolicies
 from dragoman.translators.gateway.models import backend, meta, service
-from dragoman.translators.gateway.policies import attach, merge, stacks, traffic_backends
+from dragoman.translators.gateway.policies import attach, merge, stacks, traffic_backends, traffic_tls
 
 _CLEAR: Final = {
     "": ir.AppProtocol.HTTP1,
@@ -58,7 +58,8 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What references are looked up in. `flawed`: Backends whose certificates cannot be used, and why."""
+    """What references are looked up in. `flawed`: Backends whose certificates cannot be used, and why;
+    `unsafe`: TrafficPolicies, the same."""
 
     services: Collection[Ref, Service]
     backends: Collection[Ref, backend.Backend]
@@ -67,6 +68,7 @@ class Sources:
     service_names: names.Names
     backend_names: names.Names
     attached: attach.Policies
+    unsafe: traffic_tls.Flaws
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ def build(
         names.build(graph, service_objects, "Service"),
         names.build(graph, backend_objects, "Backend"),
         attached,
+        traffic_tls.flaws(graph, objects, vault),
     )
 
 
@@ -258,17 +261,31 @@ def port_of(spec: service.ServiceSpec, port: int, protocol: str = "TCP") -> serv
     return found
 
 
-def cluster(ctx: Context, sources: Sources, key: ir.ClusterKey) -> ir.Cluster | None:
-    """The cluster of a key that `resolve` gave, as the policies of its users and its own want it; None
-    while what it names is gone."""
-    made = _plain(ctx, sources, key)
-    if made is None:
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A cluster as the policies of its users and its own want it, and what of them has no effect on it."""
+
+    cluster: ir.Cluster
+    findings: tuple[Diagnostic, ...] = ()
+
+
+def cluster(ctx: Context, sources: Sources, key: ir.ClusterKey) -> Made | None:
+    """The cluster of a key that `resolve` gave; None while what it names is gone."""
+    plain, firm = _plain(ctx, sources, key)
+    if plain is None:
         return None
     of_users = (ctx.fetch(sources.attached.layers, ref) for ref in key.policies)
     stack = own_policies(
         ctx, sources, key, stacks.Stack(tuple(layer for layer in of_users if layer is not None))
     )
-    return traffic_backends.apply(made, merge.merge(stack.traffic)) if stack.traffic else made
+    if not stack.traffic:
+        return Made(plain)
+    return Made(*traffic_backends.apply(plain, merge.merge(stack.traffic), firm=firm))
+
+
+def barred_by(ctx: Context, sources: Sources, stack: stacks.Stack) -> str:
+    """Why the policies of `stack` let nothing be sent to a backend; "" if they do."""
+    return traffic_tls.barred(ctx, sources.unsafe, merge.merge(stack.traffic)) if stack.traffic else ""
 
 
 def own_policies(ctx: Context, sources: Sources, key: ir.ClusterKey, below: stacks.Stack) -> stacks.Stack:
@@ -282,17 +299,19 @@ def own_policies(ctx: Context, sources: Sources, key: ir.ClusterKey, below: stac
     return stack.over(own.get(port.name)) if port is not None and port.name else stack
 
 
-def _plain(ctx: Context, sources: Sources, key: ir.ClusterKey) -> ir.Cluster | None:
+def _plain(ctx: Context, sources: Sources, key: ir.ClusterKey) -> tuple[ir.Cluster | None, bool]:
+    """The cluster without TrafficPolicies, and whether the backend says itself whom to trust."""
     if key.ref.kind == "Service":
         found = ctx.fetch(sources.services, key.ref)
         port = port_of(found.spec, key.port, protocol_of(key)) if found is not None else None
         if found is None or port is None:
-            return None
+            return None, False
         origin = Origin(key.ref, ("spec", "ports", found.spec.ports.index(port)))
         tls = _service_tls(key, found, port)
-        return ir.Cluster(key, ir.Discovery.EDS, _protocol(key, port), tls, origin=origin)
-    made = ctx.fetch(sources.backends, key.ref)
-    return _from_backend(key, made) if made is not None else None
+        made = ir.Cluster(key, ir.Discovery.EDS, _protocol(key, port), tls, origin=origin)
+        return made, found.policy(port) is not None
+    spec = ctx.fetch(sources.backends, key.ref)
+    return (_from_backend(key, spec), spec.tls is not None) if spec is not None else (None, False)
 
 
 def protocol_of(key: ir.ClusterKey) -> str:

@@ -29,6 +29,7 @@ from dragoman.translators.gateway import (
     rules_http,
     rules_policies,
     rules_streams,
+    rules_traffic,
 )
 from dragoman.translators.gateway.models import (
     backend,
@@ -121,7 +122,7 @@ READERS: Final[Mapping[tuple[str, str], _Reader]] = {
     (meta.GATEWAY_GROUP, "ReferenceGrant"): _reader(referencegrant.ReferenceGrant, "v1", "v1beta1"),
     (meta.DRAGOMAN_GROUP, "Backend"): _reader(backend.Backend, "v1alpha1", check=rules_backend.check),
     (meta.DRAGOMAN_GROUP, "TrafficPolicy"): _reader(
-        trafficpolicy.TrafficPolicy, "v1alpha1", check=rules_policies.check
+        trafficpolicy.TrafficPolicy, "v1alpha1", check=rules_traffic.check
     ),
     (meta.DRAGOMAN_GROUP, "HTTPPolicy"): _reader(
         httppolicy.HttpPolicy, "v1alpha1", check=rules_policies.check

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from dragoman.diagnostics import Diagnostic, warning
+from dragoman.diagnostics import Diagnostic, error, warning
 from dragoman.graph.collection import Context
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import backends, routes_http
 from dragoman.translators.gateway.models import streamroutes as model
+from dragoman.translators.gateway.policies import stacks
 
 KINDS: Final = ("TLSRoute", "TCPRoute", "UDPRoute")
 
@@ -59,6 +60,12 @@ def translate(
     for at, wanted in enumerate(item.spec.rules[0].backend_refs):
         here = origin.at("backendRefs", at)
         cluster = backends.resolve(ctx, sources, ref, wanted, here, how)
+        if isinstance(cluster, ir.ClusterKey):
+            own = backends.own_policies(ctx, sources, cluster, stacks.EMPTY)
+            why = backends.barred_by(ctx, sources, own)
+            if why:
+                finding = error("DRG2007", f"{cluster.ref} cannot be reached safely: {why}", here.at("name"))
+                cluster = backends.Unresolved("", finding, cluster.ref)
         if isinstance(cluster, backends.Unresolved):
             unresolved.append(cluster)
             reason = cluster.finding.message

@@ -49,22 +49,39 @@ class Backends:
             ),
         )
 
-        def cluster(ctx: Context, key: ir.ClusterKey, _: bool) -> ir.Cluster | None:
+        def cluster(ctx: Context, key: ir.ClusterKey, _: bool) -> backends.Made | None:
             if key.ref.kind == "UDPRoute":
-                return streams.mixture(key) if ctx.fetch(mixtures, key) else None
+                return backends.Made(streams.mixture(key)) if ctx.fetch(mixtures, key) else None
             return backends.cluster(ctx, sources, key)
 
-        self.clusters: Collection[ir.ClusterKey, ir.Cluster] = graph.map_one("clusters", uses, cluster)
+        made = graph.map_one("clusters and policies", uses, cluster)
+        self.clusters: Collection[ir.ClusterKey, ir.Cluster] = graph.map_one(
+            "clusters", made, lambda _, __, one: one.cluster
+        )
+        losses = graph.map_one("policies without effect", made, lambda _, __, one: one.findings or None)
+        self.lost: Collection[Ref, Findings] = graph.group_by(
+            "policies' findings of clusters",
+            losses,
+            lambda _, found: {one.ref for one in found if one.ref is not None},
+            lambda _, ref, found: tuple(
+                sorted(
+                    {each for one in found.values() for each in one if each.ref == ref},
+                    key=lambda each: each.sort_key,
+                )
+            ),
+        )
         slice_objects = objects[meta.DISCOVERY_GROUP, "EndpointSlice"]
         slices = endpoints.group(graph, slice_objects)
 
         def endpoint_set(ctx: Context, key: ir.ClusterKey) -> ir.EndpointSet | None:
             if key.ref.kind == "Service":
                 return endpoints.endpoint_set(ctx, sources.services, slices, key)
-            made = backends.cluster(ctx, sources, key)
-            if made is None:
+            found = backends.cluster(ctx, sources, key)
+            if found is None:
                 return None
-            return ir.EndpointSet(key, tuple(e for e in made.endpoints if rules_gateway.is_ip(e.address)))
+            return ir.EndpointSet(
+                key, tuple(e for e in found.cluster.endpoints if rules_gateway.is_ip(e.address))
+            )
 
         def filled(ctx: Context, key: ir.ClusterKey, _: object) -> ir.EndpointSet | None:
             if key.ref.kind == "Service":

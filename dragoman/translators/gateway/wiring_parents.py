@@ -25,7 +25,7 @@ from dragoman.translators.gateway import (
     tlspolicies,
 )
 from dragoman.translators.gateway.models import meta
-from dragoman.translators.gateway.policies import attach, stacks
+from dragoman.translators.gateway.policies import attach, stacks, traffic_tls
 
 
 def users(granted: grants.Grants) -> Iterator[secrets.User]:
@@ -65,6 +65,7 @@ def users(granted: grants.Grants) -> Iterator[secrets.User]:
     yield secrets.User(
         meta.DRAGOMAN_GROUP, "Backend", secrets.needs, lambda _, key, spec: secrets.parts(key, spec)
     )
+    yield secrets.User(meta.DRAGOMAN_GROUP, "TrafficPolicy", traffic_tls.needs, traffic_tls.parts)
 
 
 class Parents:

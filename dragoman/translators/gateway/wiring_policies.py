@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from dragoman.diagnostics import Diagnostic
 from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
 from dragoman.refs import Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import status, tlspolicies
 from dragoman.translators.gateway.models import meta
-from dragoman.translators.gateway.policies import attach
+from dragoman.translators.gateway.policies import attach, traffic_tls
 from dragoman.translators.gateway.wiring_parents import Parents
 
 
@@ -90,9 +91,14 @@ def tls_statuses(
 
 
 def statuses(
-    graph: Graph, objects: base.Objects, policies: attach.Policies, ancestors: Ancestors, controller: str
+    graph: Graph,
+    objects: base.Objects,
+    policies: attach.Policies,
+    unsafe: traffic_tls.Flaws,
+    ancestors: Ancestors,
+    controller: str,
 ) -> Collection[Ref, base.Status]:
-    """The statuses of Dragoman's own policies."""
+    """The statuses of Dragoman's own policies. Those that refer to something say whether it can be used."""
 
     def of(ctx: Context, ref: Ref, item: base.AnyObject) -> base.Status | None:
         standing = ctx.fetch(policies.standings, ref)
@@ -100,9 +106,39 @@ def statuses(
             return None
         targets = [one.ref for one in standing.targets] or attach.named(ref, item.spec)
         found = ancestors.of(ctx, targets) or sorted(set(targets))
-        return status.of_policy(item, controller, found, (standing.accepted,))
+        conditions = (standing.accepted, *_resolved(ctx, unsafe, ref, item))
+        return status.of_policy(item, controller, found, conditions)
 
     return graph.union(
         "policy statuses",
         *(graph.map_one(f"{kind} status", objects[meta.DRAGOMAN_GROUP, kind], of) for kind in attach.KINDS),
     )
+
+
+def findings(
+    graph: Graph,
+    policies: attach.Policies,
+    unsafe: traffic_tls.Flaws,
+    lost: Collection[Ref, tuple[Diagnostic, ...]],
+) -> Collection[Ref, tuple[Diagnostic, ...]]:
+    """What there is to say of each of them: its targets, its references, and what of it has no effect on some
+    backend (`lost`)."""
+
+    def of(ctx: Context, ref: Ref, standing: attach.Standing) -> tuple[Diagnostic, ...] | None:
+        flawed = (ctx.fetch(unsafe, ref) or {}).values() if ref.kind == "TrafficPolicy" else ()
+        return (*standing.findings, *flawed, *(ctx.fetch(lost, ref) or ())) or None
+
+    return graph.map_one("policy findings", policies.standings, of)
+
+
+def _resolved(
+    ctx: Context, unsafe: traffic_tls.Flaws, ref: Ref, item: base.AnyObject
+) -> Iterator[base.Condition]:
+    if ref.kind != "TrafficPolicy" or not any(traffic_tls.needs(ref, item.spec)):
+        return
+    flaws = ctx.fetch(unsafe, ref)
+    if not flaws:
+        yield base.Condition("ResolvedRefs", True, "ResolvedRefs", "every reference leads somewhere")
+        return
+    why = "; ".join(one.message for one in flaws.values())
+    yield base.Condition("ResolvedRefs", False, "InvalidCertificateRef", why)

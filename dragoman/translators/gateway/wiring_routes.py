@@ -22,10 +22,12 @@ Findings = tuple[Diagnostic, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What a route object comes to. `routes` None: it stands nowhere."""
+    """What a route object comes to. `routes` None: it stands nowhere. `barred`: the backends that
+    TrafficPolicies keep it from."""
 
     routes: ir.RouteSet | None
     findings: Findings
+    barred: frozenset[Ref] = frozenset()
 
 
 Translate = Callable[[Context, backends.Sources, Ref, Any], routes_http.Rules]
@@ -89,7 +91,7 @@ class Requests:
         )
         self.findings = graph.map_one(f"{kind} findings", made, lambda _, __, one: one.findings or None)
         self.barred: Collection[Ref, frozenset[Ref]] = graph.map_one(
-            f"{kind}s barred", self.rules, lambda _, __, rules: rules.barred or None
+            f"{kind}s barred", made, lambda _, __, one: one.barred or None
         )
 
         def conditions(ctx: Context, ref: Ref, item: base.AnyObject) -> base.Status | None:
@@ -106,34 +108,44 @@ class Requests:
         """The rules as each listener has them: policies of Gateways and listeners come in here."""
         attached = ctx.fetch(self.attached, ref)
         if attached is None:
-            return _Made(None, rules.findings)
+            return _Made(None, rules.findings, rules.barred)
         findings = attached.findings + rules.findings
         if not attached.attachments:
-            return _Made(None, findings)
+            return _Made(None, findings, rules.barred)
         own = ctx.fetch(self._sources.attached.at, ref) or {}
         places: dict[stacks.Stack, list[ir.Attachment]] = {}
         for one in attached.attachments:
             above = ctx.fetch(self._above, (one.parent, one.listener)) or stacks.EMPTY
             places.setdefault(above.over(own.get("")), []).append(one)
         stands: list[ir.Stand] = []
+        barred: set[Ref] = set(rules.barred)
         for stack, attachments in places.items():
             routes: list[ir.Route] = []
             for route in rules.routes:
-                found, more = self._under(ctx, route, stack.over(_rule_policies(route, rules, own)))
+                found, more = self._under(ctx, route, stack.over(_rule_policies(route, rules, own)), barred)
                 routes.append(found)
                 findings += more
             same = all(one is other for one, other in zip(routes, rules.routes, strict=True))
             stands.append(ir.Stand(tuple(attachments), rules.routes if same else tuple(routes)))
-        return _Made(ir.RouteSet(ref, tuple(stands)), tuple(dict.fromkeys(findings)))
+        return _Made(ir.RouteSet(ref, tuple(stands)), tuple(dict.fromkeys(findings)), frozenset(barred))
 
-    def _under(self, ctx: Context, route: ir.Route, stack: stacks.Stack) -> effects.Effect:
+    def _under(self, ctx: Context, route: ir.Route, stack: stacks.Stack, barred: set[Ref]) -> effects.Effect:
         """A route under policies, those of its backends included: where these differ, what they say of
-        requests cannot hold for all."""
+        requests cannot hold for all. Backends that policies keep it from are added to `barred`."""
         whole = stack
         findings: Findings = ()
         if isinstance(route.action, ir.Forward):
             keys = dict.fromkeys(b.cluster for b in route.action.backends if b.cluster is not None)
-            own = dict.fromkeys(backends.own_policies(ctx, self._sources, key, stack) for key in keys)
+            under = {key: backends.own_policies(ctx, self._sources, key, stack) for key in keys}
+            for mirror in route.action.mirrors:
+                under.setdefault(
+                    mirror.cluster, backends.own_policies(ctx, self._sources, mirror.cluster, stack)
+                )
+            why = {key: backends.barred_by(ctx, self._sources, own) for key, own in under.items()}
+            if any(why.values()):
+                route = effects.without(route, why)
+                barred.update(key.ref for key, reason in why.items() if reason)
+            own = dict.fromkeys(under[key] for key in keys)
             if len(own) == 1:
                 whole = next(iter(own))
             elif len(own) > 1:

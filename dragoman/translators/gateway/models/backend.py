@@ -33,18 +33,18 @@ class Endpoint:
 class CaReference:
     """A ConfigMap or Secret with the key `ca.crt`."""
 
-    name: meta.ObjectName
-    group: meta.Group = ""
-    kind: meta.Kind = "ConfigMap"
+    name: Annotated[meta.ObjectName, Field(description="Its name.")]
+    group: Annotated[meta.Group, Field(description="Its API group: the core group.")] = ""
+    kind: Annotated[meta.Kind, Field(description="ConfigMap or Secret.")] = "ConfigMap"
 
 
 @meta.shape
 class ClientCertificateReference:
     """A Secret of type kubernetes.io/tls."""
 
-    name: meta.ObjectName
-    group: meta.Group = ""
-    kind: meta.Kind = "Secret"
+    name: Annotated[meta.ObjectName, Field(description="Its name.")]
+    group: Annotated[meta.Group, Field(description="Its API group: the core group.")] = ""
+    kind: Annotated[meta.Kind, Field(description="Secret.")] = "Secret"
 
 
 @meta.shape

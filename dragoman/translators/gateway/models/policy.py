@@ -7,7 +7,7 @@ specific policy that says it says all of it. `disabled: true` switches a section
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
@@ -73,3 +73,11 @@ class Section:
         meta.Bool | None,
         Field(description="`true` switches it off, whatever less specific policies say."),
     ] = None
+
+
+S = TypeVar("S", bound=Section)
+
+
+def on(section: S | None) -> S | None:
+    """The section, unless it is not said or switched off."""
+    return section if section is not None and not section.disabled else None

@@ -20,3 +20,9 @@ class Timeouts(policy.Section):
         meta.Duration | None,
         Field(description="From the whole request to the whole response, tries and pauses included."),
     ] = None
+    idle: Annotated[
+        meta.Duration | None,
+        Field(
+            description="Until a connection to an endpoint without requests under way is closed. Default: 1h."
+        ),
+    ] = None

@@ -10,7 +10,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dragoman.translators.gateway.models import meta, policy, traffic_backends, traffic_requests
+from dragoman.translators.gateway.models import (
+    meta,
+    policy,
+    traffic_backends,
+    traffic_balancing,
+    traffic_health,
+    traffic_requests,
+    traffic_tls,
+)
 
 
 @meta.shape
@@ -24,3 +32,20 @@ class TrafficPolicy(policy.Policy):
         traffic_backends.CircuitBreaker | None,
         Field(description="How much may be under way to a backend at once."),
     ] = None
+    outlier_detection: Annotated[
+        traffic_backends.OutlierDetection | None,
+        Field(description="Which endpoints are left alone for a while."),
+    ] = None
+    load_balancing: Annotated[
+        traffic_balancing.LoadBalancing | None, Field(description="How one of several endpoints is chosen.")
+    ] = None
+    failover: Annotated[
+        traffic_backends.Failover | None, Field(description="What happens when few endpoints are left.")
+    ] = None
+    health_check: Annotated[
+        traffic_health.HealthCheck | None, Field(description="How endpoints are asked for their health.")
+    ] = None
+    connection: Annotated[
+        traffic_backends.Connection | None, Field(description="How connections are made and kept.")
+    ] = None
+    tls: Annotated[traffic_tls.Tls | None, Field(description="TLS to backends.")] = None

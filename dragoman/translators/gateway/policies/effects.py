@@ -6,7 +6,7 @@ policies is made once, since merged specs are (`merge.merge`), whatever the numb
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -38,6 +38,22 @@ def on_route(route: ir.Route, stack: stacks.Stack, whole: stacks.Stack) -> Effec
         route, more = http.apply(route, treatment)
         findings, said = findings + more, said + treatment.said
     return (replace(route, said=said) if said else route), findings
+
+
+def without(route: ir.Route, barred: Mapping[ir.ClusterKey, str]) -> ir.Route:
+    """The route kept from some of its backends (and why): their share is answered with 500, their copies are
+    not made."""
+    action = route.action
+    if not isinstance(action, ir.Forward):
+        return route
+    backends = tuple(
+        replace(each, cluster=None, reason=barred[each.cluster])
+        if each.cluster is not None and barred.get(each.cluster)
+        else each
+        for each in action.backends
+    )
+    mirrors = tuple(each for each in action.mirrors if not barred.get(each.cluster))
+    return replace(route, action=replace(action, backends=backends, mirrors=mirrors))
 
 
 def _said(said: tuple[ir.Said, ...], without: Iterable[FieldPath]) -> tuple[ir.Said, ...]:
