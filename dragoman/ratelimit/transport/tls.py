@@ -1,7 +1,7 @@
 """Transport security of the rate-limit service: certificates that are read again when they change.
 
-Before each handshake the files are looked at (a `stat` each); what cannot be used changes nothing. One
-`Certificates` serves one transport: `context` for asyncio's ssl, `credentials` for gRPC.
+What cannot be used changes nothing. One `Certificates` serves one transport: `context` and `refresh` for
+asyncio's ssl, `credentials` for gRPC.
 """
 
 from __future__ import annotations
@@ -26,17 +26,11 @@ class Certificates:
         self._seen = self._stamp()
         self._current = self._load()
 
+    @property
     def context(self) -> ssl.SSLContext:
-        """For a server. Each handshake gets the files as they are then."""
-        front = self._current
-
-        def choose(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-            self._refresh()
-            if self._current is not connection.context:
-                connection.context = self._current
-
-        front.sni_callback = choose
-        return front
+        """For a server. A new certificate has a context of its own, so that no session begun under the old
+        one is resumed."""
+        return self._current
 
     def credentials(self) -> grpc.ServerCredentials:
         """For gRPC. It asks `_renewed`, in a thread of its own, before each handshake."""
@@ -47,13 +41,13 @@ class Certificates:
 
     def _renewed(self) -> Any:
         try:
-            return self._configuration() if self._refresh() else None
+            return self._configuration() if self.refresh() else None
         except OSError as failure:  # changed again between the two looks
             log.warning("DRG4103 %s", failure)
             return None
 
-    def _refresh(self) -> bool:
-        """Looks at the files again. True if there is something new, and it can be used."""
+    def refresh(self) -> bool:
+        """Looks at the files again (a `stat` each). True if there is something new, and it can be used."""
         try:
             stamp = self._stamp()
             if stamp == self._seen:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
 import ssl
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from dragoman.ratelimit.transport.http2.events import Request
 
 log: Final = logging.getLogger(__name__)
 
+_BACKLOG: Final = 1024
+_LOOK: Final = 1.0  # seconds between looks at the certificate's files
 _CONCLUDE: Final = 1.0  # seconds for the PING between the two GOAWAYs
 _LINGER: Final = 5.0  # seconds for a peer to read the last bytes
 _LATE: Final = base.Status(base.Code.DEADLINE_EXCEEDED, "the deadline has passed")
@@ -47,31 +50,64 @@ class Server:
         self.known: Known = {}
         self.connections: set[_Shell] = set()
         self._past = Totals()
-        self._listener: asyncio.Server | None = None
+        self._certificates: tls.Certificates | None = None
+        self._listeners: list[asyncio.Server] = []
+        self._sockets: list[socket.socket] = []
+        self._watch: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None
 
     async def start(self) -> int:
         settings = self.settings
-        context = tls.Certificates(settings.tls).context() if settings.tls else None
         loop = asyncio.get_running_loop()
+        if settings.tls is not None:
+            self._certificates = tls.Certificates(settings.tls)
+        options: dict[str, Any] = {"ssl": self._certificates and self._certificates.context}
         if settings.address.startswith("unix:"):
             path = settings.address.removeprefix("unix:")
-            self._listener = await loop.create_unix_server(lambda: _Shell(self, loop), path, ssl=context)
+            listener = await loop.create_unix_server(
+                lambda: _Shell(self, loop), path, backlog=_BACKLOG, **options
+            )
             port = 0
         else:
             # One process, one listener: SO_REUSEPORT was seen to leave processes idle.
-            self._listener = await loop.create_server(
-                lambda: _Shell(self, loop), settings.address, settings.port, ssl=context, backlog=1024
+            listener = await loop.create_server(
+                lambda: _Shell(self, loop), settings.address, settings.port, backlog=_BACKLOG, **options
             )
-            port = self._listener.sockets[0].getsockname()[1]
+            port = listener.sockets[0].getsockname()[1]
+        self._listeners = [listener]
+        if self._certificates is not None:
+            self._sockets = [each.dup() for each in listener.sockets]
+            self._watch = asyncio.create_task(self._follow(self._certificates))
         log.info("rate limits on %s port %d", settings.address, port)
         return port
 
+    async def _follow(self, certificates: tls.Certificates) -> None:
+        """Puts new listeners on the same sockets when the certificate changes: asyncio's cannot take another
+        context."""
+        loop = asyncio.get_running_loop()
+        unix = self.settings.address.startswith("unix:")
+        create = loop.create_unix_server if unix else loop.create_server
+        while True:
+            await asyncio.sleep(_LOOK)
+            if not certificates.refresh():
+                continue
+            old, self._listeners = self._listeners, []
+            for each in self._sockets:
+                self._listeners.append(
+                    await create(
+                        lambda: _Shell(self, loop),
+                        sock=each.dup(),
+                        backlog=_BACKLOG,
+                        ssl=certificates.context,
+                    )
+                )
+            for listener in old:
+                listener.close()
+
     async def stop(self, drain: float | None = None) -> None:
-        if self._listener is None:
+        if not self._listeners:
             return
-        self._close(self._listener)
-        self._listener = None
+        self._close()
         window = self.settings.drain if drain is None else drain
         for shell in list(self.connections):
             shell.drain(min(_CONCLUDE, window / 2))
@@ -81,8 +117,15 @@ class Server:
         for shell in list(self.connections):
             shell.abort()
 
-    def _close(self, listener: asyncio.Server) -> None:
-        listener.close()
+    def _close(self) -> None:
+        """Takes no more connections."""
+        if self._watch is not None:
+            self._watch.cancel()
+        for listener in self._listeners:
+            listener.close()
+        for each in self._sockets:
+            each.close()
+        self._listeners, self._sockets = [], []
         if self.settings.address.startswith("unix:"):
             Path(self.settings.address.removeprefix("unix:")).unlink(missing_ok=True)
 
