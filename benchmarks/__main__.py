@@ -1,7 +1,7 @@
 """`python -m benchmarks` (`make bench`): runs every measurement and writes `benchmarks/RESULTS.md`.
 
 `--quick` leaves out the largest sizes; `--only` names some of `own`, `listeners`, `latency`, `cold`,
-`fanout`, `startup`. A partial run prints its tables and leaves the file alone.
+`fanout`, `startup`, `ratelimit-transport`. A partial run prints its tables and leaves the file alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dragoman
-from benchmarks import cold, fanout, latency, listeners, own, report, startup
+from benchmarks import cold, fanout, latency, listeners, own, report, startup, transport
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -25,7 +25,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="sizes up to 1,000 routes and 100 streams")
     parser.add_argument(
-        "--only", nargs="+", choices=("own", "listeners", "latency", "cold", "fanout", "startup")
+        "--only",
+        nargs="+",
+        choices=("own", "listeners", "latency", "cold", "fanout", "startup", "ratelimit-transport"),
     )
     options = parser.parse_args()
     routes = (100, 1_000) if options.quick else (100, 1_000, 10_000)
@@ -38,6 +40,7 @@ def main() -> int:
         "cold": lambda folder: asyncio.run(cold.measure(folder, starts)),
         "fanout": lambda folder: asyncio.run(fanout.measure(folder, streams)),
         "startup": startup.measure,
+        "ratelimit-transport": transport.measure,
     }
     # As pip does when it installs; an editable checkout, under PYTHONDONTWRITEBYTECODE, never would.
     compileall.compile_dir(Path(dragoman.__file__).parent, quiet=1)

@@ -270,7 +270,7 @@ class Connection:
                 raise FatalError(ErrorCode.FRAME_SIZE_ERROR, "a SETTINGS acknowledgement with content")
             if not self.greeted:
                 raise FatalError(ErrorCode.PROTOCOL_ERROR, "the first frame is not the peer's SETTINGS")
-            self._decoder.limit = 0  # the peer knows our HEADER_TABLE_SIZE
+            self._decoder.forgo()  # the peer knows our HEADER_TABLE_SIZE
             return
         if len(payload) % 6:
             raise FatalError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a broken length")
@@ -370,7 +370,7 @@ class Connection:
         """Decodes a block; keeps the outcome where it will always be the same."""
         pairs = self._decode(block)
         head = heads.TOO_LARGE if pairs is None else heads.read(pairs, self._methods)
-        if self._decoder.stateless and self._decoder.limit == 0 and len(block) <= _BLOCK:
+        if self._decoder.stateless and len(block) <= _BLOCK:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
             self._known[block] = head

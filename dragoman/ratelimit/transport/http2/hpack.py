@@ -59,20 +59,26 @@ class HpackError(Exception):
 
 
 class Decoder:
-    """The decoding context of one connection. `limit` is the table size that we allow the peer."""
+    """The decoding context of one connection."""
 
-    __slots__ = ("_entries", "_size", "_used", "limit")
+    __slots__ = ("_entries", "_limit", "_size", "_used")
 
     def __init__(self) -> None:
-        self.limit = DEFAULT_TABLE
+        self._limit = DEFAULT_TABLE
         self._size = DEFAULT_TABLE
         self._used = 0
         self._entries: deque[Pair] = deque()
 
+    def forgo(self) -> None:
+        """The peer has acknowledged that there is no table. It should say so at the beginning of its next
+        block (RFC 9113 section 4.3.1); whether or not it does, entries are gone."""
+        self._limit = self._size = 0
+        self._evict()
+
     @property
     def stateless(self) -> bool:
-        """The peer keeps no table: what a block means follows from its bytes alone."""
-        return self._size == 0
+        """What a block means follows from its bytes alone, from now on."""
+        return self._limit == 0
 
     def decode(self, block: bytes, largest: int) -> list[Pair] | None:
         """The pairs in order; None if the list is larger than `largest` bytes (RFC 9113 section 6.5.2), after
@@ -90,18 +96,18 @@ class Decoder:
                 if not first:
                     raise HpackError("a table size update after a field")
                 size, position = _integer(block, position, 0x1F)
-                if size > self.limit:
+                if size > self._limit:
                     raise HpackError("a table size update above the limit")
                 self._size = size
                 self._evict()
                 continue
             else:  # 6.2: literal, with (0x40) or without incremental indexing, or never indexed
                 keep = byte & 0x40
-                index, position = _integer(block, position, 0x3F if keep else 0x0F)
-                if index:
+                if byte & (0x3F if keep else 0x0F):
+                    index, position = _integer(block, position, 0x3F if keep else 0x0F)
                     name = self._entry(index)[0]
                 else:
-                    name, position = _string(block, position)
+                    name, position = _string(block, position + 1)
                 value, position = _string(block, position)
                 pair = (name, value)
                 if keep:
@@ -156,13 +162,17 @@ def _string(block: bytes, position: int) -> tuple[bytes, int]:
     """Section 5.2: the octets, and the position after them."""
     if position >= len(block):
         raise HpackError("a block that ends before a string")
-    coded = block[position] & 0x80
-    length, position = _integer(block, position, 0x7F)
+    coded = block[position]
+    length = coded & 0x7F
+    if length == 0x7F:
+        length, position = _integer(block, position, 0x7F)
+    else:
+        position += 1
     end = position + length
     raw = block[position:end]
     if len(raw) != length:
         raise HpackError("a block that ends in a string")
-    if not coded:
+    if coded < 0x80:
         return raw, end
     text = _strings.get(raw)
     if text is None:
