@@ -192,7 +192,7 @@ class Connection:
                 raise FatalError(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
             if self._block is not None and kind != frames.CONTINUATION:
                 raise FatalError(ErrorCode.PROTOCOL_ERROR, "a header block was interrupted")
-            if kind < 10:
+            if kind <= frames.CONTINUATION:
                 handlers[kind](flags, stream & frames.STREAM_MASK, data[start:position])
             else:
                 self._charge()  # 4.1: unknown types are ignored

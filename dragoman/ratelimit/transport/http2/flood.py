@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 _PER_SECOND: Final = 100
-_PER_ANSWER: Final = 2
+_PER_ANSWER: Final = 4
 
 
 class Patience:

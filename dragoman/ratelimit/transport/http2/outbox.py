@@ -16,7 +16,7 @@ from dragoman.ratelimit.transport.http2.events import FatalError
 from dragoman.ratelimit.transport.http2.frames import ErrorCode
 from dragoman.ratelimit.transport.http2.stream import PREFIX, Stream
 
-_SMALL: Final = 256
+_SMALL: Final = 1024
 _END: Final = frames.END_HEADERS | frames.END_STREAM
 
 # An answer is HEADERS, DATA and HEADERS again. These are its parts around the three stream identifiers; those

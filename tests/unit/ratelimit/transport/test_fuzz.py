@@ -105,7 +105,7 @@ def test_any_bytes(data: bytes, greeted: bool, cuts: list[int], answer: int) -> 
     drive(start + data, cuts, answer)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(some_frames(), max_size=30),
     st.booleans(),
@@ -119,7 +119,7 @@ def test_any_frames(sent: list[bytes], stateless: bool, cuts: list[int], answer:
     drive(start + b"".join(sent), cuts, answer)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(some_frames(), max_size=15), st.lists(st.integers(0, 1 << 16), max_size=10))
 def test_cuts_change_nothing(sent: list[bytes], cuts: list[int]) -> None:
     data = frames.PREFACE + frames.settings({}) + b"".join(sent)

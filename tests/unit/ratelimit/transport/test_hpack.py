@@ -6,7 +6,7 @@ import hpack as oracle
 import pytest
 from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from dragoman.ratelimit.transport.http2 import hpack, huffman
 
@@ -17,6 +17,7 @@ LISTS = st.lists(st.tuples(NAMES, st.binary(max_size=200), st.booleans()), max_s
 ENCODER = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_huffman_reads_what_the_library_writes(data: bytes) -> None:
     assert huffman.decode(ENCODER.encode(data)) == data
@@ -35,6 +36,7 @@ def test_huffman_refuses_bad_padding_and_eos(data: str) -> None:
     assert huffman.decode(bytes.fromhex(data)) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(LISTS, st.booleans(), st.sampled_from([None, 0, 100, 4096])), max_size=6))
 def test_blocks_decode_as_the_library_encodes_them(
     blocks: list[tuple[list[tuple[bytes, bytes, bool]], bool, int | None]],
@@ -48,6 +50,7 @@ def test_blocks_decode_as_the_library_encodes_them(
         assert decoder._used == encoder.header_table._current_size
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=5))
 def test_any_bytes_decode_as_in_the_library_or_are_refused(blocks: list[bytes]) -> None:
     ours, theirs = hpack.Decoder(), oracle.Decoder()
