@@ -26,6 +26,7 @@ log: Final = logging.getLogger(__name__)
 _BACKLOG: Final = 1024
 _LOOK: Final = 1.0  # seconds between looks at the certificate's files
 _CONCLUDE: Final = 1.0  # seconds for the PING between the two GOAWAYs
+_QUIET: Final = 1.0  # seconds between two reports of handlers' faults
 _LINGER: Final = 5.0  # seconds for a peer to read the last bytes
 _LATE: Final = base.Status(base.Code.DEADLINE_EXCEEDED, "the deadline has passed")
 _FAILED: Final = base.Status(base.Code.INTERNAL, "internal error")
@@ -55,23 +56,26 @@ class Server:
         self._sockets: list[socket.socket] = []
         self._watch: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None
+        self._quiet = 0.0
+        self._unsaid = 0
 
     async def start(self) -> int:
         settings = self.settings
         loop = asyncio.get_running_loop()
         if settings.tls is not None:
             self._certificates = tls.Certificates(settings.tls)
-        options: dict[str, Any] = {"ssl": self._certificates and self._certificates.context}
+        options: dict[str, Any] = {"backlog": _BACKLOG}
+        if self._certificates is not None:
+            options["ssl"] = self._certificates.context
+            options["ssl_handshake_timeout"] = settings.handshake_timeout
         if settings.address.startswith("unix:"):
             path = settings.address.removeprefix("unix:")
-            listener = await loop.create_unix_server(
-                lambda: _Shell(self, loop), path, backlog=_BACKLOG, **options
-            )
+            listener = await loop.create_unix_server(lambda: _Shell(self, loop), path, **options)
             port = 0
         else:
             # One process, one listener: SO_REUSEPORT was seen to leave processes idle.
             listener = await loop.create_server(
-                lambda: _Shell(self, loop), settings.address, settings.port, backlog=_BACKLOG, **options
+                lambda: _Shell(self, loop), settings.address, settings.port, **options
             )
             port = listener.sockets[0].getsockname()[1]
         self._listeners = [listener]
@@ -91,16 +95,23 @@ class Server:
             await asyncio.sleep(_LOOK)
             if not certificates.refresh():
                 continue
-            old, self._listeners = self._listeners, []
-            for each in self._sockets:
-                self._listeners.append(
-                    await create(
-                        lambda: _Shell(self, loop),
-                        sock=each.dup(),
-                        backlog=_BACKLOG,
-                        ssl=certificates.context,
+            fresh: list[asyncio.Server] = []
+            try:
+                for each in self._sockets:
+                    fresh.append(  # noqa: PERF401 (those there are must be closed when one fails)
+                        await create(
+                            lambda: _Shell(self, loop),
+                            sock=each.dup(),
+                            backlog=_BACKLOG,
+                            ssl=certificates.context,
+                            ssl_handshake_timeout=self.settings.handshake_timeout,
+                        )
                     )
-                )
+            except BaseException:
+                for listener in fresh:
+                    listener.close()
+                raise
+            old, self._listeners = self._listeners, fresh
             for listener in old:
                 listener.close()
 
@@ -134,6 +145,15 @@ class Server:
         answered = past.answered + sum(shell.connection.answered for shell in self.connections)
         cancelled = past.cancelled + sum(shell.connection.cancelled for shell in self.connections)
         return Totals(past.connections, answered, cancelled, past.faults)
+
+    def failed(self, failure: BaseException) -> None:
+        """A handler's fault: logged in full, but not more than once a second."""
+        now = asyncio.get_running_loop().time()
+        if now < self._quiet:
+            self._unsaid += 1
+            return
+        log.error("a handler failed (%d more since the last time)", self._unsaid, exc_info=failure)
+        self._quiet, self._unsaid = now + _QUIET, 0
 
     def made(self, shell: _Shell) -> None:
         self.connections.add(shell)
@@ -174,7 +194,7 @@ class _Call(base.Call):
         if task.cancelled():
             self.finish(base.Status(base.Code.CANCELLED, "cancelled"))
         elif (failure := task.exception()) is not None:
-            log.error("a handler failed", exc_info=failure)
+            self.shell.server.failed(failure)
             self.finish(_FAILED)
         else:
             self.finish(task.result())
@@ -187,8 +207,8 @@ class _Call(base.Call):
         if self.on_cancel is not None:
             try:
                 self.on_cancel()
-            except Exception:
-                log.exception("a handler's on_cancel failed")
+            except Exception as failure:
+                self.shell.server.failed(failure)
 
 
 class _Shell(asyncio.Protocol):
@@ -200,15 +220,15 @@ class _Shell(asyncio.Protocol):
         "_late",
         "_loop",
         "_scheduled",
-        "_server",
         "_timers",
         "_transport",
         "connection",
         "peer",
+        "server",
     )
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
-        self._server = server
+        self.server = server
         self._handlers = server.handlers
         self._loop = loop
         self._late: dict[int, _Call] = {}
@@ -223,14 +243,17 @@ class _Shell(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        self._server.made(self)
+        self.server.made(self)
+        accepted = transport.get_extra_info("socket")
+        if accepted.family != socket.AF_UNIX:
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a peer may vanish without a word
         secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         if secured is not None and secured.selected_alpn_protocol() != "h2":
             self.abort()
             return
         certificate = secured.getpeercert() if secured is not None else None
         self.peer = base.Peer(_address(transport.get_extra_info("peername")), tls.names(certificate))
-        settings = self._server.settings
+        settings = self.server.settings
         self._timers.append(self._loop.call_later(settings.handshake_timeout, self._unless_greeted))
         if settings.max_connection_age > 0:
             age = settings.max_connection_age * random.uniform(0.9, 1.1)
@@ -263,7 +286,7 @@ class _Shell(asyncio.Protocol):
         late, self._late = self._late, {}
         for call in late.values():
             call.cancel()
-        self._server.lost(self)
+        self.server.lost(self)
 
     # Calls.
 
@@ -273,9 +296,9 @@ class _Shell(asyncio.Protocol):
         call = _Call(self, stream, None if head.timeout is None else now + head.timeout, head.metadata)
         try:
             answer = self._handlers[head.path](request.message, call)
-        except Exception:
+        except Exception as failure:
             # The supervisor of one call: a fault is logged and ends this one.
-            log.exception("the handler of %s failed", head.path)
+            self.server.failed(failure)
             answer = _FAILED
         if type(answer) is bytes:
             self.connection.respond(stream, answer)
@@ -351,7 +374,7 @@ class _Shell(asyncio.Protocol):
     def _retire(self) -> None:
         """The connection is old enough."""
         self.drain(_CONCLUDE)
-        self._timers.append(self._loop.call_later(self._server.settings.age_grace, self.abort))
+        self._timers.append(self._loop.call_later(self.server.settings.age_grace, self.abort))
 
     def drain(self, patience: float) -> None:
         """Both steps of an orderly end; the second after `patience` seconds if the peer says nothing."""

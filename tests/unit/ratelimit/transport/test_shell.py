@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from dragoman.ratelimit.transport import base, http2
 from dragoman.ratelimit.transport.http2 import frames
 from tests.harness import net
+from tests.harness.certs import Authority
 from tests.unit.ratelimit.transport.peer import headers, message, open_stream, parse
 from tests.unit.ratelimit.transport.serving import ECHO, Service
 
@@ -219,12 +221,51 @@ async def test_a_handler_whose_on_cancel_fails_harms_nobody(caplog: pytest.LogCa
         service.calls[0].on_cancel = lambda: 1 // 0  # type: ignore[assignment, return-value]
         socket.send(frames.rst_stream(1, frames.ErrorCode.CANCEL), call(3))
         await socket.until("Data", stream_id=3)
-        assert "on_cancel failed" in caplog.text
+        assert "a handler failed" in caplog.text
+        assert "ZeroDivisionError" in caplog.text
 
 
-async def test_what_handlers_raise_is_logged_without_the_message(caplog: pytest.LogCaptureFixture) -> None:
-    async with connected(Service()) as (socket, _):
-        socket.send(START, call(1, b"payload", path="/test.Echo/Fail"))
-        await socket.until("Headers", stream_id=1)
-        assert "/test.Echo/Fail failed" in caplog.text
+async def test_what_handlers_raise_is_logged_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    async with connected(Service()) as (socket, server):
+        socket.send(START, *(call(2 * n + 1, b"payload", path="/test.Echo/Fail") for n in range(100)))
+        await socket.until("Headers", stream_id=199)
+        assert caplog.text.count("a handler failed") == 1
+        assert "ValueError" in caplog.text
         assert "payload" not in caplog.text
+        server._quiet = 0.0
+        socket.send(call(201, path="/test.Echo/FailSoon"))
+        await socket.until("Headers", stream_id=201)
+        assert "99 more since the last time" in caplog.text
+
+
+@pytest.mark.parametrize("protocols", [[], ["http/1.1"]])
+async def test_tls_without_h2_is_no_connection(tmp_path: Path, protocols: list[str]) -> None:
+    authority = Authority()
+    pair = authority.issue("localhost")
+    (tmp_path / "crt").write_text(pair.certificate)
+    (tmp_path / "key").write_text(pair.key)
+    tls = base.Tls(tmp_path / "crt", tmp_path / "key")
+    server = http2.Server(base.Settings(tls=tls, handshake_timeout=60), Service().handlers)
+    port = await server.start()
+    context = authority.client_context()
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
+    writer.write(START)
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
+    await server.stop(0.1)
+
+
+async def test_a_handshake_that_goes_nowhere_is_given_up(tmp_path: Path) -> None:
+    pair = Authority().issue("localhost")
+    (tmp_path / "crt").write_text(pair.certificate)
+    (tmp_path / "key").write_text(pair.key)
+    tls = base.Tls(tmp_path / "crt", tmp_path / "key")
+    server = http2.Server(base.Settings(tls=tls, handshake_timeout=0.1), Service().handlers)
+    reader, writer = await asyncio.open_connection("127.0.0.1", await server.start())
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
+    await server.stop(0.1)
