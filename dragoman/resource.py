@@ -19,8 +19,9 @@ ROUTE: Final = _PREFIX + "envoy.config.route.v3.RouteConfiguration"
 CLUSTER: Final = _PREFIX + "envoy.config.cluster.v3.Cluster"
 ENDPOINT: Final = _PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 SECRET: Final = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
+EXTENSION: Final = _PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 
-TYPES: Final = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET)
+TYPES: Final = (CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET)
 """Every type served, in the order in which a change is sent (rule 59)."""
 
 SHORT: Final[Mapping[str, str]] = {
@@ -29,6 +30,7 @@ SHORT: Final[Mapping[str, str]] = {
     LISTENER: "LDS",
     ROUTE: "RDS",
     SECRET: "SDS",
+    EXTENSION: "ECDS",
 }
 
 

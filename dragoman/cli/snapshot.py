@@ -29,7 +29,12 @@ def command() -> None:
 @options.server()
 @options.group()
 @click.option(
-    "-t", "--type", "types", multiple=True, metavar="TYPE", help="CDS, EDS, LDS, RDS or SDS. Repeatable."
+    "-t",
+    "--type",
+    "types",
+    multiple=True,
+    metavar="TYPE",
+    help="CDS, EDS, ECDS, LDS, RDS or SDS. Repeatable.",
 )
 @click.option("-n", "--name", default="", metavar="NAME", help="Only the resource of this name.")
 @options.output("table", "yaml", "json")

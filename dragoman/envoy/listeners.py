@@ -59,6 +59,8 @@ def join(bind: ir.Bind, chains: Iterable[ChainChunk]) -> resource.Resource:
         resource.ROUTE: _union(each.tables for each in ordered),
         resource.SECRET: _union(each.secrets for each in ordered),
     }
+    if any(each.tables for each in ordered):
+        refs[resource.EXTENSION] = resource.NameSet(filter_chain.NAMES)
     if any(each.clusters for each in ordered):
         refs[resource.CLUSTER] = _union(each.clusters for each in ordered)
     return resource.Resource(

@@ -29,10 +29,12 @@ _NO_CLUSTERS: Final[frozenset[str]] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class EncodedRoute:
-    """One route as a `routes` entry of a VirtualHost, and the clusters it may send to."""
+    """One route as a `routes` entry of a VirtualHost, the clusters it may send to, and the parts of shared
+    filter configurations that it names."""
 
     chunk: bytes = field(repr=False)
     clusters: frozenset[str]
+    demands: frozenset[chain.Demand] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def encode_route(route: ir.Route) -> EncodedRoute:
             _headers(message, route)
         case _:
             assert_never(action)
-    return EncodedRoute(chunk + _framed(message), clusters)
+    return EncodedRoute(chunk + _framed(message), clusters, chain.demands(route))
 
 
 def encode_virtual_host(

@@ -18,12 +18,17 @@ from typing import Final
 
 from dragoman import proto, resource
 from dragoman.envoy import naming
+from dragoman.envoy.filters import chain
 from dragoman.envoy.routes import HostChunk
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.route import v3 as route_proto
 
 BUCKETS: Final = 128
 """Near the square root of the 10,000 hosts that a table should bear; a power of two."""
+
+
+_EXTENSIONS: Final = resource.NameSet(chain.NAMES)
+"""Routes name parts of what these hold, so tables come after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,10 @@ def route_configuration(scope: ir.Scope, buckets: Mapping[int, BucketChunk]) -> 
         name,
         resource.digest(head, *(part.digest.encode() for part in ordered)),
         (head, *(part.chunk for part in ordered if part.chunk)),
-        {resource.CLUSTER: resource.NameSet(*(part.clusters for part in ordered if part.clusters))},
+        {
+            resource.CLUSTER: resource.NameSet(*(part.clusters for part in ordered if part.clusters)),
+            resource.EXTENSION: _EXTENSIONS,
+        },
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from dragoman import proto, resource
 from dragoman.envoy.admin import Admin
+from dragoman.envoy.filters import chain as filter_chain
 from dragoman.proto.envoy.config.bootstrap import v3 as bootstrap_proto
 from dragoman.proto.envoy.config.cluster import v3 as cluster_proto
 from dragoman.proto.envoy.config.core import v3 as core
@@ -22,6 +23,7 @@ from dragoman.proto.envoy.extensions.filters.network.http_connection_manager imp
 from dragoman.proto.envoy.extensions.transport_sockets.proxy_protocol import v3 as proxy_protocol
 from dragoman.proto.envoy.extensions.transport_sockets.tls import v3 as tls
 
+Filters = Mapping[str, core.TypedExtensionConfig]
 Tables = Mapping[str, route_proto.RouteConfiguration]
 
 
@@ -45,9 +47,15 @@ def bootstrap(
         static.secrets.add().MergeFromString(payload)
     for payload in payloads[resource.CLUSTER].values():
         _cluster(static.clusters.add(), payload, payloads[resource.ENDPOINT])
+    found = filters(payloads[resource.EXTENSION])
     for payload in payloads[resource.LISTENER].values():
-        _listener(static.listeners.add(), payload, tables)
+        _listener(static.listeners.add(), payload, tables, found)
     return message
+
+
+def filters(payloads: Mapping[str, bytes]) -> Filters:
+    """The configurations of discovered filters, by name."""
+    return {name: core.TypedExtensionConfig.FromString(payload) for name, payload in payloads.items()}
 
 
 def write_admin(target: core.Address, admin: Admin) -> None:
@@ -82,13 +90,14 @@ def _upstream(socket: core.TransportSocket) -> None:
         socket.typed_config.value = proto.serialize(around)
 
 
-def _listener(target: listener_proto.Listener, payload: bytes, tables: Tables) -> None:
+def _listener(target: listener_proto.Listener, payload: bytes, tables: Tables, known: Filters) -> None:
     target.MergeFromString(payload)
     for chain in target.filter_chains:
         for network in chain.filters:
             if network.typed_config.type_url == proto.type_url(hcm.HttpConnectionManager):
                 manager = hcm.HttpConnectionManager.FromString(network.typed_config.value)
                 _table(manager, tables)
+                resolve(manager, known)
                 network.typed_config.value = proto.serialize(manager)
         if chain.HasField("transport_socket"):
             _socket(chain.transport_socket, tls.DownstreamTlsContext)
@@ -99,6 +108,15 @@ def _table(manager: hcm.HttpConnectionManager, tables: Tables) -> None:
     manager.route_config.CopyFrom(tables.get(name) or route_proto.RouteConfiguration(name=name))
     # As over xDS, where a route may be there before its cluster.
     manager.route_config.validate_clusters.value = False
+
+
+def resolve(manager: hcm.HttpConnectionManager, known: Filters) -> None:
+    """Filters that would be discovered get their configuration, or what they have without any."""
+    for one in manager.http_filters:
+        if one.HasField("config_discovery"):
+            empty = filter_chain.encode_shared(one.name, ()).payload
+            config = known.get(one.name) or core.TypedExtensionConfig.FromString(empty)
+            one.typed_config.CopyFrom(config.typed_config)
 
 
 def _socket(socket: core.TransportSocket, kind: Any) -> None:

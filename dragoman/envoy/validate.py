@@ -70,11 +70,13 @@ def snapshot(resources: Iterable[resource.Resource], binary: Path | None = None)
 def check(resources: Iterable[resource.Resource], binary: Path | None = None) -> list[Finding]:
     """What Envoy refuses, at most 20 findings; empty: it takes all. Same errors as `snapshot`."""
     program = binary or process.find()
+    resources = tuple(resources)
     whole = static.bootstrap(resources)
     refusal = _ask(program, whole)
     if refusal is None:
         return []
-    take = _Taker(program, whole)
+    extensions = {one.name: one.payload for one in resources if one.type_url == resource.EXTENSION}
+    take = _Taker(program, whole, static.filters(extensions))
     found: list[Finding] = []
     for pieces in (take.secrets(), take.clusters(), take.chains(), take.routes()):
         known = {finding.detail for finding in found if finding.type_url == resource.SECRET}
@@ -103,8 +105,9 @@ def _culprits(pieces: Sequence[_Piece], refuses: Check) -> Iterator[tuple[_Piece
 class _Taker:
     """Takes a bootstrap apart, and asks about some of its pieces."""
 
-    def __init__(self, program: Path, whole: bootstrap_proto.Bootstrap) -> None:
+    def __init__(self, program: Path, whole: bootstrap_proto.Bootstrap, filters: static.Filters) -> None:
         self._program = program
+        self._filters = filters
         static_resources = whole.static_resources
         self._secrets = {each.name: each for each in static_resources.secrets}
         self._clusters = {each.name: each for each in static_resources.clusters}
@@ -185,6 +188,7 @@ class _Taker:
         for name, group in itertools.groupby(pieces, key=lambda piece: piece.name):
             table = self._tables[name]
             manager = hcm.HttpConnectionManager.FromString(listeners.connection_manager("validate", name))
+            static.resolve(manager, self._filters)
             manager.route_config.CopyFrom(table)
             manager.route_config.ClearField("virtual_hosts")
             for part, routes in itertools.groupby(group, key=lambda piece: piece.part):

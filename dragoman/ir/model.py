@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from dragoman.ir.auth import Auth as Auth, Jwt as Jwt, JwtProvider as JwtProvider
 from dragoman.ir.backends import (
     NOBODY as NOBODY,
     AppProtocol as AppProtocol,
@@ -354,6 +355,7 @@ class Route:
     cors: Cors | None = None
     origin: Origin | None = field(default=None, compare=False)
     said: tuple[Said, ...] = field(default=(), compare=False)
+    auth: Auth | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from dragoman.xds.types import Rejection
 log = logging.getLogger("dragoman.runtime")
 
 _RETRY: Final = 1.0
+_TIDY: Final = 15.0
 """Seconds before a source that broke is read again."""
 
 
@@ -101,7 +102,7 @@ class ControlPlane:
             stack.callback(self._groups.close)
             await self._load()
             self._groups.ready = True
-            self._supervise(tasks, stack, self._feed.run(), self._watch())
+            self._supervise(tasks, stack, self._feed.run(), self._watch(), self._tidy())
             self._why = ""
             after = f"{time.time() - self.started:.2f}s"
             xds = f"{settings.xds.address}:{self.xds_port}"
@@ -140,6 +141,13 @@ class ControlPlane:
                 self._feed.offer(self._source.load())
             except OSError as error:
                 log.error("the source cannot be read: %s", error)
+
+    async def _tidy(self) -> None:
+        """Lets go what was only kept for proxies to follow."""
+        while True:
+            await asyncio.sleep(_TIDY)
+            self._feed.settle()
+            self.pipeline.expire()
 
     def _applied(self, batch: feed.Batch) -> None:
         # After the streams had their turn: what is written down can wait, what is sent cannot.

@@ -28,7 +28,8 @@ Sample = tuple[tuple[str, ...], float]
 
 
 class Metrics:
-    """All of Dragoman's own metrics. `type` labels are CDS, EDS, LDS, RDS, SDS; `group` is the node group."""
+    """All of Dragoman's own metrics. `type` labels are CDS, EDS, ECDS, LDS, RDS, SDS; `group` is the node
+    group."""
 
     def __init__(self) -> None:
         self.registry = prometheus.CollectorRegistry()

@@ -5,7 +5,8 @@ endpoints; once the client ACKs them (Envoy does when they are warm) the listene
 once those are ACKed, the removal of what nothing uses any more. Nobody computes phases, though. Two
 questions, asked of each resource whenever something may be sent, yield them:
 
-- a listener or route table waits while it refers to a cluster that was not sent, or is new and not ACKed;
+- a listener or route table waits while it refers to a cluster that was not sent, or is new and not ACKed; a
+  route table also for the configurations of filters (ECDS) to be sent, since routes name parts of them;
 - a removal waits while something that the client may still be using refers to the name.
 
 So what is not concerned flows at once, and changes that overlap cannot deadlock: clusters and endpoints wait
@@ -22,16 +23,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource
+from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET, Resource
 from dragoman.xds.substream import Known, Substream, Unproven
 from dragoman.xds.wire import Form
 
-USES: Final[Mapping[str, tuple[str, ...]]] = {LISTENER: (CLUSTER,), ROUTE: (CLUSTER,)}
-"""What must be there before a resource of the type is sent."""
+USES: Final[Mapping[str, tuple[str, ...]]] = {
+    LISTENER: (CLUSTER,),
+    ROUTE: (CLUSTER, EXTENSION),
+}
+"""What must be there before a resource of the type is sent. Filter configurations (ECDS) refer to no cluster:
+what a filter calls is named by the routes."""
 
 USED_BY: Final[Mapping[str, tuple[str, ...]]] = {
     CLUSTER: (LISTENER, ROUTE),
     ENDPOINT: (CLUSTER,),
+    EXTENSION: (LISTENER,),
     ROUTE: (LISTENER,),
     SECRET: (LISTENER, CLUSTER),
 }

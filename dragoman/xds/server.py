@@ -19,7 +19,7 @@ import grpc
 import grpc.aio
 
 from dragoman import config
-from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, SHORT
+from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET, SHORT
 from dragoman.xds import auth, csds, groups, wire
 from dragoman.xds.ledger import Ledger, Stream
 from dragoman.xds.session import ProtocolError, Session
@@ -49,6 +49,7 @@ SERVICES: Final = (
     Service("envoy.service.cluster.v3.ClusterDiscoveryService", "Clusters", CLUSTER),
     Service("envoy.service.endpoint.v3.EndpointDiscoveryService", "Endpoints", ENDPOINT),
     Service("envoy.service.secret.v3.SecretDiscoveryService", "Secrets", SECRET),
+    Service("envoy.service.extension.v3.ExtensionConfigDiscoveryService", "ExtensionConfigs", EXTENSION),
 )
 
 

@@ -9,7 +9,7 @@ import grpc.aio
 import pytest
 
 from dragoman import config, resource
-from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET
 from dragoman.xds.ledger import Status
 from dragoman.xds.server import Server
 from dragoman.xds.wire import Form
@@ -24,6 +24,7 @@ SINGLE = {
     LISTENER: ("listener.v3.ListenerDiscoveryService", "Listeners"),
     ROUTE: ("route.v3.RouteDiscoveryService", "Routes"),
     SECRET: ("secret.v3.SecretDiscoveryService", "Secrets"),
+    EXTENSION: ("extension.v3.ExtensionConfigDiscoveryService", "ExtensionConfigs"),
 }
 
 
@@ -52,7 +53,6 @@ async def test_rule_1_every_type_on_ads_and_on_its_own_service(form: Form, type_
         "route.v3.VirtualHostDiscoveryService/DeltaVirtualHosts",
         "endpoint.v3.LocalityEndpointDiscoveryService/DeltaLocalityEndpoints",
         "runtime.v3.RuntimeDiscoveryService/DeltaRuntime",
-        "extension.v3.ExtensionConfigDiscoveryService/StreamExtensionConfigs",
         "load_stats.v3.LoadReportingService/StreamLoadStats",
     ],
 )

@@ -1,13 +1,20 @@
-"""What an HTTP filter is to the encoder: an entry in the connection manager, and a say in routes.
+"""What an HTTP filter has to say to take its place in the chain.
 
-All filters but the router stand disabled in every connection manager, and a route that has a
-configuration for one enables it: the list of filters never changes with the configuration, so no policy
-change drains a connection, and a filter that a route doesn't use costs it nothing (1.5 us for eight of
-them, instead of 15). `chain.py` holds the filters, `listeners.py` and `routes.py` call them through it.
+Every filter stands in every connection manager, disabled; a route that has a configuration for it enables
+it. So the filter list is the same whatever users write (a policy that is attached or removed changes a
+route, not the listener, and drains no connection), and a filter that a route doesn't use costs it nothing
+(1.5 us for eight of them, instead of 15). `chain.py` holds the filters, `listeners.py` and `routes.py` call
+them through it.
+
+Most filters are told everything by the route. Some cannot be: what they check against (keys of token
+issuers, credentials) stands in their own configuration, and routes name a part of it. That configuration is
+a resource of its own (ECDS), made of all the parts that routes name (`Discovered.shared`), so that it too
+changes without touching a listener.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Hashable, Iterable
 from typing import NamedTuple, Protocol
 
 from dragoman import proto
@@ -32,11 +39,29 @@ class Filter(Protocol):
     def disabled(self) -> bool:
         """Whether it waits for a route to enable it. Only the router does not."""
 
-    def config(self) -> Config:
-        """Its configuration in the connection manager, the same for all."""
-
     def per_route(self, route: ir.Route) -> Config | None:
         """What this route asks of it. None: it stays disabled there."""
+
+
+class Fixed(Filter, Protocol):
+    """A filter whose configuration in the connection manager is the same for all."""
+
+    def config(self) -> Config:
+        """Its configuration in the connection manager."""
+
+
+class Discovered(Filter, Protocol):
+    """A filter whose configuration is made of what routes ask of it, and comes by ECDS under its name."""
+
+    @property
+    def type_url(self) -> str:
+        """The type of its configuration."""
+
+    def demands(self, route: ir.Route) -> Iterable[Hashable]:
+        """The parts of the shared configuration that the route names: IR values."""
+
+    def shared(self, demands: Collection[Hashable]) -> Config:
+        """The configuration with these parts, whatever order they come in; none is fine."""
 
 
 def config(message: proto.Message) -> Config:

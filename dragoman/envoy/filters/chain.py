@@ -6,20 +6,50 @@ filter: write its module, put it here (docs/add-a-filter.md).
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Collection, Hashable, Mapping
+from typing import Final, cast
 
-from dragoman.envoy.filters import base, cors, router, stateful_session
+from dragoman import proto, resource
+from dragoman.envoy import sources
+from dragoman.envoy.filters import base, cors, jwt_authn, router, stateful_session
 from dragoman.ir import model as ir
+from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.config.route import v3 as route_proto
 from dragoman.proto.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 
+Demand = tuple[str, Hashable]
+"""A discovered filter's name, and a part of its configuration."""
+
 FILTERS: Final[tuple[base.Filter, ...]] = (
     cors.FILTER,  # before anything that may refuse: a preflight carries no credentials
+    jwt_authn.FILTER,
     stateful_session.FILTER,
     router.FILTER,
 )
 
+DISCOVERED: Final[Mapping[str, base.Discovered]] = {each.name: each for each in (jwt_authn.FILTER,)}
+"""Those whose configuration is a resource of its own."""
+
+NAMES: Final = frozenset(DISCOVERED)
+"""The names of these resources."""
+
 _OPTIONAL: Final = tuple((each.name, each.per_route) for each in FILTERS if each.disabled)
+_NONE: Final[frozenset[Demand]] = frozenset()
+
+
+def demands(route: ir.Route) -> frozenset[Demand]:
+    """The parts of shared configurations that a route names."""
+    if route.auth is None:
+        return _NONE
+    return frozenset((name, one) for name, each in DISCOVERED.items() for one in each.demands(route))
+
+
+def encode_shared(name: str, parts: Collection[Hashable]) -> resource.Resource:
+    """The configuration of a discovered filter: one ECDS resource."""
+    made = DISCOVERED[name].shared(parts)
+    message = core.TypedExtensionConfig(name=name)
+    message.typed_config.type_url, message.typed_config.value = made
+    return resource.make(resource.EXTENSION, name, proto.serialize(message))
 
 
 def write_filters(target: hcm.HttpConnectionManager) -> None:
@@ -28,7 +58,12 @@ def write_filters(target: hcm.HttpConnectionManager) -> None:
         entry = target.http_filters.add()
         entry.name = each.name
         entry.disabled = each.disabled
-        entry.typed_config.type_url, entry.typed_config.value = each.config()
+        if each.name in DISCOVERED:
+            sources.write_ads(entry.config_discovery.config_source)
+            entry.config_discovery.type_urls.append(DISCOVERED[each.name].type_url)
+        else:
+            fixed = cast(base.Fixed, each)
+            entry.typed_config.type_url, entry.typed_config.value = fixed.config()
 
 
 def write_route(target: route_proto.Route, route: ir.Route) -> None:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from dragoman import config, resource
 from dragoman.envoy import clusters, endpoints, listeners, routes as encoder, secrets, shape
+from dragoman.envoy.filters import chain as filter_chain
 from dragoman.graph.collection import Collection, Context, Graph, Source
-from dragoman.graph.pipeline import assembly, binds
+from dragoman.graph.pipeline import assembly, binds, extensions
 from dragoman.graph.pipeline.binds import PortKey
 from dragoman.ir import model as ir
 from dragoman.ir.order import Order
@@ -58,6 +59,11 @@ class Part:
     encoded: encoder.EncodedRoute | None = None
     clusters: tuple[ir.ClusterKey, ...] = ()
     misdirected: bool = False
+
+    @property
+    def demands(self) -> frozenset[filter_chain.Demand]:
+        """What it names of shared filter configurations."""
+        return self.encoded.demands if self.encoded is not None else frozenset()
 
 
 class Groups:
@@ -104,7 +110,7 @@ class Groups:
         def attach(ctx: Context, ref: Ref, item: EncodedSet) -> Iterable[tuple[PartKey, Part]]:
             return _parts(ctx, ref, item, seats, self._binds, encrypted)
 
-        placed = graph.map_many("placed", encoded, attach)
+        placed: Collection[PartKey, Part] = graph.map_many("placed", encoded, attach)
         fallback = graph.map_many("fallback parts", self._binds.fallbacks, _fallback)
         parts = self._parts = graph.union("parts", placed, fallback)
         self._hosts = graph.sorted_groups(
@@ -115,6 +121,7 @@ class Groups:
             "RDS", buckets, lambda key, _: (key[:2],), _table
         )
 
+        self.extensions = extensions.Extensions(graph, self._chains, placed)
         self._used = graph.union(
             "used",
             graph.group_by(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -43,8 +44,12 @@ class Pipeline:
     """Everything between sources and xDS. Single-threaded; the runtime calls it from one task."""
 
     def __init__(
-        self, settings: config.Settings | None = None, translators: Sequence[base.Translator] | None = None
+        self,
+        settings: config.Settings | None = None,
+        translators: Sequence[base.Translator] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._settings = settings or config.Settings()
         self._graph = Graph()
         if translators is None:
@@ -68,6 +73,7 @@ class Pipeline:
         self._watch(groups.tables, resource.ROUTE, lambda key: naming.route_config(key[1]))
         self._watch(groups.clusters, resource.CLUSTER, lambda key: naming.cluster(key[1]))
         self._watch(groups.endpoints, resource.ENDPOINT, lambda key: naming.cluster(key[1]))
+        self._watch(groups.extensions.resources, resource.EXTENSION, lambda key: key[1])
         self._watch(groups.secrets, resource.SECRET, lambda key: naming.secret(key[1]))
 
     # --- documents in -------------------------------------------------------------------------------------
@@ -95,8 +101,16 @@ class Pipeline:
     def steps(self) -> Iterator[None]:
         """`commit` in pieces of a few milliseconds. Views change at the end; it must be run to there."""
         yield from self._graph.steps()
+        if self._groups.extensions.linger(self._clock()):
+            self._graph.commit()
         self._deliver()
         self._touched.clear()
+
+    def expire(self) -> None:
+        """Lets go what was only kept for proxies to follow. To be called now and then."""
+        if self._groups.extensions.expire(self._clock()):
+            self._graph.commit()
+            self._deliver()
 
     # --- views out ----------------------------------------------------------------------------------------
 

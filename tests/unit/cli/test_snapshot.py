@@ -17,15 +17,16 @@ def test_table(call: Call, hello: Path) -> None:
         ["TYPE", "NAME"],
         ["CDS", "Backend/hello/hello"],
         ["CDS", "Backend/hello/hello-canary"],
+        ["ECDS", "envoy.filters.http.jwt_authn"],
         ["LDS", "127.0.0.1:8080"],
         ["RDS", "127.0.0.1:8080"],
     ]
-    assert lines[3].endswith("RDS 127.0.0.1:8080")
+    assert "RDS 127.0.0.1:8080" in lines[4]
 
 
 def test_whole_resources(call: Call, hello: Path) -> None:
     (found,) = json.loads(call("snapshot", "show", "-t", "rds", "-o", "json", hello).stdout)
-    assert found["refers"] == {"CDS": ["Backend/hello/hello", "Backend/hello/hello-canary"]}
+    assert found["refers"]["CDS"] == ["Backend/hello/hello", "Backend/hello/hello-canary"]
     assert found["body"]["virtual_hosts"][0]["domains"] == ["*"]
     (same,) = yaml.safe_load_all(
         call("snapshot", "show", "-t", "RouteConfiguration", "-o", "yaml", hello).stdout

@@ -24,7 +24,11 @@ def test_the_router_is_last_and_alone_awake() -> None:
 
 def test_configurations_are_of_types_that_envoy_has() -> None:
     for each in chain.FILTERS:
-        type_url, value = each.config()
+        if each.name in chain.DISCOVERED:
+            type_url, value = chain.DISCOVERED[each.name].shared(())
+            assert type_url == chain.DISCOVERED[each.name].type_url
+        else:
+            type_url, value = each.config()  # type: ignore[attr-defined]
         proto.message(type_url).FromString(value)
 
 

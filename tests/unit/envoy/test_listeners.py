@@ -36,6 +36,7 @@ def test_plain_http() -> None:
     }
     assert [(each["name"], each.get("disabled", False)) for each in manager["http_filters"]] == [
         ("envoy.filters.http.cors", True),
+        ("envoy.filters.http.jwt_authn", True),
         ("envoy.filters.http.stateful_session", True),
         ("envoy.filters.http.router", False),
     ]

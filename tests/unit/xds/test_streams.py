@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dragoman import resource
 from dragoman.resource import TYPES
 from dragoman.xds.session import ProtocolError
 from dragoman.xds.snapshot import View
@@ -23,6 +24,7 @@ def full() -> View:
             listener("l", "r"),
             route("r", "a"),
             secret("s"),
+            resource.make(resource.EXTENSION, "x", b""),
         ]
     )
 

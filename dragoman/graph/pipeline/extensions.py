@@ -1,0 +1,89 @@
+"""The configurations of discovered filters (ECDS): one per filter and group, made of the parts that routes
+name.
+
+A new part is sent before the route that names it, which the planner sees to. A part that no route names any
+more lingers: routes that the proxies still have may name it, and a filter that does not find a part refuses
+the request. So it goes a while after the last route that named it (`LINGER` seconds, far longer than any
+proxy takes to follow), when `expire` is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any, Final, NamedTuple
+
+from dragoman.envoy.filters import chain
+from dragoman.graph.collection import Change, Collection, Context, Graph, Source
+from dragoman.graph.pipeline import binds
+from dragoman.ir import model as ir
+from dragoman.resource import Resource
+
+LINGER: Final = 60.0
+"""Seconds that a part stays after the last route that named it."""
+
+
+class EntryKey(NamedTuple):
+    """A part of a filter's configuration, as one group has it."""
+
+    group: str
+    filter: str
+    part: Hashable
+
+
+class Extensions:
+    """Builds the collections; keeps parts for a while."""
+
+    def __init__(
+        self, graph: Graph, chains: Collection[binds.NameKey, ir.FilterChain], placed: Collection[Any, Any]
+    ) -> None:
+        self._lingering: Source[EntryKey, bool] = graph.source("filter parts that linger")
+        self._until: dict[EntryKey, float] = {}
+        self._left: list[EntryKey] = []
+        named: Collection[EntryKey, bool] = graph.group_by(
+            "filter parts",
+            placed,
+            lambda key, part: [EntryKey(key.host.group, *demand) for demand in part.demands],
+            lambda *_: True,
+        )
+        self._named = named
+        named.subscribe(self._note)
+        parts: Collection[tuple[str, str], frozenset[Hashable]] = graph.group_by(
+            "parts of filters",
+            graph.union("filter parts served", named, self._lingering),
+            lambda key, _: (key[:2],),
+            lambda _, __, found: frozenset(key.part for key in found),
+        )
+
+        def encode(ctx: Context, key: tuple[str, str], _: bool) -> Resource:
+            found: frozenset[Hashable] | None = ctx.fetch(parts, key)
+            return chain.encode_shared(key[1], found or frozenset())
+
+        self.resources: Collection[tuple[str, str], Resource] = graph.map_one(
+            "ECDS", graph.group_by("filters of groups", chains, _filters, lambda *_: True), encode
+        )
+
+    def linger(self, now: float) -> bool:
+        """Keeps the parts that the last commit let go; whether there are any. To be followed by a commit,
+        before anything is handed on."""
+        left, self._left = self._left, []
+        for key in left:
+            if key not in self._named:
+                self._until[key] = now + LINGER
+                self._lingering.put(key, True)
+        return bool(left)
+
+    def expire(self, now: float) -> bool:
+        """Lets go what has lingered long enough; whether there was anything."""
+        over = [key for key, until in self._until.items() if until <= now]
+        for key in over:
+            del self._until[key]
+            self._lingering.remove(key)
+        return bool(over)
+
+    def _note(self, changes: list[Change[EntryKey, bool]]) -> None:
+        self._left += [change.key for change in changes if change.new is None]
+
+
+def _filters(key: binds.NameKey, found: ir.FilterChain) -> Iterable[tuple[str, str]]:
+    """Every connection manager has every filter."""
+    return [(key.port.group, name) for name in chain.DISCOVERED] if found.stream is None else ()
