@@ -10,12 +10,12 @@ from typing import Any
 
 from dragoman import resource
 from dragoman.proto.envoy.service.discovery import v3 as discovery
-from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource
+from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET, Resource
 from dragoman.xds.session import PATIENCE, Recorder, Session
 from dragoman.xds.snapshot import View
 from dragoman.xds.wire import Encoder, Form, Request
 
-C, E, L, R, S = CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+C, E, L, R, S, X = CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, EXTENSION
 
 
 def cluster(name: str, body: str = "1", *, eds: bool = True) -> Resource:
@@ -37,6 +37,10 @@ def route(name: str, *clusters: str, body: str = "1") -> Resource:
 
 def secret(name: str, body: str = "1") -> Resource:
     return resource.make(SECRET, name, f"{name}:{body}".encode(), sensitive=True)
+
+
+def extension(name: str, body: str = "1") -> Resource:
+    return resource.make(X, name, body.encode())
 
 
 def changes(*put: Resource, gone: Iterable[tuple[str, str]] = ()) -> dict[str, dict[str, Resource | None]]:

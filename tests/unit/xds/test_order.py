@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dragoman import resource
 from dragoman.resource import Resource
 from dragoman.xds.snapshot import Snapshot, View
 from dragoman.xds.wire import Form
@@ -15,8 +16,10 @@ from tests.unit.xds.client import (
     Message,
     R,
     S,
+    X,
     cluster,
     endpoints,
+    extension,
     listener,
     route,
     secret,
@@ -63,6 +66,13 @@ def test_rule_59_emission_order(form: Form) -> None:
         cluster("x", "2", eds=False),
     )
     assert kinds(sent) == ["CDS", "EDS", "LDS", "RDS", "SDS"]
+
+
+@FORMS
+def test_rule_58_filter_configurations_go_before_the_routes_that_name_parts_of_them(form: Form) -> None:
+    table, again = (resource.make(R, "r", body, {X: ["f"]}) for body in (b"1", b"2"))
+    client = connected(form, listener("l", "r"), table, extension("f"), ask=(C, L, R, X))
+    assert kinds(client.update(again, extension("f", "2"))) == ["ECDS", "RDS"]
 
 
 @FORMS
