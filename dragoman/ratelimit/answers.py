@@ -7,6 +7,7 @@ least remaining. Limits in shadow mode and limits that nothing could count tell 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,11 @@ from dragoman.ratelimit.algorithms import Decision, base as algorithms
 from dragoman.ratelimit.stores import guard
 
 JSON: Final = wire.header("content-type", "application/json")
+
+
+_ALLOWED: Final = bytes((8, wire.OK))
+_UNLIMITED: Final = wire.status(wire.OK, b"", wire.UNLIMITED, 0)
+_UNKNOWN: Final = wire.status(wire.OK, b"", 0, 0)
 
 
 class Answer(NamedTuple):
@@ -34,6 +40,34 @@ class Judged(NamedTuple):
     decision: Decision
     over: bool
     passes: bool
+
+
+def plain(plan: plans.Plan, decisions: Sequence[Decision | None]) -> Answer | None:
+    """What `make` makes of a plain plan where everything is allowed, which is what most calls are. None where
+    it is not.
+    """
+    for decision in decisions:
+        if decision is None or not decision.allowed or decision is guard.OPENED:
+            return None
+    out, delay = _ALLOWED, 0
+    for parts in plan.descriptors:
+        if not parts:
+            out += _UNLIMITED if parts is None else _UNKNOWN
+            continue
+        part = parts[0]
+        decision = decisions[part.ask]
+        assert decision is not None
+        part.counts.count(part.hits, decision.used, part.capacity, True, False)
+        seconds = -(-decision.reset // algorithms.SECOND)
+        status = _ALLOWED + part.said + wire.rest(decision.remaining, seconds)
+        out += (
+            b"\x12%c%b" % (len(status), status)
+            if len(status) < 128
+            else wire.status(wire.OK, part.said, decision.remaining, seconds)
+        )
+        if decision.delay > delay:
+            delay = decision.delay
+    return Answer(out, False, delay)
 
 
 def make(plan: plans.Plan, decisions: Sequence[Decision | None], *, detailed: bool, shadow: bool) -> Answer:
@@ -62,7 +96,7 @@ def make(plan: plans.Plan, decisions: Sequence[Decision | None], *, detailed: bo
     everything: list[Judged] = []
     for descriptor in judged:
         if descriptor is None:
-            statuses.append(wire.status(wire.OK, b"", wire.UNLIMITED, 0))
+            statuses.append(_UNLIMITED)
             continue
         passed = [
             each._replace(passes=True)
@@ -70,16 +104,14 @@ def make(plan: plans.Plan, decisions: Sequence[Decision | None], *, detailed: bo
             else each
             for each in descriptor
         ]
-        _count(plan, passed)
+        _count(passed)
         everything += passed
         statuses.append(_status(passed))
     denying = [each for each in everything if each.over and not each.passes]
     code = wire.OVER_LIMIT if denying else wire.OK
     told = _told(denying, everything)
     rest = _presentation(told, bool(denying)) if told is not None else b""
-    said = _metadata(plan, everything, denying, detailed)
-    if said:
-        rest += wire.metadata(said)
+    rest += _metadata(plan, everything, denying, detailed)
     delay = (
         0
         if denying
@@ -88,13 +120,12 @@ def make(plan: plans.Plan, decisions: Sequence[Decision | None], *, detailed: bo
     return Answer(wire.response(code, statuses, rest), bool(denying), delay)
 
 
-def _count(plan: plans.Plan, judged: Sequence[Judged]) -> None:
+def _count(judged: Sequence[Judged]) -> None:
     for part, decision, over, passes in judged:
-        hits = plan.asks[part.ask].hits
         if decision is guard.OPENED or decision is guard.CLOSED:
-            part.counts.unknown += max(hits, 0)
+            part.counts.unknown += max(part.hits, 0)
         else:
-            part.counts.count(hits, decision.used, part.capacity, not over, passes)
+            part.counts.count(part.hits, decision.used, part.capacity, not over, passes)
 
 
 def _strictest(judged: Sequence[Judged]) -> Judged:
@@ -109,7 +140,7 @@ def _strictest(judged: Sequence[Judged]) -> Judged:
 
 def _status(judged: Sequence[Judged]) -> bytes:
     if not judged:
-        return wire.status(wire.OK, b"", 0, 0)
+        return _UNKNOWN
     strictest = judged[0] if len(judged) == 1 else _strictest(judged)
     part, decision, over, _ = strictest
     # A quota that is over says so, although the request passes; shadow mode shows nothing.
@@ -174,22 +205,32 @@ def _presentation(told: Judged, denied: bool) -> bytes:
 
 def _metadata(
     plan: plans.Plan, everything: Sequence[Judged], denying: Sequence[Judged], detailed: bool
-) -> dict[str, Any]:
+) -> bytes:
     """What access logs may name: `limit` and `policy` behind a denial, `shadow_limits` that would have been
     one, and with `detailed` the request and the violated quotas.
     """
-    said: dict[str, Any] = _detail(plan, everything) if detailed else {}
-    if denying:
-        limit = _strictest(denying).part.limit
-        said["limit"] = limit.name or limit.metric
-        if limit.policy:
-            said["policy"] = limit.policy
+    behind = _strictest(denying).part.limit if denying else None
     shadowed = [
         each.part.limit for each in everything if each.over and each.passes and not each.part.limit.quota
     ]
+    if not (detailed or shadowed):
+        return _behind(behind.name or behind.metric, behind.policy) if behind is not None else b""
+    said: dict[str, Any] = _detail(plan, everything) if detailed else {}
+    if behind is not None:
+        said |= _names(behind.name or behind.metric, behind.policy)
     if shadowed:
         said["shadow_limits"] = [limit.name or limit.metric for limit in shadowed]
-    return said
+    return wire.metadata(said)
+
+
+@functools.lru_cache(1 << 12)
+def _behind(name: str, policy: str) -> bytes:
+    """The metadata of a denial: the same for a limit every time, and dear to make."""
+    return wire.metadata(_names(name, policy))
+
+
+def _names(name: str, policy: str) -> dict[str, str]:
+    return {"limit": name, "policy": policy} if policy else {"limit": name}
 
 
 def _detail(plan: plans.Plan, everything: Sequence[Judged]) -> dict[str, Any]:

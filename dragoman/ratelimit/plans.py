@@ -30,26 +30,29 @@ _OVERRIDE_SECONDS: Final = {1: 1, 2: 60, 3: 3600, 4: 86_400, 5: 30 * 86_400, 6: 
 
 
 class Part(NamedTuple):
-    """One limit that a descriptor hits. `ask` is its place among the plan's asks; `said` the limit as the
-    response says it.
+    """One limit that a descriptor hits. `ask` is its place among the plan's asks, `hits` what is asked;
+    `said` the limit as the response says it.
     """
 
     limit: rules.Limit
     counts: metrics.Counts
     ask: int
+    hits: int
     said: bytes
     capacity: int
 
 
 class Plan(NamedTuple):
     """`descriptors`: for each descriptor its parts, or None where it is unlimited. `request` stays for what
-    metadata say about it.
+    metadata say about it. `plain`: no descriptor has more than one limit, and no limit does anything but
+    count and deny. `domain` is what metrics call it.
     """
 
     domain: str
     asks: tuple[stores.Ask, ...]
     descriptors: tuple[tuple[Part, ...] | None, ...]
     request: rls.RateLimitRequest
+    plain: bool
 
 
 class Plans:
@@ -93,24 +96,25 @@ def make(request: bytes, table: rules.Table, measures: metrics.Metrics) -> Plan 
         return _invalid("the domain of a rate limit request must not be empty")
     if not message.descriptors:
         return _invalid("a rate limit request must have descriptors")
-    found: list[list[tuple[int, rules.Hit]] | None] = []
+    found: list[tuple[rules.Hit, ...]] = []
     for descriptor in message.descriptors:
         if not descriptor.entries:
             return _invalid("a descriptor must have entries")
-        hits = _override(message.domain, descriptor) if descriptor.HasField("limit") else None
-        if isinstance(hits, transport.Status):
-            return hits
-        entries = [(entry.key, entry.value) for entry in descriptor.entries]
-        if hits is None or message.domain not in table:
-            hits = table.find(message.domain, entries)
-        found.append(list(enumerate(hits)))
-    replaced = {name for hits in found for _, hit in hits or () for name in hit.limit.replaces}
+        own = _override(message.domain, descriptor) if descriptor.HasField("limit") else None
+        if isinstance(own, transport.Status):
+            return own
+        if own is None or message.domain not in table:
+            own = table.find(message.domain, [(entry.key, entry.value) for entry in descriptor.entries])
+        found.append(own)
+    replaced = {name for limits in found for hit in limits for name in hit.limit.replaces}
     asks: list[stores.Ask] = []
     descriptors: list[tuple[Part, ...] | None] = []
-    for descriptor, hits_found in zip(message.descriptors, found, strict=True):
+    for descriptor, limits in zip(message.descriptors, found, strict=True):
         wanted = _wanted(message, descriptor)
         kept = [
-            (at, hit) for at, hit in hits_found or () if not hit.limit.name or hit.limit.name not in replaced
+            (position, hit)
+            for position, hit in enumerate(limits)
+            if not hit.limit.name or hit.limit.name not in replaced
         ]
         parts: list[Part] = []
         for position, hit in kept:
@@ -118,12 +122,19 @@ def make(request: bytes, table: rules.Table, measures: metrics.Metrics) -> Plan 
             if algorithm is None:
                 continue
             key = stores.key(message.domain, hit, position, algorithm.code)
-            counts = measures.of(hit.metric)
-            said = wire.current_limit(hit.limit)
-            parts.append(Part(hit.limit, counts, len(asks), said, algorithm.capacity))
-            asks.append(stores.Ask(hit.limit, algorithm, key, wanted * hit.limit.cost))
+            hits = wanted * hit.limit.cost
+            counts, said = measures.of(hit.metric), wire.current_limit(hit.limit)
+            parts.append(Part(hit.limit, counts, len(asks), hits, said, algorithm.capacity))
+            asks.append(stores.Ask(hit.limit, algorithm, key, hits))
         descriptors.append(None if kept and not parts else tuple(parts))
-    return Plan(message.domain, tuple(asks), tuple(descriptors), message)
+    plain = all(parts is None or (len(parts) <= 1 and all(map(_plain, parts))) for parts in descriptors)
+    domain = message.domain if message.domain in table else metrics.OTHER
+    return Plan(domain, tuple(asks), tuple(descriptors), message, plain)
+
+
+def _plain(part: Part) -> bool:
+    limit = part.limit
+    return not (limit.shadow or limit.quota or limit.presentation is not rules.SILENT)
 
 
 def _wanted(message: rls.RateLimitRequest, descriptor: common.RateLimitDescriptor) -> int:

@@ -61,6 +61,7 @@ class Service:
         self._store = store
         self._metrics = measures
         self._options = Options() if options is None else options
+        self._quick = not self._options.detailed_metadata
         self._table = rules.Table()
         self._plans = plans.Plans()
 
@@ -134,9 +135,10 @@ class Service:
 
     def _answer(self, plan: plans.Plan, decisions: Sequence[Decision | None]) -> answers.Answer:
         options = self._options
-        answer = answers.make(plan, decisions, detailed=options.detailed_metadata, shadow=options.shadow)
-        domain = plan.domain if plan.domain in self._table else metrics.OTHER
-        self._metrics.decisions[domain, "over_limit" if answer.denied else "ok"] += 1
+        answer = answers.plain(plan, decisions) if plan.plain and self._quick else None
+        if answer is None:
+            answer = answers.make(plan, decisions, detailed=options.detailed_metadata, shadow=options.shadow)
+        self._metrics.decisions[plan.domain, "over_limit" if answer.denied else "ok"] += 1
         return answer
 
     def _finish_later(self, call: transport.Call, answer: answers.Answer) -> None:

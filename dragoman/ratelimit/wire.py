@@ -6,6 +6,7 @@ is what protobuf would write, byte by byte (a test says so, field by field). Cal
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -32,9 +33,8 @@ _UNITS: Final = {"second": 1, "minute": 2, "hour": 3, "day": 4, "week": 7, "mont
 """RateLimitResponse.RateLimit.Unit."""
 
 
+@functools.lru_cache(1 << 14)
 def _varint(number: int) -> bytes:
-    if number < 128:
-        return bytes((number,))
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)
@@ -80,11 +80,16 @@ def current_limit(limit: rules.Limit) -> bytes:
 def status(code: int, limit: bytes, remaining: int, seconds: int) -> bytes:
     """A field `statuses` of the response. `limit` is `current_limit`'s; without one there is no duration."""
     out = bytes((8, code)) + limit
-    if remaining:
-        out += b"\x18" + _varint(min(remaining, UNLIMITED))
     if limit:
-        out += _bytes(0x22, b"\x08" + _varint(seconds) if seconds else b"")
-    return _bytes(0x12, out)
+        return _bytes(0x12, out + rest(remaining, seconds))
+    return _bytes(0x12, out + b"\x18" + _varint(remaining) if remaining else out)
+
+
+@functools.lru_cache(1 << 14)
+def rest(remaining: int, seconds: int) -> bytes:
+    """What follows `current_limit` in a status."""
+    out = b"\x18" + _varint(min(remaining, UNLIMITED)) if remaining else b""
+    return out + _bytes(0x22, b"\x08" + _varint(seconds) if seconds else b"")
 
 
 def header(name: str, value: str) -> bytes:
@@ -104,6 +109,6 @@ def metadata(data: Mapping[str, Any]) -> bytes:
     return _bytes(0x32, proto.serialize(proto.from_dict(Struct, data))) if data else b""
 
 
-def response(code: int, statuses: Iterable[bytes], *rest: bytes) -> bytes:
-    """The whole message; `rest` are headers, body and metadata, in this order."""
-    return bytes((8, code)) + b"".join(statuses) + b"".join(rest)
+def response(code: int, statuses: Iterable[bytes], *more: bytes) -> bytes:
+    """The whole message; `more` are headers, body and metadata, in this order."""
+    return bytes((8, code)) + b"".join(statuses) + b"".join(more)

@@ -64,13 +64,13 @@ class Meter(NamedTuple):
 
     def decision(self, level: int, hits: int, allowed: bool) -> base.Decision:
         """From the level after the hits; also from Redis' level."""
+        hit = self.hit
         retry = 0
         if not allowed:
-            retry = self.until(level + max(hits, 1) * self.hit - self.full)
-            if max(hits, 1) * self.hit > self.full:
-                retry = base.NEVER
-        remaining = max((self.full - level) // self.hit, 0)
-        return base.Decision(allowed, remaining, self.until(level), retry, 0, base.ceiling(level, self.hit))
+            short = level + max(hits, 1) * hit - self.full
+            retry = base.NEVER if max(hits, 1) * hit > self.full else self.until(short)
+        reset = -(-level // self.leak) * self.tick if self.leak else self.until(level)
+        return base.Decision(allowed, max(self.full - level, 0) // hit, reset, retry, 0, -(-level // hit))
 
     def until(self, units: int) -> int:
         """Microseconds until so many units have leaked; `NEVER` where nothing leaks."""

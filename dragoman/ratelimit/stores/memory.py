@@ -69,7 +69,8 @@ class Memory:
 
     def take(self, asks: Sequence[base.Ask], done: base.Done) -> None:
         now = self._now()
-        self._sweep(now, _SWEEP * len(asks))
+        if self._order and self._order[0] * algorithms.SECOND <= now:
+            self._sweep(now, _SWEEP * len(asks))
         done([self._take(ask, now) for ask in asks])
 
     def _take(self, ask: base.Ask, now: int) -> Decision:

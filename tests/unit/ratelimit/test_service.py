@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import textwrap
 from collections.abc import Sequence
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from dragoman import proto
 from dragoman.proto.envoy.service.ratelimit import v3 as rls
 from dragoman.proto.grpc.health import v1 as health
-from dragoman.ratelimit import metrics, plans, rules, service, wire
+from dragoman.ratelimit import answers, goconfig, metrics, plans, rules, service, wire
 from dragoman.ratelimit.algorithms import Decision, FixedWindow, LeakyBucket
 from dragoman.ratelimit.stores import base, guard, memory
 from dragoman.ratelimit.transport import base as transport
@@ -403,6 +404,29 @@ def test_names_from_requests_are_bounded() -> None:
         counted.of(f"user_{number}").within += 1
     assert len(counted.limits) == metrics.MOST + 1
     assert counted.of("one more") is counted.of(metrics.OTHER)
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None)
+def test_the_short_way_to_an_answer_leads_to_the_same_as_the_long_one(data: st.DataObject) -> None:
+    desk = Desk(LIMITS)
+    keys = st.sampled_from(["minute", "hour", "bucket", "free", "other"])
+    asked = data.draw(st.lists(st.tuples(keys, st.sampled_from([None, 0, 1, 3])), min_size=1, max_size=4))
+    plan = plans.make(
+        request(*(descriptor(f"{key}=a", hits=hits) for key, hits in asked)),
+        rules.Table(goconfig.read("a", textwrap.dedent(LIMITS)).rules),
+        desk.metrics,
+    )
+    assert isinstance(plan, plans.Plan)
+    assert plan.plain
+    decisions: list[Decision | None] = []
+    memory.Memory().take(plan.asks, decisions.extend)
+    short, long = answers.plain(plan, decisions), answers.make(plan, decisions, detailed=False, shadow=False)
+    if any(decision is not None and not decision.allowed for decision in decisions):
+        assert short is None
+    else:
+        assert short == long
+        assert all(counts.within % 2 == 0 for counts in desk.metrics.limits.values())  # both have counted
 
 
 class Away:
