@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from dragoman.proto.envoy.service.ratelimit import v3 as rls
 from dragoman.ratelimit import plans, rules, wire
 from dragoman.ratelimit.algorithms import Decision, base as algorithms
 from dragoman.ratelimit.stores import guard
@@ -235,7 +236,7 @@ def _names(name: str, policy: str) -> dict[str, str]:
 
 def _detail(plan: plans.Plan, everything: Sequence[Judged]) -> dict[str, Any]:
     """The request as envoyproxy/ratelimit reports it."""
-    message = plan.request
+    message = rls.RateLimitRequest.FromString(plan.request)
     descriptors = []
     for descriptor in message.descriptors:
         said: dict[str, Any] = {

@@ -7,8 +7,8 @@ source of files reports and loads the table.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from dragoman.diagnostics import Diagnostic
@@ -17,7 +17,7 @@ from dragoman.refs import Ref
 from dragoman.sources import base as sources
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class Configuration:
     """The files of a source of `sources.texts`. `apply` what it reports, then take `table` and
     `diagnostics`.
@@ -25,8 +25,8 @@ class Configuration:
 
     merge_domains: bool = False
     presentation: rules.Presentation = rules.SILENT
-    _files: dict[str, goconfig.Read] = field(default_factory=dict)
-    _kept: dict[str, goconfig.Read] = field(default_factory=dict)
+    _files: dict[str, goconfig.Read] = dataclasses.field(default_factory=dict)
+    _kept: dict[str, goconfig.Read] = dataclasses.field(default_factory=dict)
     """The last good form of files that have an error now."""
     _unreadable: tuple[Diagnostic, ...] = ()
 
@@ -72,7 +72,11 @@ class Configuration:
         """Everything that is wrong at present, by file."""
         out = list(self._unreadable)
         for name in sorted(self._files):
-            out += self._files[name].diagnostics
+            found = self._files[name].diagnostics
+            if name in self._kept:
+                notes = (*found[0].notes, "the last good form of the file stays in force")
+                found = (dataclasses.replace(found[0], notes=notes), *found[1:])
+            out += found
         first: dict[str, str] = {}
         seen: dict[tuple[str, tuple[rules.Match, ...]], str] = {}
         for name, file in self._in_force():

@@ -43,15 +43,15 @@ class Part(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """`descriptors`: for each descriptor its parts, or None where it is unlimited. `request` stays for what
-    metadata say about it. `plain`: no descriptor has more than one limit, and no limit does anything but
-    count and deny. `domain` is what metrics call it.
+    """`domain` is what metrics call it. `descriptors`: for each descriptor its parts, or None where it is
+    unlimited. `request` is there for what metadata say about it. `plain`: no descriptor has more than one
+    limit, and no limit does anything but count and deny.
     """
 
     domain: str
     asks: tuple[stores.Ask, ...]
     descriptors: tuple[tuple[Part, ...] | None, ...]
-    request: rls.RateLimitRequest
+    request: bytes
     plain: bool
 
 
@@ -129,7 +129,7 @@ def make(request: bytes, table: rules.Table, measures: metrics.Metrics) -> Plan 
         descriptors.append(None if kept and not parts else tuple(parts))
     plain = all(parts is None or (len(parts) <= 1 and all(map(_plain, parts))) for parts in descriptors)
     domain = message.domain if message.domain in table else metrics.OTHER
-    return Plan(domain, tuple(asks), tuple(descriptors), message, plain)
+    return Plan(domain, tuple(asks), tuple(descriptors), request, plain)
 
 
 def _plain(part: Part) -> bool:
@@ -154,7 +154,8 @@ def _override(
     if not seconds or not number:
         return _invalid("a descriptor's own limit must have a unit")
     entries = tuple((entry.key, entry.value) for entry in descriptor.entries)
-    name = ".".join([domain, *(f"{key}_{value}" if value else key for key, value in entries)])
+    # Without values: they are as many as clients want.
+    name = ".".join([domain, *(key for key, _ in entries)])
     window = seconds * number * algorithms.SECOND
     if window > algorithms.LONGEST:
         return _invalid("a descriptor's own limit must be for 100 years at most")

@@ -142,7 +142,7 @@ class Server:
         if self.settings.carrier == "grpc":
             from dragoman.ratelimit.transport import grpc_aio
 
-            return grpc_aio.Server(self.settings.listen, handlers)
+            return grpc_aio.Server(self.settings.listen, handlers, self.service.streams())
         from dragoman.ratelimit.transport.http2 import server as http2
 
         return http2.Server(self.settings.listen, handlers)

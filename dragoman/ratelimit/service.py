@@ -12,7 +12,7 @@ import asyncio
 import enum
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,9 +27,13 @@ log = logging.getLogger(__name__)
 
 SHOULD_RATE_LIMIT: Final = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 HEALTH_CHECK: Final = "/grpc.health.v1.Health/Check"
+HEALTH_WATCH: Final = "/grpc.health.v1.Health/Watch"
 
 _SERVICES: Final = ("", "ratelimit", "envoy.service.ratelimit.v3.RateLimitService")
 """What may be asked for its health: the server, the Go service's name for itself, and the gRPC service."""
+
+_UNKNOWN: Final = b"\x08\x03"
+"""HealthCheckResponse with SERVICE_UNKNOWN."""
 
 _MARGIN: Final = 0.005
 """Seconds before its deadline at which a delayed answer is sent at the latest."""
@@ -58,6 +62,7 @@ class Service:
         self, store: stores.Store, measures: metrics.Metrics, options: Options | None = None
     ) -> None:
         self.state = State.STARTING
+        self._watchers: set[asyncio.Event] = set()
         self._store = store
         self._metrics = measures
         self._options = Options() if options is None else options
@@ -71,11 +76,16 @@ class Service:
         self._plans.clear()
         self._metrics.loads["taken"] += 1
         if self.state is State.STARTING:
-            self.state = State.SERVING
+            self._enter(State.SERVING)
 
     def drain(self) -> None:
         """Health checks fail from now on; calls are still answered."""
-        self.state = State.DRAINING
+        self._enter(State.DRAINING)
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        for watcher in self._watchers:
+            watcher.set()
 
     @property
     def ready(self) -> bool:
@@ -83,6 +93,10 @@ class Service:
 
     def handlers(self) -> transport.Handlers:
         return {SHOULD_RATE_LIMIT: self.should_rate_limit, HEALTH_CHECK: self.check}
+
+    def streams(self) -> transport.StreamHandlers:
+        """For a transport that can stream."""
+        return {HEALTH_WATCH: self.watch}
 
     def should_rate_limit(self, request: bytes, call: transport.Call) -> transport.Answer:
         begin = time.perf_counter()
@@ -122,6 +136,26 @@ class Service:
             return transport.Status(transport.Code.INVALID_ARGUMENT, "the request is no HealthCheckRequest")
         if asked not in _SERVICES:
             return transport.Status(transport.Code.NOT_FOUND, "unknown service")
+        return self._health()
+
+    async def watch(self, requests: AsyncIterator[bytes], peer: transport.Peer) -> AsyncIterator[bytes]:
+        """grpc.health.v1.Health/Watch: the state, and again when it changes."""
+        async for request in requests:
+            try:
+                asked = health.HealthCheckRequest.FromString(request).service
+            except proto.DecodeError:
+                status = transport.Status(transport.Code.INVALID_ARGUMENT, "no HealthCheckRequest")
+                raise transport.StatusError(status) from None
+            while True:
+                changed = asyncio.Event()
+                self._watchers.add(changed)
+                try:
+                    yield self._health() if asked in _SERVICES else _UNKNOWN
+                    await changed.wait()
+                finally:
+                    self._watchers.discard(changed)
+
+    def _health(self) -> bytes:
         status = health.HealthCheckResponse.SERVING if self.ready else health.HealthCheckResponse.NOT_SERVING
         return health.HealthCheckResponse(status=status).SerializeToString()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -25,6 +26,9 @@ from dragoman.ratelimit.stores import base, memory
 from dragoman.telemetry import logs
 
 log = logging.getLogger(__name__)
+
+QUIET: Final = 1.0
+"""Seconds without a failure after which the store counts as back."""
 
 OPENED: Final = Decision(True, 0, 0)
 CLOSED: Final = Decision(False, 0, algorithms.SECOND, algorithms.SECOND)
@@ -46,6 +50,7 @@ class Guard:
     def __init__(self, store: Fallible, instances: int = 1, local: memory.Memory | None = None) -> None:
         self.without: Counter[rules.OnError] = Counter()
         self.away = False
+        self._failed = 0.0
         self._store = store
         self._instances = instances
         self._local = memory.Memory() if local is None else local
@@ -65,13 +70,19 @@ class Guard:
             if None in decisions:
                 decisions = self._judge(asks, decisions)
             elif self.away:
-                self.away = False
-                log.info("the store of the rate limits answers again")
+                self._is_back()
             done(decisions)
 
         self._store.take(asks, judge)
 
+    def _is_back(self) -> None:
+        """Says so when nothing has failed for a while: a part of a cluster may be away for long."""
+        if time.monotonic() - self._failed >= QUIET:
+            self.away = False
+            log.info("the store of the rate limits answers again")
+
     def _judge(self, asks: Sequence[base.Ask], decisions: Sequence[Decision | None]) -> list[Decision | None]:
+        self._failed = time.monotonic()
         if not self.away:
             self.away = True
             log.warning(

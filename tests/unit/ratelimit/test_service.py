@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
+import grpc.aio
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -16,7 +17,7 @@ from dragoman.proto.grpc.health import v1 as health
 from dragoman.ratelimit import answers, goconfig, metrics, plans, rules, service, wire
 from dragoman.ratelimit.algorithms import Decision, FixedWindow, LeakyBucket
 from dragoman.ratelimit.stores import base, guard, memory
-from dragoman.ratelimit.transport import base as transport
+from dragoman.ratelimit.transport import base as transport, grpc_aio
 from tests.harness import net
 from tests.unit.ratelimit.calls import OK, OVER, Call, Desk, descriptor, request
 
@@ -591,3 +592,29 @@ def test_a_decision_has_no_place_for_a_guess() -> None:
     """The guard's decisions are told by identity: an equal one from a store is a decision like any other."""
     assert Decision(True, 0, 0) == guard.OPENED
     assert Decision(True, 0, 0) is not guard.OPENED
+
+
+async def test_health_is_watched_over_the_transport_that_streams() -> None:
+    desk = Desk(LIMITS)
+    carrier = grpc_aio.Server(transport.Settings(), desk.service.handlers(), desk.service.streams())
+    port = await carrier.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            watch = channel.stream_stream(service.HEALTH_WATCH)
+
+            def begin(name: str) -> AsyncIterator[bytes]:
+                async def asked() -> AsyncIterator[bytes]:
+                    yield health.HealthCheckRequest(service=name).SerializeToString()
+
+                return aiter(watch(asked()))
+
+            known, unknown = begin("ratelimit"), begin("who")
+            serving = health.HealthCheckResponse.FromString(await anext(known))
+            assert serving.status == health.HealthCheckResponse.SERVING
+            nobody = health.HealthCheckResponse.FromString(await anext(unknown))
+            assert nobody.status == health.HealthCheckResponse.SERVICE_UNKNOWN
+            desk.service.drain()
+            draining = health.HealthCheckResponse.FromString(await anext(known))
+            assert draining.status == health.HealthCheckResponse.NOT_SERVING
+    finally:
+        await carrier.stop(0.1)
