@@ -7,8 +7,7 @@ wildcards in the order in which they were given, then the key alone; a limit app
 descriptor ends at the rule's depth, and nothing is tried twice (envoyproxy/ratelimit's order, kept because
 its files come here unchanged).
 
-A look-up costs a dictionary access for each entry. Wildcards of a level are one RE2 set, which looks at the
-text once, however many patterns there are.
+A look-up costs a dictionary access for each entry, and for a level with wildcards what `patterns` says.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import re2
-
+from dragoman.ratelimit import patterns
 from dragoman.ratelimit.algorithms import Algorithm
 from dragoman.refs import Origin
 
@@ -137,13 +135,13 @@ class Node:
     here: rules that share the way to a node may count and name by it each in its own way.
     """
 
-    __slots__ = ("bare", "exact", "limits", "matches", "patterns", "sets")
+    __slots__ = ("bare", "compiled", "exact", "limits", "matches", "wild")
 
     def __init__(self) -> None:
         self.exact: dict[Entry, Node] = {}
         self.bare: dict[str, Node] = {}
-        self.patterns: dict[str, dict[str, Node]] = {}
-        self.sets: dict[str, Any] = {}
+        self.wild: dict[str, dict[str, Node]] = {}
+        self.compiled: dict[str, tuple[patterns.Patterns, tuple[Node, ...]]] = {}
         self.limits: tuple[Limit, ...] | None = None
         self.matches: tuple[Match, ...] = ()
 
@@ -152,32 +150,28 @@ class Node:
         if match.value is None:
             return self.bare.setdefault(match.key, Node())
         if match.wildcard:
-            return self.patterns.setdefault(match.key, {}).setdefault(match.value, Node())
+            return self.wild.setdefault(match.key, {}).setdefault(match.value, Node())
         return self.exact.setdefault((match.key, match.value), Node())
 
     def below(self) -> Iterator[Node]:
         yield from self.exact.values()
         yield from self.bare.values()
-        for patterns in self.patterns.values():
-            yield from patterns.values()
+        for nodes in self.wild.values():
+            yield from nodes.values()
 
     def compile(self) -> None:
-        """Makes the RE2 sets, here and below."""
-        for key, patterns in self.patterns.items():
-            made = re2.Set.FullMatchSet()
-            for text in patterns:
-                made.Add("(?s)" + ".*".join(re2.escape(part) for part in text.split("*")))
-            made.Compile()
-            self.sets[key] = made, tuple(patterns.values())
+        """Makes the patterns ready, here and below."""
+        for key, nodes in self.wild.items():
+            self.compiled[key] = patterns.Patterns(tuple(nodes)), tuple(nodes.values())
         for node in self.below():
             node.compile()
 
     def step(self, key: str, value: str) -> Node | None:
         found = self.exact.get((key, value))
-        if found is None and key in self.sets:
-            patterns, nodes = self.sets[key]
-            if matched := patterns.Match(value):
-                found = nodes[min(matched)]
+        if found is None and key in self.compiled:
+            these, nodes = self.compiled[key]
+            if (index := these.first(value)) >= 0:
+                found = nodes[index]
         return found if found is not None else self.bare.get(key)
 
 

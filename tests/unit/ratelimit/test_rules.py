@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings, strategies as st
 
-from dragoman.ratelimit import rules
+from dragoman.ratelimit import patterns, rules
 from dragoman.ratelimit.algorithms import FixedWindow
 
 KEYS = st.sampled_from(["k", "l", "k_a"])
@@ -59,28 +59,33 @@ def test_a_descriptor_finds_what_brute_force_finds(
     assert all(hit.counted == tuple(entries) for hit in found)
 
 
-def test_ten_thousand_rules_cost_one_look_at_a_level() -> None:
-    number = 10_000
-    patterns = [rules.Match("path", f"/p{index}/*", wildcard=True) for index in range(number)]
-    table = rules.Table(
-        rules.Rule("d", (match,), (rules.Limit(FixedWindow(index, 1_000_000)),))
-        for index, match in enumerate(patterns)
-    )
-    assert len(table) == number
-    root = table._domains["d"]
-    made, nodes = root.sets["path"]
+def test_prefixes_cost_a_look_for_each_length_however_many_there_are() -> None:
     looks: list[str] = []
 
-    class Spy:
-        def Match(self, text: str) -> Any:
-            looks.append(text)
-            return made.Match(text)
+    class Spy(dict[str, int]):
+        def get(self, key: str, default: Any = None) -> Any:
+            looks.append(key)
+            return super().get(key, default)
 
-    root.sets["path"] = Spy(), nodes
-    (hit,) = table.find("d", [("path", "/p9876/x")])
-    assert hit.limit.algorithm == FixedWindow(9876, 1_000_000)
-    assert table.find("d", [("path", "/q")]) == ()
-    assert looks == ["/p9876/x", "/q"]
+    many = patterns.Patterns([f"/p{number:05}/*" for number in range(10_000)] + ["/*"])
+    many._prefixes = Spy(many._prefixes)
+    assert [many.first(text) for text in ("/p09876/x", "/q", "q")] == [9876, 10_000, -1]
+    assert len(looks) == 2 + 1 + 1
+
+
+def test_other_patterns_are_looked_at_by_the_dozen() -> None:
+    """Five thousand in one set are more than RE2 builds."""
+    many = patterns.Patterns([f"*x{number}-*y*z{number}-*" for number in range(5000)])
+    assert len(many._sets) < 200
+    texts = ("qx4321-qyz4321-", "x7-yz7-", "x7-yz8-", "", "x9-x3-yz3-z9-")
+    assert [many.first(text) for text in texts] == [4321, 7, -1, -1, 3]
+
+
+@given(st.lists(VALUES.filter(lambda each: bool(each and "*" in each)), min_size=1, max_size=8), ASKED)
+@settings(max_examples=300, deadline=None)
+def test_the_first_pattern_that_matches(texts: list[str], value: str) -> None:
+    expected = next((index for index, text in enumerate(texts) if _fits(text, value)), -1)
+    assert patterns.Patterns(texts).first(value) == expected
 
 
 def test_the_first_of_two_rules_counts() -> None:
