@@ -127,22 +127,43 @@ def _attached(view: GroupIR, ref: Ref) -> Iterable[Data]:
 
 
 def _routes(view: GroupIR, ref: Ref, placed: Placed) -> Iterable[Data]:
-    """A route object's matches in order of precedence, with every value that is in force."""
-    routes = view.route_sets.get(ref)
-    for route in sorted(routes.routes, key=lambda r: r.order) if routes else ():
-        yield {
-            "name": route.name,
-            "match": describe.conditions(route.match),
-            "action": wording.action(route.action),
-            **placed(route.origin, ()),
-            "values": [
-                *(
-                    {"name": name, "value": value, **placed(_rule(route.origin) if path else None, path)}
-                    for name, value, path in _values(route)
-                ),
-                *_said(route.said, placed),
-            ],
-        }
+    """A route object's matches in order of precedence, with every value that is in force. Where policies make
+    them differ between listeners, those of each."""
+    found = view.route_sets.get(ref)
+    for stand in found.stands if found is not None else ():
+        apart = found is not None and len(found.stands) > 1
+        where = {"listeners": [f"{a.parent.name} {a.listener}" for a in stand.attachments]} if apart else {}
+        for route in sorted(stand.routes, key=lambda r: r.order):
+            yield {
+                "name": route.name,
+                "match": describe.conditions(route.match),
+                "action": wording.action(route.action),
+                **where,
+                **placed(route.origin, ()),
+                "values": [
+                    *(
+                        {"name": name, "value": value, **placed(_rule(route.origin) if path else None, path)}
+                        for name, value, path in _values(route)
+                        if not _by_policy(route, name)
+                    ),
+                    *_said(route.said, placed),
+                ],
+            }
+
+
+_POLICY_FIELDS: Final = {
+    "timeout": "timeouts.request",
+    "timeout per try": "timeouts.perTry",
+    "retry": "retries.",
+    "host": "rewrite.",
+    "path": "rewrite.",
+}
+"""Values of routes, and the policies' fields that may have set them."""
+
+
+def _by_policy(route: ir.Route, name: str) -> bool:
+    field = _POLICY_FIELDS.get(name)
+    return field is not None and any(one.name.startswith(field) for one in route.said)
 
 
 def _said(said: Iterable[ir.Said], placed: Placed) -> Iterator[Data]:

@@ -223,7 +223,8 @@ def _attached(rows: Sequence[Data]) -> list[str]:
 def _routes(rows: Sequence[Data]) -> list[str]:
     out: list[str] = []
     for number, row in enumerate(rows, 1):
-        out.append(f"  {number}. {row['match']}")
+        where = f"  (on {', '.join(row['listeners'])})" if "listeners" in row else ""
+        out.append(f"  {number}. {row['match']}{where}")
         out.append(f"     -> {click.style(row['action'], fg='green')}")
         out += _aligned([("from", row["from"], row), *((v["name"], v["value"], v) for v in row["values"])])
     return out

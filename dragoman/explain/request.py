@@ -141,6 +141,8 @@ def _won(view: dump.View, match: Match, route: ir.Route, place: _Place) -> Data:
     for name in ("request_headers", "response_headers"):
         if getattr(route, name):
             found[name] = dump.plain(getattr(route, name))
+    if route.said:
+        found["policies"] = [{"name": e.name, "value": e.value, **place(e.origin)} for e in route.said]
     if route.cors is not None:
         found["cors"] = dump.plain(route.cors)
         origin = ",".join(match.prepared.headers.get("origin", ()))
@@ -208,6 +210,9 @@ def _share(
             found["status"] = failure
     else:
         found["endpoints"] = _endpoints(view, backend.cluster)
+        cluster = view.clusters.get(backend.cluster)
+        if cluster is not None and cluster.said:
+            found["policies"] = [{"name": e.name, "value": e.value, **place(e.origin)} for e in cluster.said]
     for name in ("request_headers", "response_headers"):
         if getattr(backend, name):
             found[name] = dump.plain(getattr(backend, name))

@@ -36,6 +36,7 @@ def lines(data: Data) -> Iterator[str]:
     for name, title in (("request_headers", "request"), ("response_headers", "response")):
         if name in data:
             yield f"  {title:<12}  {mutation(data[name])}"
+    yield from _policies(data, "  policies      ")
     if "cors" in data:
         yield f"  cors          allows {', '.join(data['cors']['allow_origins'])}"
 
@@ -128,6 +129,13 @@ def _backends(clusters: Sequence[Data]) -> Iterator[str]:
         for name, title in (("request_headers", "request"), ("response_headers", "response")):
             if name in each:
                 yield f"                  {title}: {mutation(each[name])}"
+        yield from _policies(each, " " * 18)
+
+
+def _policies(data: Data, title: str) -> Iterator[str]:
+    """What policies say, and which."""
+    for number, each in enumerate(data.get("policies", ())):
+        yield f"{title if not number else ' ' * len(title)}{each['name']}: {each['value']}{_from(each)}"
 
 
 def _share(share: Data) -> str:
