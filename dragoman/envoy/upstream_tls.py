@@ -51,8 +51,8 @@ def write(target: core.TransportSocket, settings: ir.UpstreamTls, protocol: ir.A
         secrets |= _validation(context, settings)
     if settings.oldest:
         common.tls_params.tls_minimum_protocol_version = _VERSIONS[settings.oldest]
-    if settings.newest:
-        common.tls_params.tls_maximum_protocol_version = _VERSIONS[settings.newest]
+    # Towards endpoints Envoy's own default is TLS 1.2 at most.
+    common.tls_params.tls_maximum_protocol_version = _VERSIONS[settings.newest or "1.3"]
     if protocol in _ALPN:  # AUTO: Envoy offers both by itself
         common.alpn_protocols.append(_ALPN[protocol])
     target.name = "envoy.transport_sockets.tls"

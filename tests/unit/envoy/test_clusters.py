@@ -105,7 +105,8 @@ def test_tls_without_a_name_takes_the_endpoints() -> None:
 
 def test_only_insecure_tls_checks_nothing() -> None:
     common = tls_of(ir.UpstreamTls("a", insecure=True))["common_tls_context"]
-    assert common == {"alpn_protocols": ["http/1.1"]}
+    newest = {"tls_maximum_protocol_version": "TLSv1_3"}
+    assert common == {"alpn_protocols": ["http/1.1"], "tls_params": newest}
 
 
 def test_endpoints_by_priority_and_zone() -> None:

@@ -7,7 +7,7 @@ routes of other namespaces need one.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -40,7 +40,9 @@ class CaReference:
 
 @meta.shape
 class ClientCertificateReference:
-    """A Secret of type kubernetes.io/tls."""
+    """A Secret of type kubernetes.io/tls. In policies it is taken over or replaced as a whole."""
+
+    WHOLE: ClassVar[bool] = True
 
     name: Annotated[meta.ObjectName, Field(description="Its name.")]
     group: Annotated[meta.Group, Field(description="Its API group: the core group.")] = ""
