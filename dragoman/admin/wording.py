@@ -47,6 +47,8 @@ def rewrite(rewrite: ir.PathRewrite) -> str:
             return f"path becomes {value}"
         case ir.ReplacePrefix(prefix, value):
             return f"{prefix} becomes {value or '/'}"
+        case ir.ReplacePattern(pattern, value):
+            return f"{pattern} becomes {value}"
         case _:
             assert_never(rewrite)
 

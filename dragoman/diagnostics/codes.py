@@ -28,6 +28,7 @@ CODES: Final[dict[str, str]] = {
     "DRG1107": "a list has too few or too many entries",
     "DRG1108": "fields contradict each other",
     "DRG1109": "the API version is not known",
+    "DRG1110": "a format operator is not usable",
     # 12xx: Gateway and GatewayClass
     "DRG1201": "the listener's protocol is not supported",
     "DRG1202": "listeners of a Gateway conflict",

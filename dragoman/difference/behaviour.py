@@ -16,7 +16,7 @@ from dragoman.difference import samples
 from dragoman.difference.change import Change, kind
 from dragoman.difference.resources import fields
 from dragoman.envoy import naming
-from dragoman.explain import request as explanation
+from dragoman.explain import request as explanation, treatment
 from dragoman.explain.text import mutation
 from dragoman.ir import dump, model as ir, request as requests
 from dragoman.ir.match import Compile, Matcher
@@ -196,6 +196,8 @@ def _answer(view: dump.View, matcher: Matcher, request: Request) -> Answer:
             found[name.replace("_", " ")] = mutation(data[name])
     if "cors" in data:
         found["cors"] = _flat(data["cors"])
+    if "treatment" in data:
+        found |= dict(treatment.words(data["treatment"]))
     return found
 
 

@@ -14,6 +14,11 @@ from dragoman import proto, resource
 _SECRET: Final = frozenset(
     ("private_key", "password", "pkcs12", "session_ticket_keys", "generic_secret", "private_key_provider")
 )
+_MAPS: Final = frozenset(
+    ("typed_per_filter_config", "typed_extension_protocol_options", "typed_filter_metadata")
+)
+_FREE: Final = frozenset(("json_format", "filter_metadata", "filter_context"))
+"""Fields that are maps, or free JSON: a message that was read has no order in them."""
 _CERTIFICATES: Final = frozenset(("certificate_chain", "trusted_ca", "crl", "ocsp_staple"))
 
 
@@ -37,7 +42,17 @@ def _shown(key: str, value: Any) -> Any:
         return "[redacted]"
     if key in _CERTIFICATES and isinstance(value, dict):
         return {field: _fingerprint(field, text) for field, text in value.items()}
-    return _safe(value)
+    if key in _MAPS and isinstance(value, dict):
+        return dict(sorted(_safe(value).items()))
+    return _sorted(_safe(value)) if key in _FREE else _safe(value)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_sorted(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _sorted(each) for key, each in sorted(value.items())}
 
 
 def _fingerprint(field: str, text: Any) -> Any:

@@ -12,6 +12,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
@@ -35,6 +36,8 @@ _LEVELS: Final = {
     "critical": logging.CRITICAL,
 }
 _LOG_FORMAT: Final = "%l\t%n\t%v"
+_COMMON: Final = re.compile("marked as work-in-progress|^(content length|request size) exceeds maximum")
+"""Said of every resource with certain filters, or of every request that is too large: no news."""
 _KEPT_LINES: Final = 40
 _LINE_LIMIT: Final = 1024 * 1024
 _POLL: Final = 0.02
@@ -210,4 +213,7 @@ async def _forward(stream: asyncio.StreamReader, words: deque[str], process: Pro
             continue
         words.append(text)
         expected = process.stopping and level == logging.WARNING
-        logger.log(logging.INFO if expected else level, "%s", text)
+        if _COMMON.search(text):
+            logger.debug("%s", text)
+        else:
+            logger.log(logging.INFO if expected else level, "%s", text)

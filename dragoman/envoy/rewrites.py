@@ -32,6 +32,21 @@ def write(target: Target, rewrite: ir.PathRewrite, path: ir.PathMatch) -> None:
             _full(target, value or "/", path)
         case ir.ReplacePrefix(prefix, value):
             _prefix(target, prefix.rstrip("/"), value.rstrip("/"))
+        case ir.ReplacePattern(pattern, value):
+            target.regex_rewrite.pattern.regex = pattern
+            target.regex_rewrite.substitution = value
+        case _:
+            assert_never(rewrite)
+
+
+def write_host(target: route_proto.RouteAction, rewrite: ir.HostRewrite) -> None:
+    """Writes a host that is found in the request."""
+    match rewrite:
+        case ir.HostFromHeader(name):
+            target.host_rewrite_header = name
+        case ir.HostFromPath(pattern, value):
+            target.host_rewrite_path_regex.pattern.regex = pattern
+            target.host_rewrite_path_regex.substitution = value
         case _:
             assert_never(rewrite)
 

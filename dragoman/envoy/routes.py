@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from dragoman import proto, resource
-from dragoman.envoy import forwarding, framing, headers, matches, naming, rewrites, sessions
+from dragoman.envoy import forwarding, framing, headers, matches, naming, rewrites, sessions, templates
 from dragoman.envoy.filters import chain
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.route import v3 as route_proto
@@ -63,8 +63,8 @@ def encode_route(route: ir.Route) -> EncodedRoute:
         case ir.Redirect():
             _redirect(message.redirect, action, route.match.path)
             _headers(message, route)
-        case ir.Respond(status, body):
-            _respond(message, status, body)
+        case ir.Respond():
+            _answer(message, action)
             _headers(message, route)
         case _:
             assert_never(action)
@@ -110,6 +110,8 @@ def _forward(message: route_proto.Route, forward: ir.Forward, route: ir.Route) -
         rewrites.write(target, forward.rewrite, route.match.path)
     if forward.hostname:
         target.host_rewrite_literal = forward.hostname
+    elif forward.host is not None:
+        rewrites.write_host(target, forward.host)
     forwarding.write(message, forward)
     if not forward.websocket:
         upgrade = target.upgrade_configs.add()
@@ -171,6 +173,14 @@ def _redirect(target: route_proto.RedirectAction, redirect: ir.Redirect, path: i
         target.port_redirect = redirect.port
     if redirect.path is not None:
         rewrites.write(target, redirect.path, path)
+
+
+def _answer(message: route_proto.Route, answer: ir.Respond) -> None:
+    """Its headers come before what the route says of responses."""
+    _respond(message, answer.status, answer.body)
+    if answer.content is not None and (answer.content.text or answer.content.json):
+        templates.write(message.direct_response.body_format, answer.content)
+    message.response_headers_to_add.extend(templates.pairs(answer.headers))
 
 
 def _respond(message: route_proto.Route, status: int, body: str = "") -> None:

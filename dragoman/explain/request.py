@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, assert_never
 
 import re2
@@ -11,7 +11,7 @@ import re2
 from dragoman.diagnostics import Locate
 from dragoman.envoy import naming
 from dragoman.explain import expect, text
-from dragoman.ir import describe, dump, model as ir, rewrite
+from dragoman.ir import describe, dump, model as ir, rewrite, treated
 from dragoman.ir.match import Candidate, Compile, Match, Matcher, Outcome
 from dragoman.ir.request import Prepared, Request
 from dragoman.refs import Origin, format_path
@@ -46,10 +46,12 @@ def explain_request(
 ) -> Explanation:
     """What Envoy does with `request` in one node group. `locate` finds file and line of fields."""
     match = Matcher(view.listeners, view.hosts, compile).match(request)
-    return Explanation(match, describe_match(view, match, locate))
+    return Explanation(match, describe_match(view, match, locate, compile))
 
 
-def describe_match(view: dump.View, match: Match, locate: Locate | None = None) -> Data:
+def describe_match(
+    view: dump.View, match: Match, locate: Locate | None = None, compile: Compile = re2.compile
+) -> Data:
     """A match as an explanation's data."""
     place = _places(locate)
     prepared = match.prepared
@@ -72,7 +74,7 @@ def describe_match(view: dump.View, match: Match, locate: Locate | None = None) 
     if match.outcome is Outcome.REFUSED and prepared.reply is not None and prepared.reply.location:
         data["action"] = {"kind": "redirect", "status": match.status, "location": prepared.reply.location}
     if match.winner is not None:
-        data |= _won(view, match, match.winner, place)
+        data |= _won(view, match, match.winner, place, compile)
     return data
 
 
@@ -122,25 +124,30 @@ def _candidate(candidate: Candidate, match: Match, place: _Place) -> Data:
     return found | place(route.origin)
 
 
-def _won(view: dump.View, match: Match, route: ir.Route, place: _Place) -> Data:
+def _won(view: dump.View, match: Match, route: ir.Route, place: _Place, compile: Compile) -> Data:
     """The parts that only a request with a route has; `status` where Envoy answers itself."""
     found: Data = {"route": {"name": route.name, **place(route.origin)}}
-    action = route.action
+    action = treated.action(route, match.request, match.prepared)
     match action:
-        case ir.Respond(status, body):
+        case ir.Respond(status):
+            body = action.content.text if action.content is not None else action.body
             found |= {"status": status, "action": {"kind": "respond", "status": status, "body": body}}
+            if action.headers:
+                found["action"]["headers"] = dump.plain(action.headers)
         case ir.Redirect():
-            where = rewrite.location(action, match.request, match.prepared)
+            where = rewrite.location(action, match.request, match.prepared, compile)
             found["status"] = action.status
             found["action"] = {"kind": "redirect", "status": action.status, "location": where}
         case ir.Forward():
-            found["action"] = _forward(view, action, match.prepared, place)
+            found["action"] = _forward(view, action, route, match.prepared, place, compile)
             found["status"] = _own_status(found["action"]["clusters"], action.failure)
         case _:
             assert_never(action)
     for name in ("request_headers", "response_headers"):
         if getattr(route, name):
             found[name] = dump.plain(getattr(route, name))
+    if route.treatment:
+        found["treatment"] = dump.plain(route.treatment)
     if route.said:
         found["policies"] = [{"name": e.name, "value": e.value, **place(e.origin)} for e in route.said]
     if route.cors is not None:
@@ -163,11 +170,14 @@ def _stream(view: dump.View, stream: ir.Stream, place: _Place) -> Data:
     }
 
 
-def _forward(view: dump.View, action: ir.Forward, prepared: Prepared, place: _Place) -> Data:
+def _forward(
+    view: dump.View, action: ir.Forward, route: ir.Route, prepared: Prepared, place: _Place, compile: Compile
+) -> Data:
+    asked = replace(prepared, query=treated.query(route.treatment.query, prepared.query))
     found: Data = {
         "kind": "forward",
-        "path": rewrite.path(action.rewrite, prepared),
-        "host": action.hostname or prepared.authority,
+        "path": rewrite.path(action.rewrite, asked, compile),
+        "host": treated.host(action, route, prepared, compile),
         "clusters": [_share(view, each, action.backends, place, action.failure) for each in action.backends],
         "websocket": action.websocket,
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dragoman.explain import treatment
+
 Data = Mapping[str, Any]
 
 _SHOWN = 20
@@ -36,6 +38,8 @@ def lines(data: Data) -> Iterator[str]:
     for name, title in (("request_headers", "request"), ("response_headers", "response")):
         if name in data:
             yield f"  {title:<12}  {mutation(data[name])}"
+    if "treatment" in data:
+        yield from treatment.lines(data["treatment"])
     yield from _policies(data, "  policies      ")
     if "cors" in data:
         yield f"  cors          allows {', '.join(data['cors']['allow_origins'])}"

@@ -19,7 +19,8 @@ from dragoman.refs import Origin, Ref
 _TAGGED: Final = (
     *(ir.ExactPath, ir.SegmentPrefix, ir.StringPrefix, ir.RegexPath),
     *(ir.Exact, ir.Regex, ir.Present),
-    *(ir.ReplaceFullPath, ir.ReplacePrefix),
+    *(ir.ReplaceFullPath, ir.ReplacePrefix, ir.ReplacePattern),
+    *(ir.HostFromHeader, ir.HostFromPath),
     *(ir.Forward, ir.Redirect, ir.Respond),
     *(upstream.RoundRobin, upstream.LeastRequest, upstream.Random, upstream.RingHash, upstream.Maglev),
     *(upstream.HashHeader, upstream.HashCookie, upstream.HashQuery, upstream.HashAddress),

@@ -20,6 +20,7 @@ class Pattern(Protocol):
     """A compiled regular expression."""
 
     def fullmatch(self, text: str) -> object | None: ...
+    def finditer(self, text: str) -> Iterator[Any]: ...
 
 
 Compile = Callable[[str], Pattern]

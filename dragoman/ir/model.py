@@ -28,6 +28,16 @@ from dragoman.ir.backends import (
 )
 from dragoman.ir.order import Order
 from dragoman.ir.policy import Said as Said
+from dragoman.ir.treatment import Body as Body, Pairs as Pairs, Treatment as Treatment
+from dragoman.ir.urls import (
+    HostFromHeader as HostFromHeader,
+    HostFromPath as HostFromPath,
+    HostRewrite as HostRewrite,
+    PathRewrite as PathRewrite,
+    ReplaceFullPath as ReplaceFullPath,
+    ReplacePattern as ReplacePattern,
+    ReplacePrefix as ReplacePrefix,
+)
 from dragoman.refs import Origin, Ref
 
 # --- gateways: what the translator says of one Gateway object ---------------------------------------------
@@ -220,22 +230,7 @@ class HeaderMutation:
 
 
 NO_MUTATION = HeaderMutation()
-
-
-@dataclass(frozen=True, slots=True)
-class ReplaceFullPath:
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReplacePrefix:
-    """Replaces the matched `SegmentPrefix`; the result never has a doubled or missing slash."""
-
-    prefix: str
-    value: str
-
-
-PathRewrite = ReplaceFullPath | ReplacePrefix
+UNTREATED: Final = Treatment()
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +299,7 @@ class WeightedBackend:
 @dataclass(frozen=True, slots=True)
 class Forward:
     """To backends. `timeout` and `try_timeout`: None is the default, 0 is none. All weights zero, or no
-    backends: `failure`."""
+    backends: `failure`. The host becomes `hostname`, if any, else what `host` finds in the request."""
 
     backends: tuple[WeightedBackend, ...]
     rewrite: PathRewrite | None = None
@@ -316,6 +311,7 @@ class Forward:
     mirrors: tuple[Mirror, ...] = ()
     websocket: bool = True
     failure: int = 500
+    host: HostRewrite | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,10 +328,12 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Respond:
-    """A direct answer from Envoy."""
+    """A direct answer from Envoy. `content`: a body with values from the request, instead of `body`."""
 
     status: int
     body: str = ""
+    content: Body | None = None
+    headers: Pairs = ()
 
 
 Action = Forward | Redirect | Respond
@@ -356,6 +354,7 @@ class Route:
     origin: Origin | None = field(default=None, compare=False)
     said: tuple[Said, ...] = field(default=(), compare=False)
     auth: Auth | None = None
+    treatment: Treatment = UNTREATED
 
 
 @dataclass(frozen=True, slots=True)

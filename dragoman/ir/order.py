@@ -9,7 +9,7 @@ other languages need orders of their own.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Order(NamedTuple):
@@ -29,6 +29,8 @@ class Order(NamedTuple):
 
 
 EXACT, REGEX, PREFIX = 0, 1, 2
+LAST: Final = Order(priority=2**62)
+"""Behind everything that a route object says."""
 
 
 def order(

@@ -89,7 +89,8 @@ class Outputs:
     """Collections that a translator hands on. Keys: objects by `Ref`, clusters by `ClusterKey`, secrets by
     `SecretKey`.
 
-    `clusters`, `endpoints` and `secrets` hold what some route or gateway uses, and nothing else.
+    `clusters`, `endpoints` and `secrets` hold what some route or gateway uses, and nothing else. `unmatched`:
+    what answers requests that no route of a listener matches, where that is not Envoy's plain 404.
     """
 
     gateways: Collection[Ref, ir.Gateway]
@@ -100,6 +101,7 @@ class Outputs:
     secrets: Collection[ir.SecretKey, ir.Secret]
     statuses: Collection[Ref, Status]
     diagnostics: Collection[Ref, tuple[Diagnostic, ...]]
+    unmatched: Collection[tuple[Ref, str], ir.Route]
 
 
 class Translator(Protocol):

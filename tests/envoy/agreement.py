@@ -87,13 +87,22 @@ CONTENT = (
     "application/grpc-web",
     "text/plain",
 )
+NAMES_BY_PATH = (("^/([a-z]*).*$", r"\1.test"), ("^.*$", "all.test"))
+SUBSTITUTIONS = (
+    ("^/([a-z]*)(.*)$", r"/\1.test\2"),
+    ("^.*$", "/all"),
+    ("a", "b%61"),
+    ("/+", "/x/"),
+    ("^/(a)?(.*)", r"/\2\1\\\1"),
+)
 ORIGINS = ("https://a.test", "https://x.a.test", "https://evil.example", "http://a.test", "null")
 
 
 def documents(
     rng: Random, plain: tuple[int, int], grpc: int, tls: int, echo: int, certificate: tuple[str, str]
 ) -> list[Document]:
-    """One Gateway on two plain ports, one for gRPC, one for TLS; some routes; backends on port `echo`."""
+    """One Gateway on two plain ports, one for gRPC, one for TLS; some routes, some of them under policies;
+    backends on port `echo`."""
     first = rng.sample(PLAIN_LISTENERS, rng.randint(1, 4))
     listeners = [manifests.listener(f"p{n}", plain[0], hostname=name) for n, name in enumerate(first)]
     listeners.append(manifests.listener("q", plain[1], hostname=rng.choice(PLAIN_LISTENERS)))
@@ -103,16 +112,17 @@ def documents(
         )
     calls = manifests.listener("g", grpc)
     calls["allowedRoutes"] = {"kinds": [{"kind": "GRPCRoute"}]}
+    routes = [
+        route(rng, f"r{number}", [one["name"] for one in listeners]) for number in range(rng.randint(4, 14))
+    ]
     bodies = [
         manifests.gateway_class(),
         manifests.gateway(*listeners, calls),
         *(grpc_route(rng, f"g{number}") for number in range(rng.randint(2, 5))),
         manifests.tls_secret("cert", *certificate),
         *(backend(f"b{number}", echo) for number in range(BACKENDS)),
-        *(
-            route(rng, f"r{number}", [one["name"] for one in listeners])
-            for number in range(rng.randint(4, 14))
-        ),
+        *routes,
+        *(policy(rng, one["metadata"]["name"]) for one in routes if rng.random() < 0.4),
     ]
     return [document(body) for body in bodies]
 
@@ -148,6 +158,34 @@ def route(rng: Random, name: str, listeners: list[str]) -> Body:
     if rng.random() < 0.2:
         body["metadata"]["creationTimestamp"] = f"2026-01-0{rng.randint(1, 3)}T00:00:00Z"
     return body
+
+
+def policy(rng: Random, name: str) -> Body:
+    """Of what changes the answer: where a request goes, how, and whether at all."""
+    spec: Body = {"targetRefs": [{"kind": "HTTPRoute", "name": name}]}
+    if rng.random() < 0.5:
+        path, host = rng.choice(SUBSTITUTIONS), rng.choice(NAMES_BY_PATH)
+        spec["rewrite"] = {"path": dict(zip(("regex", "substitution"), path, strict=True))}
+        if rng.random() < 0.6:
+            by_path = {"path": dict(zip(("regex", "substitution"), host, strict=True))}
+            spec["rewrite"]["host"] = rng.choice([{"name": "policy.test"}, {"header": "X-B"}, by_path])
+    if rng.random() < 0.4:
+        spec["queryParameters"] = {"remove": ["b"], "set": [{"name": "s", "value": "1 2"}]}
+    if rng.random() < 0.4:
+        spec["requestHeaders"] = rng.choice(
+            [{"remove": ["x-b"]}, {"rename": [{"name": "x-a", "to": "x-b"}]}, {"removePrefixes": ["x-"]}]
+        )
+    if rng.random() < 0.2:
+        spec["directResponse"] = {"status": rng.choice([200, 404]), "body": {"text": "%REQ(:PATH)%"}}
+    if rng.random() < 0.2:
+        exempt = rng.choice([{"headers": [{"name": "x-a", "value": "1"}]}, {"addresses": ["10.0.0.0/8"]}])
+        spec["maintenance"] = rng.choice([{}, {"exempt": exempt}])
+    return {
+        "apiVersion": "dragoman.dev/v1alpha1",
+        "kind": "HTTPPolicy",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": spec,
+    }
 
 
 def grpc_route(rng: Random, name: str) -> Body:

@@ -226,6 +226,8 @@ async def _ask(
         told: Iterable[str] = (
             reply.headers.get(name, "") for name in ("x-route", "x-cluster", "x-path", "x-host", "location")
         )
+        if "x-path" not in reply.headers:
+            told = (reply.headers.get("x-route", ""), "", "", "", reply.headers.get("location", ""))
         return Answer(reply.status, *(value if value != "-" else "" for value in told))
     raise AssertionError("not reached")
 

@@ -11,7 +11,18 @@ from typing import Final, cast
 
 from dragoman import proto, resource
 from dragoman.envoy import sources
-from dragoman.envoy.filters import base, cors, jwt_authn, router, stateful_session
+from dragoman.envoy.filters import (
+    base,
+    bodies,
+    cors,
+    custom_response,
+    header_mutation,
+    jwt_authn,
+    maintenance,
+    query_parameters,
+    router,
+    stateful_session,
+)
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.config.route import v3 as route_proto
@@ -22,7 +33,12 @@ Demand = tuple[str, Hashable]
 
 FILTERS: Final[tuple[base.Filter, ...]] = (
     cors.FILTER,  # before anything that may refuse: a preflight carries no credentials
+    custom_response.FILTER,  # an override ends the way of a response: it comes when all others are done
+    maintenance.FILTER,  # whose answer is no case for overrides; it sees headers as the client sent them
+    bodies.FILTER,  # before whoever reads bodies; it compresses what those behind it have made
     jwt_authn.FILTER,
+    header_mutation.FILTER,  # behind authentication: values may come from what it found
+    query_parameters.FILTER,  # to which the former hands values
     stateful_session.FILTER,
     router.FILTER,
 )

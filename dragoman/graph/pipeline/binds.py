@@ -146,6 +146,13 @@ class Binds:
         self.names: Collection[NameKey, Name] = graph.group_by(
             "names", self.kept, lambda key, member: (NameKey(key.port, member.hostname),), _name
         )
+        self._oldest: Collection[NameKey, Member] = graph.sorted_groups(
+            "listeners by name",
+            self.kept,
+            lambda key, member: NameKey(key.port, member.hostname),
+            lambda key, member: (member.age, key.name),
+            lambda _, __, found: found[0],
+        )
         few: Collection[PortKey, frozenset[str]] = graph.group_by(
             "names of small ports", self.names, lambda key, _: (key.port,), _few
         )
@@ -160,6 +167,14 @@ class Binds:
             if ctx.fetch(self.names, NameKey(port, name)) is not None:
                 return name
         return None
+
+    def member(self, ctx: Context, port: PortKey, scope: ir.Scope, domain: str) -> Member | None:
+        """The (oldest) listener whose requests for `domain` are looked up in the table `scope`."""
+        name = self.owner(ctx, port, domain)
+        found = ctx.fetch(self._oldest, NameKey(port, name)) if name is not None else None
+        if found is None or assembly.scope(port.bind, found.family, found.hostname) != scope:
+            return None
+        return found
 
     def chains(self, graph: Graph, flows: Collection[FlowKey, Flow]) -> Collection[NameKey, ir.FilterChain]:
         """Every filter chain, by the server name that it is for."""

@@ -19,12 +19,11 @@ from dragoman.graph.collection import Collection, Context, Graph, Source
 from dragoman.graph.pipeline import assembly, binds, extensions
 from dragoman.graph.pipeline.binds import PortKey
 from dragoman.ir import model as ir
-from dragoman.ir.order import Order
+from dragoman.ir.order import LAST, Order
 from dragoman.refs import Ref
 from dragoman.resource import Resource
 from dragoman.translators import base
 
-_LAST = Order(priority=2**62)
 _NOBODY = Ref("", "", "", "")
 
 
@@ -112,7 +111,8 @@ class Groups:
 
         placed: Collection[PartKey, Part] = graph.map_many("placed", encoded, attach)
         fallback = graph.map_many("fallback parts", self._binds.fallbacks, _fallback)
-        parts = self._parts = graph.union("parts", placed, fallback)
+        unmatched = self._unmatched(graph, outputs.unmatched, placed, fallback)
+        parts = self._parts = graph.union("parts", placed, fallback, unmatched)
         self._hosts = graph.sorted_groups(
             "hosts", parts, lambda key, _: key.host, lambda _, part: part.order, _host
         )
@@ -180,6 +180,40 @@ class Groups:
         self.secrets: Collection[tuple[str, ir.SecretKey], Resource] = graph.group_by(
             "SDS", uses, lambda key, _: (key[:2],), lambda ctx, key, _: ctx.fetch(sealed, key[1])
         )
+
+    def _unmatched(
+        self,
+        graph: Graph,
+        answers: Collection[tuple[Ref, str], ir.Route],
+        placed: Collection[PartKey, Part],
+        fallback: Collection[PartKey, Part],
+    ) -> Collection[PartKey, Part]:
+        """The last route of each virtual host whose listener answers what no route matches."""
+        encoded = graph.map_one(
+            "unmatched encoded", answers, lambda _, __, route: (route, encoder.encode_route(route))
+        )
+        # Where nobody asks for it, hosts need not be looked at.
+        some: Collection[str, bool] = graph.group_by(
+            "any unmatched", answers, lambda *_: ("",), lambda *_: True
+        )
+        there: Collection[HostKey, bool] = graph.group_by(
+            "hosts there",
+            graph.union("parts there", placed, fallback),
+            lambda key, _: (key.host,),
+            lambda *_: True,
+        )
+
+        def last(ctx: Context, key: HostKey, _: bool) -> Iterator[tuple[PartKey, Part]]:
+            if ctx.fetch(some, "") is None:
+                return
+            member = self._binds.member(ctx, PortKey(key.group, key.scope.bind), key.scope, key.domain)
+            if member is None:
+                return
+            found = ctx.fetch(encoded, (member.gateway, member.listener.name))
+            if found is not None:
+                yield PartKey(key, _NOBODY, 1), Part(LAST, *found)
+
+        return graph.map_many("unmatched parts", there, last)
 
     def activate(self, group: str) -> None:
         self._active.put("", (self._active.get("") or frozenset()) | {group})
@@ -331,7 +365,7 @@ def _fallback(
     _: Context, key: tuple[PortKey, ir.Scope, str], misdirected: bool
 ) -> Iterator[tuple[PartKey, Part]]:
     port, scope, domain = key
-    yield PartKey(HostKey(port.group, scope, domain), _NOBODY, 0), Part(_LAST, misdirected=misdirected)
+    yield PartKey(HostKey(port.group, scope, domain), _NOBODY, 0), Part(LAST, misdirected=misdirected)
 
 
 def _host(_: Context, key: HostKey, parts: list[Part]) -> encoder.HostChunk:

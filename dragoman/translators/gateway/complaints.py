@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import FieldPath, Origin, Ref, format_path
-from dragoman.translators.gateway.models import meta
+from dragoman.translators.gateway.models import httppolicy_bodies, meta
 
 _FORMS: Final[dict[str, str]] = {
     "int_type": "a whole number",
@@ -39,6 +39,10 @@ _KNOWN_TEXT: Final = (
     (meta.SectionName, "a name: lower case letters, digits, `-` and `.`"),
     (meta.HeaderName, "an HTTP header's name"),
     (meta.HeaderValue, "a header's value: visible ASCII, single blanks inside"),
+    (
+        httppolicy_bodies.ContentType,
+        "a content type such as `application/json`, `text/*` or `application/*+json`",
+    ),
     (meta.Controller, "a controller's name such as `dragoman.dev/gateway-controller`"),
 )
 

@@ -27,6 +27,7 @@ from dragoman.translators.gateway import (
     rules_gateway,
     rules_grpc,
     rules_http,
+    rules_httppolicy,
     rules_policies,
     rules_streams,
     rules_traffic,
@@ -125,7 +126,7 @@ READERS: Final[Mapping[tuple[str, str], _Reader]] = {
         trafficpolicy.TrafficPolicy, "v1alpha1", check=rules_traffic.check
     ),
     (meta.DRAGOMAN_GROUP, "HTTPPolicy"): _reader(
-        httppolicy.HttpPolicy, "v1alpha1", check=rules_policies.check
+        httppolicy.HttpPolicy, "v1alpha1", check=rules_httppolicy.check
     ),
     (meta.DRAGOMAN_GROUP, "ClientPolicy"): _reader(
         clientpolicy.ClientPolicy, "v1alpha1", check=rules_policies.check

@@ -62,6 +62,8 @@ def _plain(given: Mapping[str, Any], known: Mapping[str, Any]) -> Schema:
         made["properties"] = {name: _plain(one, known) for name, one in given["properties"].items()}
     if isinstance(given.get("additionalProperties"), dict):
         made["additionalProperties"] = _plain(given["additionalProperties"], known)
+    elif given.get("additionalProperties") is True:
+        made["x-kubernetes-preserve-unknown-fields"] = True
     if "items" in given:
         made["items"] = _plain(given["items"], known)
     return made

@@ -42,7 +42,7 @@ from dragoman.translators.gateway import (
     wiring_routes,
 )
 from dragoman.translators.gateway.models import meta
-from dragoman.translators.gateway.policies import attach
+from dragoman.translators.gateway.policies import attach, effects
 from dragoman.translators.gateway.wiring_routes import Findings
 
 _REQUESTS: Final[Mapping[str, wiring_routes.Translate]] = {
@@ -154,6 +154,7 @@ def build(
         secrets=backend_side.secrets,
         statuses=statuses,
         diagnostics=diagnostics,
+        unmatched=effects.unmatched(graph, parents.stacks),
     )
 
 

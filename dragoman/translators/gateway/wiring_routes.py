@@ -127,7 +127,9 @@ class Requests:
                 findings += more
             same = all(one is other for one, other in zip(routes, rules.routes, strict=True))
             stands.append(ir.Stand(tuple(attachments), rules.routes if same else tuple(routes)))
-        return _Made(ir.RouteSet(ref, tuple(stands)), tuple(dict.fromkeys(findings)), frozenset(barred))
+        made = ir.RouteSet(ref, tuple(stands))
+        told = tuple(dict.fromkeys(_without_answered(findings, made)))
+        return _Made(made, told, frozenset(barred))
 
     def _under(self, ctx: Context, route: ir.Route, stack: stacks.Stack, barred: set[Ref]) -> effects.Effect:
         """A route under policies, those of its backends included: where these differ, what they say of
@@ -163,6 +165,18 @@ class Requests:
         if attached is None or not rules.usable:
             return None
         return tuple((one.parent, one.listener) for one in attached.attachments)
+
+
+def _without_answered(findings: Findings, made: ir.RouteSet) -> Iterator[Diagnostic]:
+    """A rule that a policy answers everywhere needs no backends."""
+    for one in findings:
+        if one.code != "DRG1306" or any(
+            isinstance(route.action, ir.Forward)
+            and route.origin is not None
+            and route.origin.path[:3] == one.path[:3]
+            for route in made.routes
+        ):
+            yield one
 
 
 def _rule_policies(

@@ -36,7 +36,12 @@ def test_plain_http() -> None:
     }
     assert [(each["name"], each.get("disabled", False)) for each in manager["http_filters"]] == [
         ("envoy.filters.http.cors", True),
+        ("envoy.filters.http.custom_response", True),
+        ("dragoman.http.maintenance", True),
+        ("dragoman.http.bodies", True),
         ("envoy.filters.http.jwt_authn", True),
+        ("envoy.filters.http.header_mutation", True),
+        ("dragoman.http.query_parameters", True),
         ("envoy.filters.http.stateful_session", True),
         ("envoy.filters.http.router", False),
     ]

@@ -199,8 +199,8 @@ def test_kinds_that_cannot_be_targeted(edge: Any) -> None:
 
 
 def test_an_http_policy(edge: Any) -> None:
-    edge.apply(policy("p", FIRST, "maintenance: {body: soon}", kind="HTTPPolicy"))
-    assert edge.routes().routes[0].action == ir.Respond(503, "soon")
+    edge.apply(policy("p", FIRST, "maintenance: {body: {text: soon}}", kind="HTTPPolicy"))
+    assert edge.routes().routes[0].action == ir.Respond(503, content=ir.Body("soon"))
 
 
 def test_one_policy_changed_touches_the_routes_under_it(edge: Any) -> None:

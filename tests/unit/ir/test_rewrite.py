@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import re2
 
 from dragoman.ir import model as ir, rewrite
 from dragoman.ir.request import Request, parse, prepare
@@ -27,7 +28,7 @@ from dragoman.ir.request import Request, parse, prepare
     ],
 )
 def test_prefix(path: str, prefix: str, value: str, expected: str) -> None:
-    assert rewrite.path(ir.ReplacePrefix(prefix, value), prepare(Request("a", path))) == expected
+    assert rewrite.path(ir.ReplacePrefix(prefix, value), prepare(Request("a", path)), re2.compile) == expected
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_prefix(path: str, prefix: str, value: str, expected: str) -> None:
     ],
 )
 def test_full(rule: ir.PathRewrite | None, expected: str) -> None:
-    assert rewrite.path(rule, prepare(Request("a", "/foo?x=1"))) == expected
+    assert rewrite.path(rule, prepare(Request("a", "/foo?x=1")), re2.compile) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,4 +63,20 @@ def test_full(rule: ir.PathRewrite | None, expected: str) -> None:
 )
 def test_location(redirect: ir.Redirect, url: str, expected: str) -> None:
     request = parse("GET", url)
-    assert rewrite.location(redirect, request, prepare(request)) == expected
+    assert rewrite.location(redirect, request, prepare(request), re2.compile) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value", "path", "expected"),
+    [
+        (r"^/users/(\d+)/orders$", r"/orders/\1", "/users/12/orders", "/orders/12"),
+        (r"^/users/(\d+)/orders$", r"/orders/\1", "/users/x/orders", "/users/x/orders"),
+        ("o", "0", "/foo?o=o", "/f00?o=o"),
+        (".*", "/x", "/foo", "/x"),
+        ("a*", "-", "/baac", "-/-b-c-"),
+        (r"^/(a)?", r"/\1\\", "/b", "/\\b"),
+    ],
+)
+def test_pattern(pattern: str, value: str, path: str, expected: str) -> None:
+    rule = ir.ReplacePattern(pattern, value)
+    assert rewrite.path(rule, prepare(Request("a", path)), re2.compile) == expected

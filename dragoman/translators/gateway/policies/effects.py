@@ -11,13 +11,16 @@ from dataclasses import replace
 from typing import Final
 
 from dragoman.diagnostics import Diagnostic
+from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
+from dragoman.ir.order import LAST
 from dragoman.refs import FieldPath, Ref
 from dragoman.translators.gateway.policies import http, merge, stacks, traffic_backends, traffic_requests
 
 Effect = tuple[ir.Route, tuple[Diagnostic, ...]]
 
 _NOTHING: Final[tuple[Diagnostic, ...]] = ()
+_PLAIN: Final = ir.Route("unmatched", ir.RouteMatch(ir.SegmentPrefix("/")), ir.Respond(404), LAST)
 
 
 def on_route(route: ir.Route, stack: stacks.Stack, whole: stacks.Stack) -> Effect:
@@ -54,6 +57,19 @@ def without(route: ir.Route, barred: Mapping[ir.ClusterKey, str]) -> ir.Route:
     )
     mirrors = tuple(each for each in action.mirrors if not barred.get(each.cluster))
     return replace(route, action=replace(action, backends=backends, mirrors=mirrors))
+
+
+def unmatched(graph: Graph, listeners: stacks.Listeners) -> Collection[tuple[Ref, str], ir.Route]:
+    """What becomes of requests that no route of a listener matches: its HTTPPolicies hold for them too."""
+
+    def made(_: Context, __: tuple[Ref, str], stack: stacks.Stack) -> ir.Route | None:
+        if not stack.http:
+            return None
+        merged = merge.merge(stack.http)
+        found, _findings = http.apply(_PLAIN, merged)
+        return None if found is _PLAIN else replace(found, said=merged.said)
+
+    return graph.map_one("unmatched", listeners, made)
 
 
 def _said(said: tuple[ir.Said, ...], without: Iterable[FieldPath]) -> tuple[ir.Said, ...]:
