@@ -8,7 +8,8 @@ import hpack
 import pytest
 
 from dragoman.ratelimit.transport import base
-from dragoman.ratelimit.transport.http2 import events, frames
+from dragoman.ratelimit.transport.http2 import events, frames, head as heads
+from dragoman.ratelimit.transport.http2.connection import Connection
 from tests.unit.ratelimit.transport.peer import (
     HEADERS,
     METHOD,
@@ -161,6 +162,64 @@ def test_answers_that_wait_for_the_connections_window_go_out_in_order() -> None:
     client.exchange()
     assert len(client.body(streams[5])) == 20_005
     assert client.server.open_streams == 0
+
+
+def test_small_answers_use_up_the_connections_window_too() -> None:
+    client = Client(lambda _: b"x" * 200)
+    streams = [client.call() for _ in range(400)]
+    client.exchange()
+    assert sum(len(client.body(s)) for s in streams) == 65_535
+    client.h2.increment_flow_control_window(1 << 20)
+    client.exchange()
+    assert {client.body(s) for s in streams} == {message(b"x" * 200)}
+    assert client.server.open_streams == 0
+
+
+def test_an_answer_that_waits_for_its_own_stream_holds_up_nobody() -> None:
+    client = Client(lambda request: b"x" * (1000 if request.message == b"large" else 10), own={INITIAL: 100})
+    large, small = client.call(b"large"), client.call(b"small")
+    client.exchange()
+    assert len(client.body(large)) == 100
+    assert client.body(small) == message(b"x" * 10)
+    client.h2.increment_flow_control_window(905, large)
+    client.exchange()
+    assert client.body(large) == message(b"x" * 1000)
+
+
+def test_an_answer_goes_on_where_the_connections_window_cut_it() -> None:
+    client = Client(lambda _: b"x" * 50_000)
+    streams = [client.call() for _ in range(3)]
+    client.exchange()
+    for _ in range(10):
+        client.h2.increment_flow_control_window(9000)
+        client.exchange()
+    assert {client.body(s) for s in streams} == {message(b"x" * 50_000)}
+
+
+def test_nothing_is_left_of_messages_that_came_in_pieces() -> None:
+    raw = Raw()
+    for stream in range(1, 20, 2):
+        raw.send(open_stream(stream), frames.frame(frames.DATA, 0, stream, message(b"hello")[:4]))
+        raw.send(frames.frame(frames.DATA, frames.END_STREAM, stream, message(b"hello")[4:]))
+        raw.connection.respond(stream, b"")
+    assert raw.connection._unfinished == 0
+
+
+def test_blocks_that_use_a_table_are_not_shared_between_connections() -> None:
+    known: dict[bytes, heads.Head] = {}
+    found = []
+    for tenant in ("gold", "silver"):
+        connection = Connection(base.Settings(), 0.0, {METHOD}, known)
+        encoder = hpack.Encoder()
+        pairs = headers(("x-tenant", tenant))
+        sent = [frames.PREFACE + frames.settings({})]
+        for stream in (1, 3):
+            sent.append(frames.frame(frames.HEADERS, frames.END_HEADERS, stream, encoder.encode(pairs)))
+            sent.append(frames.frame(frames.DATA, frames.END_STREAM, stream, message(b"")))
+        found += connection.receive(b"".join(sent), 0.0)
+    tenants = [event.head.metadata[0][1] for event in found if isinstance(event, events.Request)]
+    assert tenants == ["gold", "gold", "silver", "silver"]
+    assert known == {}
 
 
 def test_large_answers_are_cut_to_the_peers_frame_size() -> None:

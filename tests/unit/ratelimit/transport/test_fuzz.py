@@ -242,9 +242,10 @@ class Legal(RuleBasedStateMachine):
             if request.stream not in self.expected:
                 self.expected[request.stream] = b"last"
                 self.client.server.respond(request.stream, b"last")
-        self.client.h2.increment_flow_control_window(1 << 28)
-        self.client.exchange()
+        # In this order: what waits for the connection's window must go on when it opens, by itself.
         self.client.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 1 << 24})
+        self.client.exchange()
+        self.client.h2.increment_flow_control_window(1 << 28)
         self.client.exchange()
         got = {request.stream: request.message for request in self.client.requests}
         for stream in self.ended - self.taken_back:

@@ -69,3 +69,13 @@ def test_a_list_too_large_still_updates_the_table() -> None:
     fields = [(b"x-a", b"1" * 100), (b"x-b", b"2")]
     assert decoder.decode(encoder.encode(fields), 150) is None
     assert decoder.decode(encoder.encode(fields[1:]), 150) == fields[1:]
+
+
+def test_a_table_given_up_is_empty() -> None:
+    encoder, decoder = oracle.Encoder(), hpack.Decoder()
+    fields = [(b"x-a", b"1")]
+    decoder.decode(encoder.encode(fields), 150)
+    decoder.forgo()
+    with pytest.raises(hpack.HpackError, match="outside the table"):
+        decoder.decode(encoder.encode(fields), 150)
+    assert decoder.decode(b"\x20\x40\x01a\x01b", 150) == [(b"a", b"b")]
