@@ -222,6 +222,22 @@ def test_blocks_that_use_a_table_are_not_shared_between_connections() -> None:
     assert known == {}
 
 
+def test_a_known_block_is_read_again_where_there_is_a_table() -> None:
+    known: dict[bytes, heads.Head] = {}
+    encoder = hpack.Encoder()
+    first, second = encoder.encode(headers()), encoder.encode(headers())
+    start = frames.PREFACE + frames.settings({})
+    without = Connection(base.Settings(), 0.0, {METHOD}, known)
+    without.receive(
+        start + frames.SETTINGS_ACK + frames.frame(frames.HEADERS, frames.END_HEADERS, 1, first), 0.0
+    )
+    assert first in known
+    having = Connection(base.Settings(), 0.0, {METHOD}, known)
+    sent = [frames.frame(frames.HEADERS, frames.END_HEADERS, n, b) for n, b in ((1, first), (3, second))]
+    having.receive(start + b"".join(sent), 0.0)
+    assert not having.fault
+
+
 def test_large_answers_are_cut_to_the_peers_frame_size() -> None:
     raw = Raw()
     raw.request(1)
