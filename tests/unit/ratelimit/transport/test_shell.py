@@ -171,6 +171,15 @@ async def test_stop_sends_two_goaways_and_takes_calls_between_them() -> None:
         ]  # 5 was not looked at
 
 
+async def test_a_peer_that_acknowledges_nothing_gets_the_second_goaway_all_the_same() -> None:
+    async with connected(Service()) as (socket, server):
+        socket.send(START, call(1))
+        await socket.until("Data", stream_id=1)
+        await asyncio.wait_for(server.stop(100), 20)
+        found = [(await socket.until("GoAway")).last_stream_id for _ in range(2)]
+        assert found == [frames.LARGEST_STREAM, 1]
+
+
 async def test_stop_does_not_wait_for_ever() -> None:
     service = Service()
     async with connected(service) as (socket, server):
