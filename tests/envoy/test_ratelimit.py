@@ -133,10 +133,11 @@ async def test_a_leaky_bucket_lets_requests_go_one_by_one(
 
         replies = await asyncio.gather(*(one() for _ in range(12)))
         passed = sorted(took for status, took in replies if status == 200)
-        # Six where all come at once; one more for each tenth of a second that their coming takes.
-        assert 6 <= len(passed) <= 8
+        # Six where all come at once, and one more for each tenth of a second that their coming takes; the
+        # exact numbers are tested where time can be told what to be.
+        assert 6 <= len(passed) < 12
         assert {status for status, _ in replies} == {200, 429}
-        assert passed[5] >= 0.35  # 0.5 s where all come at once
+        assert passed[5] >= 0.45  # 0.5 s after the first, which came a little after `begin`
 
 
 @both

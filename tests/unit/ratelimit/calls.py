@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from typing import Any
 
 from dragoman.proto.envoy.extensions.common.ratelimit import v3 as common
@@ -17,14 +18,16 @@ OVER = rls.RateLimitResponse.OVER_LIMIT
 
 
 class Call(transport.Call):
-    """Keeps what it is finished with."""
+    """Keeps what it is finished with, and when."""
 
     def __init__(self, deadline: float | None = None) -> None:
         super().__init__(transport.Peer("127.0.0.1:1"), deadline, ())
         self.outcome: transport.Outcome | None = None
+        self.at = 0.0
 
     def finish(self, outcome: transport.Outcome) -> None:
-        self.outcome = self.outcome or outcome
+        if self.outcome is None:
+            self.outcome, self.at = outcome, time.monotonic()
 
 
 def descriptor(

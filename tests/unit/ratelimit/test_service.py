@@ -510,15 +510,8 @@ async def test_a_delay_is_a_late_answer_and_never_beyond_the_deadline() -> None:
     assert isinstance(denied, bytes)
     assert calls[3].on_cancel is not None
     calls[3].on_cancel()
-    times: dict[int, float] = {}
-
-    def note() -> bool:
-        for number, call in enumerate(calls):
-            if call.outcome is not None:
-                times.setdefault(number, loop.time() - begin)
-        return 5 in times
-
-    await net.until("all answers", note, pause=0.002)
+    await net.until("the last answer", lambda: calls[5].outcome is not None)
+    times = {number: call.at - begin for number, call in enumerate(calls) if call.outcome is not None}
     assert set(times) == {1, 2, 4, 5}
     assert times[1] >= 0.099
     assert times[2] >= 0.199
