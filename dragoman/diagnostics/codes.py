@@ -68,6 +68,8 @@ CODES: Final[dict[str, str]] = {
     # 19xx: files of the rate-limit service
     "DRG1901": "a descriptor stands twice",
     "DRG1902": "a domain stands in two files",
+    # 165x: ClientPolicy
+    "DRG1652": "HTTP/3 cannot be served on the listener",
     # 2xxx: references
     "DRG2001": "the parent is not there",
     "DRG2002": "the parent has no such listener",
@@ -87,6 +89,7 @@ CODES: Final[dict[str, str]] = {
     "DRG4103": "a new certificate of a port of ours is not usable",
     # 39xx: Gateways that meet in one Envoy (graph/pipeline)
     "DRG3901": "another Gateway holds the port with another protocol",
+    "DRG3902": "listeners of one port share what a ClientPolicy says",
     # 5xxx: run time
     "DRG5001": "the settings are wrong",
     "DRG5002": "a path that was named cannot be read",

@@ -13,3 +13,9 @@ def write(target: core.Address, address: str, port: int) -> None:
         socket = target.socket_address
         socket.address = address
         socket.port_value = port
+
+
+def write_network(target: core.CidrRange, network: str) -> None:
+    """`network` as `10.0.0.0/8`."""
+    target.address_prefix, _, length = network.partition("/")
+    target.prefix_len.value = int(length)

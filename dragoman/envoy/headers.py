@@ -41,6 +41,11 @@ def changeable(name: str) -> bool:
     return not name.startswith(":") and name.lower() != "host"
 
 
+def literal(value: str) -> str:
+    """A value as Envoy has to be told it: `%` starts a format command."""
+    return value.replace("%", "%%")
+
+
 def write_request(target: Mutable, *mutations: ir.HeaderMutation) -> None:
     """Changes of the request, in order."""
     _write(target.request_headers_to_add, target.request_headers_to_remove, mutations)
@@ -67,7 +72,7 @@ def _add(options: Options, name: str, value: str, gone: set[str], *, overwrite: 
         return
     option = options.add()
     option.header.key = name
-    option.header.value = value.replace("%", "%%")
+    option.header.value = literal(value)
     if overwrite:
         option.append_action = core.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
     if not value:

@@ -13,6 +13,8 @@ the object.
     127.0.0.1:8080                      a listener, and the route table of its plain HTTP
     127.0.0.1:8443/*.shop.example       the route table of one TLS host name (`*`: any)
     Secret/shop/cert/tls                a secret and what it is used for
+    Gateway/shop/edge/ca/ClientPolicy%2Fshop%2Fmtls   authorities, with the certificates revoked that it lists
+    127.0.0.1:8443/udp                  the same port's HTTP/3
 """
 
 from __future__ import annotations
@@ -77,7 +79,8 @@ def cluster(key: ir.ClusterKey) -> str:
 
 def secret(key: ir.SecretKey) -> str:
     """`Secret/shop/cert/tls`."""
-    return f"{_object(key.ref)}/{_escape(key.use)}"
+    name = f"{_object(key.ref)}/{_escape(key.use)}"
+    return name if key.revoked == ir.NOBODY else f"{name}/{_escape(_object(key.revoked))}"
 
 
 def listener(bind: ir.Bind) -> str:
@@ -105,8 +108,8 @@ def refs_of(type_url: str, name: str) -> tuple[Ref, ...]:
         case resource.CLUSTER | resource.ENDPOINT if 3 <= len(parts) <= 7:
             policies = parts[6].split("+") if len(parts) == 7 else ()
             return _ref(*parts[:3]), *(_ref(*unquote(policy).split("/")) for policy in policies)
-        case resource.SECRET if len(parts) == 4:
-            return (_ref(*parts[:3]),)
+        case resource.SECRET if 4 <= len(parts) <= 5:
+            return _ref(*parts[:3]), *(_ref(*unquote(revoked).split("/")) for revoked in parts[4:])
         case _:
             return ()
 

@@ -12,11 +12,14 @@ from dragoman.proto.envoy.extensions.transport_sockets.tls import v3 as tls
 
 
 def encode(secret: ir.Secret) -> resource.Resource:
-    """A certificate with its key, or trusted certificates where the key's use is `ca`."""
+    """A certificate with its key; or trusted certificates where the key's use is `ca`, with the list of
+    revoked ones if there is one."""
     name = naming.secret(secret.key)
     message = tls.Secret(name=name)
     if secret.ca:
         message.validation_context.trusted_ca.inline_bytes = secret.ca
+        if secret.crl:
+            message.validation_context.crl.inline_bytes = secret.crl
     else:
         message.tls_certificate.certificate_chain.inline_bytes = secret.certificate
         message.tls_certificate.private_key.inline_bytes = secret.private_key

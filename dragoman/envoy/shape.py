@@ -21,8 +21,10 @@ from dragoman.envoy import naming
 from dragoman.envoy.filters import chain
 from dragoman.envoy.routes import HostChunk
 from dragoman.ir import model as ir
+from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.config.route import v3 as route_proto
 
+_PLAIN: Final = ir.TableSettings()
 BUCKETS: Final = 128
 """Near the square root of the 10,000 hosts that a table should bear; a power of two."""
 
@@ -53,11 +55,13 @@ def encode_bucket(hosts: Iterable[HostChunk]) -> BucketChunk:
     return BucketChunk(chunk, resource.digest(chunk), clusters)
 
 
-def route_configuration(scope: ir.Scope, buckets: Mapping[int, BucketChunk]) -> resource.Resource:
+def route_configuration(
+    scope: ir.Scope, buckets: Mapping[int, BucketChunk], settings: ir.TableSettings = _PLAIN
+) -> resource.Resource:
     """The table of `scope`, refering to every cluster of its routes. Copies no bytes."""
     ordered = [buckets[number] for number in sorted(buckets)]
     name = naming.route_config(scope)
-    head = _head(name)
+    head = _head(name, settings)
     return resource.Resource(
         resource.ROUTE,
         name,
@@ -71,6 +75,18 @@ def route_configuration(scope: ir.Scope, buckets: Mapping[int, BucketChunk]) -> 
 
 
 @functools.lru_cache(maxsize=4096)
-def _head(name: str) -> bytes:
+def _head(name: str, settings: ir.TableSettings) -> bytes:
     """Everything of a RouteConfiguration but its hosts."""
-    return proto.serialize(route_proto.RouteConfiguration(name=name, ignore_port_in_host_matching=True))
+    message = route_proto.RouteConfiguration(name=name, ignore_port_in_host_matching=True)
+    if settings.address:
+        option = message.request_headers_to_add.add()
+        option.header.key = "x-envoy-external-address"
+        option.header.value = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
+        option.append_action = core.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    if settings.http3 is not None:
+        option = message.response_headers_to_add.add()
+        option.header.key = "alt-svc"
+        option.header.value = f'h3=":{settings.http3.port}"; ma={settings.http3.max_age}'
+        # A backend behind the gateway has no say in where else the gateway can be reached.
+        option.append_action = core.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    return proto.serialize(message)

@@ -21,6 +21,7 @@ from dragoman.proto.envoy.config.listener import v3 as listener_proto
 from dragoman.proto.envoy.config.route import v3 as route_proto
 from dragoman.proto.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 from dragoman.proto.envoy.extensions.transport_sockets.proxy_protocol import v3 as proxy_protocol
+from dragoman.proto.envoy.extensions.transport_sockets.quic import v3 as quic
 from dragoman.proto.envoy.extensions.transport_sockets.tls import v3 as tls
 
 Filters = Mapping[str, core.TypedExtensionConfig]
@@ -121,7 +122,17 @@ def resolve(manager: hcm.HttpConnectionManager, known: Filters) -> None:
 
 def _socket(socket: core.TransportSocket, kind: Any) -> None:
     """Secrets by name: without a source, Envoy looks among the static ones."""
+    if socket.typed_config.type_url == proto.type_url(quic.QuicDownstreamTransport):
+        transport = quic.QuicDownstreamTransport.FromString(socket.typed_config.value)
+        _sources(transport.downstream_tls_context)
+        socket.typed_config.value = proto.serialize(transport)
+        return
     context = kind.FromString(socket.typed_config.value)
+    _sources(context)
+    socket.typed_config.value = proto.serialize(context)
+
+
+def _sources(context: Any) -> None:
     common = context.common_tls_context
     configs = [*common.tls_certificate_sds_secret_configs]
     if common.HasField("combined_validation_context"):
@@ -130,4 +141,3 @@ def _socket(socket: core.TransportSocket, kind: Any) -> None:
         configs.append(common.validation_context_sds_secret_config)
     for config in configs:
         config.ClearField("sds_config")
-    socket.typed_config.value = proto.serialize(context)

@@ -20,7 +20,8 @@ from typing import Final
 
 from dragoman import proto, resource
 from dragoman.diagnostics import Diagnostic, Severity
-from dragoman.envoy import listeners, naming, process, static
+from dragoman.envoy import connection_manager, naming, process, static
+from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.bootstrap import v3 as bootstrap_proto
 from dragoman.proto.envoy.config.listener import v3 as listener_proto
 from dragoman.proto.envoy.config.route import v3 as route_proto
@@ -187,7 +188,9 @@ class _Taker:
         """Routes behind plain listeners made up for them, one per table."""
         for name, group in itertools.groupby(pieces, key=lambda piece: piece.name):
             table = self._tables[name]
-            manager = hcm.HttpConnectionManager.FromString(listeners.connection_manager("validate", name))
+            manager = hcm.HttpConnectionManager.FromString(
+                connection_manager.encode("validate", name, ir.DEFAULT_CLIENTS.http)
+            )
             static.resolve(manager, self._filters)
             manager.route_config.CopyFrom(table)
             manager.route_config.ClearField("virtual_hosts")

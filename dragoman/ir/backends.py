@@ -136,10 +136,12 @@ class Cluster:
 
 
 class SecretKey(NamedTuple):
-    """A secret's identity and use: `tls` (certificate and key) or `ca` (trusted certificates)."""
+    """A secret's identity and use: `tls` (certificate and key), `ca` (trusted certificates) or `crl` (revoked
+    ones). `revoked`: who has the list of revoked certificates that goes with a `ca`."""
 
     ref: Ref
     use: str = "tls"
+    revoked: Ref = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,4 +152,5 @@ class Secret:
     certificate: bytes = field(default=b"", repr=False)
     private_key: bytes = field(default=b"", repr=False)
     ca: bytes = field(default=b"", repr=False)
+    crl: bytes = field(default=b"", repr=False)
     origin: Origin | None = field(default=None, compare=False)

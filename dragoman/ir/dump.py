@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from dragoman.ir import model as ir, upstream
+from dragoman.ir import client, model as ir, upstream
 from dragoman.ir.order import Order
 from dragoman.refs import Origin, Ref
 
@@ -25,6 +25,7 @@ _TAGGED: Final = (
     *(upstream.RoundRobin, upstream.LeastRequest, upstream.Random, upstream.RingHash, upstream.Maglev),
     *(upstream.HashHeader, upstream.HashCookie, upstream.HashQuery, upstream.HashAddress),
     *(upstream.HttpProbe, upstream.TcpProbe, upstream.GrpcProbe),
+    *(client.TrustedHops, client.TrustedNetworks, client.AddressHeader),
 )
 """Members of unions: written as `{ClassName: ...}`, or the bare name where there is nothing to add."""
 
@@ -56,7 +57,7 @@ def view(group: View) -> dict[str, Any]:
             str(ref): [plain(each) for one in found for each in one.attachments]
             for ref, found in sorted(routes(group).items())
         },
-        "listeners": {plain(bind): plain(group.listeners[bind].chains) for bind in sorted(group.listeners)},
+        "listeners": {plain(bind): _listener(group.listeners[bind]) for bind in sorted(group.listeners)},
         "hosts": {
             plain(scope): {domain: _host(table[domain]) for domain in sorted(table)}
             for scope, table in sorted(group.hosts.items())
@@ -94,8 +95,8 @@ def plain(value: Any) -> Any:
             return f"{ref}{f':{port}' if port else ''}{f'/{transport}' if transport else ''}{shown}"
         case ir.Said(name, said, origin):
             return f"{name}: {said} ({origin})"
-        case ir.SecretKey(ref, use):
-            return f"{ref} ({use})"
+        case ir.SecretKey(ref, use, revoked):
+            return f"{ref} ({use})" if revoked == ir.NOBODY else f"{ref} ({use}, less those of {revoked})"
         case ir.Bind(address, port, udp):
             place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
             return f"{place}/udp" if udp else place
@@ -141,6 +142,13 @@ def _fields(value: Any) -> dict[str, Any]:
             continue
         found[field.name] = plain(item)
     return found
+
+
+def _listener(listener: ir.Listener) -> Any:
+    """Its chains; what holds for all of them only where it says something."""
+    settings = _fields(listener.settings)
+    chains = plain(listener.chains)
+    return {"settings": settings, "chains": chains} if settings else chains
 
 
 def _host(host: ir.VirtualHost) -> Any:

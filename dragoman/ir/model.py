@@ -26,6 +26,15 @@ from dragoman.ir.backends import (
     Transport as Transport,
     UpstreamTls as UpstreamTls,
 )
+from dragoman.ir.client import (
+    DEFAULT_CLIENTS as DEFAULT_CLIENTS,
+    ClientSettings as ClientSettings,
+    ClientValidation as ClientValidation,
+    Http3 as Http3,
+    PortSettings as PortSettings,
+    TableSettings as TableSettings,
+    TlsTermination as TlsTermination,
+)
 from dragoman.ir.order import Order
 from dragoman.ir.policy import Said as Said
 from dragoman.ir.treatment import Body as Body, Pairs as Pairs, Treatment as Treatment
@@ -72,28 +81,10 @@ FAMILIES: Final[Mapping[Protocol, Family]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class ClientValidation:
-    """Clients show a certificate of the authorities in `ca`. `optional`: those without one, or with one that
-    is not valid, are let in all the same."""
-
-    ca: SecretKey
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TlsTermination:
-    """TLS at a listener: certificates by secret name (the first is the default), several chosen by SNI and
-    key type. `alpn` empty: nothing is negotiated."""
-
-    certificates: tuple[SecretKey, ...]
-    alpn: tuple[str, ...] = ("h2", "http/1.1")
-    clients: ClientValidation | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class GatewayListener:
     """One valid listener. `hostname` is `""` for any host, else exact or `*.suffix`, lower case. `tls` None
-    and protocol TLS: connections pass through undecrypted."""
+    and protocol TLS: connections pass through undecrypted. `said`: the fields of policies that are in force
+    on it."""
 
     name: str
     port: int
@@ -101,6 +92,8 @@ class GatewayListener:
     hostname: str
     tls: TlsTermination | None
     origin: Origin = field(compare=False)
+    client: ClientSettings = DEFAULT_CLIENTS
+    said: tuple[Said, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,21 +455,25 @@ class Stream:
 @dataclass(frozen=True, slots=True)
 class FilterChain:
     """Connections with this server name (`""`: any) and the route table they use, or the `stream` they
-    become."""
+    become. `quic`: HTTP/3, over UDP."""
 
     hostname: str
     tls: TlsTermination | None
     scope: Scope
     origins: tuple[Origin, ...] = field(default=(), compare=False)
     stream: Stream | None = None
+    client: ClientSettings = DEFAULT_CLIENTS
+    quic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One Envoy listener: every Gateway listener of the group that shares the bind."""
+    """One Envoy listener: every Gateway listener of the group that shares the bind. `settings`: what holds
+    for all of its chains."""
 
     bind: Bind
     chains: tuple[FilterChain, ...]
+    settings: PortSettings = DEFAULT_CLIENTS.port
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, assert_never
 
 from dragoman.graph.collection import Collection, Context, Graph
-from dragoman.graph.pipeline import assembly
+from dragoman.graph.pipeline import assembly, compromises
 from dragoman.ir import hosts, model as ir
 from dragoman.refs import Ref
 
@@ -70,6 +70,15 @@ class Member:
     @property
     def hostname(self) -> str:
         return self.listener.hostname or hosts.ANY
+
+    @property
+    def shares(self) -> tuple[object, ...]:
+        """What it has in common with all whose filter chain it shares: not its certificates."""
+        client, tls = self.listener.client, self.listener.tls
+        return (
+            replace(client, port=ir.DEFAULT_CLIENTS.port),
+            None if tls is None else replace(tls, certificates=()),
+        )
 
     @property
     def flavour(self) -> tuple[ir.Protocol, bool]:
@@ -156,6 +165,28 @@ class Binds:
         few: Collection[PortKey, frozenset[str]] = graph.group_by(
             "names of small ports", self.names, lambda key, _: (key.port,), _few
         )
+        self.settings: Collection[PortKey, ir.PortSettings] = graph.map_one(
+            "settings of ports", first, lambda _, __, leader: _settings(leader)
+        )
+        heads = graph.sorted_groups(
+            "heads of filter chains",
+            self.kept,
+            _chain_key,
+            lambda key, member: (member.age, key.name),
+            lambda _, __, found: found[0],
+        )
+        self.compromises: Collection[MemberKey, compromises.Compromise] = graph.map_one(
+            "listeners that give way",
+            self.kept,
+            lambda ctx, key, member: compromises.between(
+                member,
+                ctx.fetch(heads, _chain_key(key, member)),
+                ctx.fetch(first, key.port),
+                ctx.fetch(first, _udp(key.port)) if member.listener.client.http3 is not None else None,
+                key.port.bind,
+            ),
+        )
+        self._first = first
         self.fallbacks = graph.map_many(
             "fallbacks", self.names, lambda ctx, key, name: self._fallbacks(ctx, few, key, name)
         )
@@ -192,14 +223,17 @@ class Binds:
             stream = ir.Stream(str(flow.route.ref), flow.route.backends, owner.listener.tls is None)
             origins = (owner.listener.origin, flow.route.origin)
             table = ir.Scope(key.port.bind, key.hostname)
-            return ir.FilterChain(_server_name(key.hostname), owner.listener.tls, table, origins, stream)
+            name, client = _server_name(key.hostname), owner.listener.client
+            if client.closed:
+                return ir.FilterChain(name, None, table, origins, _CLOSED, client)
+            return ir.FilterChain(name, owner.listener.tls, table, origins, stream, client)
 
         def own(ctx: Context, key: NameKey, members: list[Member]) -> ir.FilterChain:
             flow = ctx.fetch(oldest, key) if members[0].family in (ir.Family.TCP, ir.Family.UDP) else None
             return _chain(key, members, flow)
 
-        return graph.union(
-            "filter chains",
+        connected = graph.union(
+            "filter chains of connections",
             graph.map_one("filter chains of routes", oldest, streamed),
             graph.sorted_groups(
                 "filter chains of listeners",
@@ -209,6 +243,26 @@ class Binds:
                 own,
             ),
         )
+
+        def quic(
+            ctx: Context, key: NameKey, chain: ir.FilterChain
+        ) -> Iterator[tuple[NameKey, ir.FilterChain]]:
+            # QUIC asks no client for a certificate: where one is wanted, there is no HTTP/3.
+            if chain.client.http3 is None or chain.tls is None or chain.tls.clients or chain.stream:
+                return
+            port = _udp(key.port)
+            if ctx.fetch(self._first, port) is None:
+                yield NameKey(port, key.hostname), replace(chain, quic=True)
+
+        quick = graph.map_many("filter chains of HTTP/3", connected, quic)
+        whole = graph.union("filter chains", connected, quick)
+        self.tables: Collection[tuple[str, ir.Scope], ir.TableSettings] = graph.group_by(
+            "settings of tables",
+            whole,
+            lambda key, chain: ((key.port.group, chain.scope),) if chain.stream is None else (),
+            _table,
+        )
+        return whole
 
     def _fallbacks(
         self, ctx: Context, few: Collection[PortKey, frozenset[str]], key: NameKey, name: Name
@@ -267,6 +321,27 @@ def _server_name(hostname: str) -> str:
     return "" if hostname == hosts.ANY else hostname
 
 
+def _settings(leader: Member) -> ir.PortSettings | None:
+    """What the oldest listener of a port says of it; None: the default."""
+    own = leader.listener.client.port
+    return own if own != ir.DEFAULT_CLIENTS.port else None
+
+
+def _udp(port: PortKey) -> PortKey:
+    return port._replace(bind=port.bind._replace(udp=True))
+
+
+def _table(
+    _: Context, __: tuple[str, ir.Scope], found: Mapping[NameKey, ir.FilterChain]
+) -> ir.TableSettings | None:
+    """What the chains of a table (one, and maybe its HTTP/3) put on its requests; None: nothing."""
+    some = next(iter(found.values()))
+    wanted = some.client.http3 if any(chain.quic for chain in found.values()) else None
+    http3 = replace(wanted, port=wanted.port or some.scope.bind.port) if wanted is not None else None
+    made = ir.TableSettings(http3, some.client.http.detects)
+    return made if made != ir.TableSettings() else None
+
+
 def _chain_key(key: MemberKey, member: Member) -> NameKey:
     """Only server names tell connections apart."""
     return NameKey(key.port, member.hostname if member.family is ir.Family.TLS else hosts.ANY)
@@ -278,16 +353,17 @@ def _chain(key: NameKey, members: list[Member], flow: Flow | None) -> ir.FilterC
     first = members[0].listener
     name, table = _server_name(key.hostname), assembly.scope(key.port.bind, members[0].family, key.hostname)
     origins = tuple(member.listener.origin for member in members)
+    client = first.client
     match first.protocol:
         case ir.Protocol.HTTP:
-            return ir.FilterChain(name, None, table, origins)
-        case ir.Protocol.HTTPS:
-            return ir.FilterChain(name, _terminations(members), table, origins)
-        case ir.Protocol.TLS:
-            return ir.FilterChain(name, None, table, origins, _CLOSED)
+            return ir.FilterChain(name, None, table, origins, None, client)
+        case ir.Protocol.HTTPS if not client.closed:
+            return ir.FilterChain(name, _terminations(members), table, origins, None, client)
+        case ir.Protocol.TLS | ir.Protocol.HTTPS:
+            return ir.FilterChain(name, None, table, origins, _CLOSED, client)
         case ir.Protocol.TCP | ir.Protocol.UDP:
             stream = ir.Stream(str(flow.route.ref), flow.route.backends) if flow is not None else _NOWHERE
-            return ir.FilterChain(name, None, table, origins, stream)
+            return ir.FilterChain(name, None, table, origins, stream, client)
         case _:
             assert_never(first.protocol)
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dragoman import config, resource
 from dragoman.envoy import clusters, endpoints, listeners, routes as encoder, secrets, shape
 from dragoman.envoy.filters import chain as filter_chain
 from dragoman.graph.collection import Collection, Context, Graph, Source
-from dragoman.graph.pipeline import assembly, binds, extensions
+from dragoman.graph.pipeline import assembly, binds, compromises, extensions
 from dragoman.graph.pipeline.binds import PortKey
 from dragoman.ir import model as ir
 from dragoman.ir.order import LAST, Order
@@ -25,6 +25,7 @@ from dragoman.resource import Resource
 from dragoman.translators import base
 
 _NOBODY = Ref("", "", "", "")
+_PLAIN = ir.DEFAULT_CLIENTS.port
 
 
 class HostKey(NamedTuple):
@@ -101,7 +102,9 @@ class Groups:
                 lambda _, key, chain: listeners.encode_chain(key.port.bind, chain),
             ),
             lambda key, _: (key.port,),
-            lambda _, port, found: listeners.join(port.bind, found.values()),
+            lambda ctx, port, found: listeners.join(
+                port.bind, found.values(), ctx.fetch(self._binds.settings, _tcp(port)) or _PLAIN
+            ),
         )
 
         encoded = graph.map_one("encoded", outputs.routes, _encode)
@@ -118,7 +121,10 @@ class Groups:
         )
         buckets = graph.group_by("buckets", self._hosts, _bucket_of, _bucket)
         self.tables: Collection[tuple[str, ir.Scope], Resource] = graph.group_by(
-            "RDS", buckets, lambda key, _: (key[:2],), _table
+            "RDS",
+            buckets,
+            lambda key, _: (key[:2],),
+            lambda ctx, key, found: _table(key[1], found, ctx.fetch(self._binds.tables, key)),
         )
 
         self.extensions = extensions.Extensions(graph, self._chains, placed)
@@ -141,7 +147,12 @@ class Groups:
         filled = graph.map_one(
             "endpoints encoded", outputs.endpoints, lambda _, key, item: endpoints.encode(item)
         )
-        sealed = graph.map_one("secrets encoded", outputs.secrets, lambda _, key, item: secrets.encode(item))
+        sealed = graph.map_one(
+            "secrets encoded",
+            outputs.secrets,
+            # Lists of revoked certificates go with the authorities that issued them.
+            lambda _, key, item: secrets.encode(item) if key.use != "crl" else None,
+        )
 
         def cluster(ctx: Context, key: tuple[str, ir.ClusterKey], _: bool) -> Resource | None:
             if key[1].certificate == ir.NOBODY:
@@ -172,13 +183,22 @@ class Groups:
                     if secret is not None:
                         yield (key[0], secret, key[1]), True
 
+        def seal(ctx: Context, key: tuple[str, ir.SecretKey], _: object) -> Resource | None:
+            if key[1].revoked == ir.NOBODY:
+                return ctx.fetch(sealed, key[1])
+            ca = ctx.fetch(outputs.secrets, key[1]._replace(revoked=ir.NOBODY))
+            lists = ctx.fetch(outputs.secrets, ir.SecretKey(key[1].revoked, "crl"))
+            if ca is None or lists is None:
+                return None
+            return secrets.encode(replace(ca, key=key[1], crl=lists.crl))
+
         uses = graph.union(
             "secret uses",
             graph.map_many("downstream secrets", self._chains, _downstream_secrets),
             graph.map_many("upstream secrets", self.clusters, upstream_secrets),
         )
         self.secrets: Collection[tuple[str, ir.SecretKey], Resource] = graph.group_by(
-            "SDS", uses, lambda key, _: (key[:2],), lambda ctx, key, _: ctx.fetch(sealed, key[1])
+            "SDS", uses, lambda key, _: (key[:2],), seal
         )
 
     def _unmatched(
@@ -227,13 +247,21 @@ class Groups:
             if key.port.group == group:
                 found.setdefault(key.port.bind, []).append(chain)
         return {
-            bind: ir.Listener(bind, tuple(sorted(chains, key=lambda chain: chain.hostname)))
+            bind: ir.Listener(
+                bind,
+                tuple(sorted(chains, key=lambda chain: chain.hostname)),
+                self._binds.settings.get(_tcp(PortKey(group, bind))) or _PLAIN,
+            )
             for bind, chains in found.items()
         }
 
     def losses(self) -> Iterable[binds.Loss]:
         """Listeners that are not served, because another Gateway has their port or host name."""
         return self._binds.losses.values()
+
+    def compromises(self) -> Iterable[compromises.Compromise]:
+        """Listeners that do not have everything as their policies say."""
+        return self._binds.compromises.values()
 
     def hosts_of(self, group: str) -> Mapping[ir.Scope, Mapping[str, ir.VirtualHost]]:
         """Made of the parts: a host whose bytes stay is kept, though its routes' places may have moved."""
@@ -383,9 +411,17 @@ def _bucket(_: Context, key: object, found: Mapping[HostKey, encoder.HostChunk])
 
 
 def _table(
-    _: Context, key: tuple[str, ir.Scope], found: Mapping[tuple[str, ir.Scope, int], shape.BucketChunk]
+    scope: ir.Scope,
+    found: Mapping[tuple[str, ir.Scope, int], shape.BucketChunk],
+    settings: ir.TableSettings | None,
 ) -> Resource:
-    return shape.route_configuration(key[1], {bucket[2]: chunk for bucket, chunk in found.items()})
+    chunks = {bucket[2]: chunk for bucket, chunk in found.items()}
+    return shape.route_configuration(scope, chunks, settings or ir.TableSettings())
+
+
+def _tcp(port: PortKey) -> PortKey:
+    """What a port says holds for its HTTP/3 too."""
+    return port._replace(bind=port.bind._replace(udp=False)) if port.bind.udp else port
 
 
 def _downstream_secrets(

@@ -12,7 +12,7 @@ from dragoman.diagnostics import Diagnostic, Span, warning
 from dragoman.document import Document
 from dragoman.envoy import naming
 from dragoman.graph.collection import Change, Graph
-from dragoman.graph.pipeline import assembly, binds, rejections, statuses
+from dragoman.graph.pipeline import assembly, binds, compromises, rejections, statuses
 from dragoman.graph.pipeline.groups import Groups
 from dragoman.graph.pipeline.intake import Intake
 from dragoman.ir import model as ir
@@ -188,7 +188,8 @@ class Pipeline:
     def statuses(self) -> Mapping[Ref, base.Status]:
         """Every object's status; what does not decode and what Envoy refused is folded in."""
         found = dict(self._outputs.statuses.items())
-        for ref in (*self._intake.invalid(), *self._rejections.by_object()):
+        overridden = compromises.overridden(self._groups.compromises())
+        for ref in (*overridden, *self._intake.invalid(), *self._rejections.by_object()):
             folded = self.status(ref)
             if folded is not None:
                 found[ref] = folded
@@ -197,6 +198,9 @@ class Pipeline:
     def status(self, ref: Ref) -> base.Status | None:
         """One object's status, as in `statuses`; None where its kind has none."""
         status = self._outputs.statuses.get(ref)
+        lost = compromises.overridden(self._groups.compromises()).get(ref)
+        if status is not None and lost is not None:
+            status = statuses.overridden(status, lost)
         wrong = self._intake.invalid().get(ref)
         if wrong is not None and (status is not None or ref.group == DRAGOMAN_GROUP):
             status = statuses.invalid(ref, status, wrong)
@@ -211,6 +215,7 @@ class Pipeline:
         for findings in self._outputs.diagnostics.values():
             found.update(dict.fromkeys(findings))
         found.update(dict.fromkeys(map(_lost, self._groups.losses())))
+        found.update(dict.fromkeys(compromises.diagnostics(self._groups.compromises())))
         found.update(dict.fromkeys(self._rejections.diagnostics()))
         return sorted(found, key=lambda item: item.sort_key)
 

@@ -1,6 +1,7 @@
-"""What befalls a status outside translation: a document that does not decode, a proxy that refuses.
+"""What befalls a status outside translation: a document that does not decode, a proxy that refuses, a port
+that is shared.
 
-`Pipeline` folds both into what the translators say. Pure functions over statuses.
+`Pipeline` folds them into what the translators say. Pure functions over statuses.
 """
 
 from __future__ import annotations
@@ -35,6 +36,13 @@ def unprogrammed(status: base.Status, rejection: Rejection) -> base.Status:
         "reason": "AddressNotUsable" if "cannot bind" in rejection.detail else "Invalid",
         "message": f"Envoy {rejection.node} refused it: {rejection.detail}",
     }
+    return _folded(status, condition)
+
+
+def overridden(status: base.Status, fields: Sequence[str]) -> base.Status:
+    """The status of a policy of which some fields do not hold somewhere: older listeners of a port decide."""
+    message = f"older listeners of the same port decide: {', '.join(fields)}"
+    condition = {"type": "Overridden", "status": "True", "reason": "SharedPort", "message": message}
     return _folded(status, condition)
 
 

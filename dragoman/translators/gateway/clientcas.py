@@ -69,11 +69,11 @@ def judge(
     bad: list[tuple[str, Diagnostic]] = []
     usable = 0
     for at, wanted in enumerate(validation.ca_certificate_refs):
-        problem = _problem(ctx, granted, flaws, ref, wanted, origin.at("caCertificateRefs", at))
-        if problem is None:
+        found_bad = problem(ctx, granted, flaws, ref, wanted, origin.at("caCertificateRefs", at))
+        if found_bad is None:
             usable += 1
         else:
-            bad.append(problem)
+            bad.append(found_bad)
     resolved = refused = None
     if bad:
         message = "; ".join(finding.message for _, finding in bad)
@@ -116,22 +116,26 @@ def bundles(ref: Ref, frontend: model.FrontendTls) -> Iterator[tuple[ir.SecretKe
             yield ir.SecretKey(ref, f"ca-{one.port}"), one.tls.validation
 
 
-def _problem(
+def problem(
     ctx: Context,
     granted: grants.Grants,
     flaws: secrets.Flaws,
     ref: Ref,
     wanted: meta.ObjectReference,
     origin: Origin,
+    use: str = "ca",
 ) -> tuple[str, Diagnostic] | None:
-    part = secrets.trusted(wanted, wanted.namespace or ref.namespace)
+    """Reason and finding, if the authorities that `ref` refers to at `origin` cannot be used; with `use`
+    `crl`, the lists of revoked certificates."""
+    part = secrets.trusted(wanted, wanted.namespace or ref.namespace, use)
     if part is None:
-        message = f"authorities come from ConfigMaps and Secrets, not from kind {wanted.kind}"
+        what = "authorities" if use == "ca" else "lists of revoked certificates"
+        message = f"{what} come from ConfigMaps and Secrets, not from kind {wanted.kind}"
         return "InvalidCACertificateKind", error(
             "DRG2005", message, origin.at("kind"), label="expected ConfigMap"
         )
     if not grants.permitted(ctx, granted, ref, part.ref):
-        message = f"Gateway {ref.id} may not refer to {part.ref}"
+        message = f"{ref.kind} {ref.id} may not refer to {part.ref}"
         hint = grants.hint(ref, part.ref)
         return "RefNotPermitted", error("DRG2006", message, origin.at("namespace"), help=hint)
     flaw = ctx.fetch(flaws, part)

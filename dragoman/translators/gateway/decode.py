@@ -24,6 +24,7 @@ from dragoman.translators.gateway import (
     complaints,
     keypairs,
     rules_backend,
+    rules_clients,
     rules_gateway,
     rules_grpc,
     rules_http,
@@ -129,7 +130,7 @@ READERS: Final[Mapping[tuple[str, str], _Reader]] = {
         httppolicy.HttpPolicy, "v1alpha1", check=rules_httppolicy.check
     ),
     (meta.DRAGOMAN_GROUP, "ClientPolicy"): _reader(
-        clientpolicy.ClientPolicy, "v1alpha1", check=rules_policies.check
+        clientpolicy.ClientPolicy, "v1alpha1", check=rules_clients.check
     ),
     (meta.DISCOVERY_GROUP, "EndpointSlice"): _reader(endpointslice.EndpointSlice, "v1", body=True),
     (meta.CORE_GROUP, "Service"): _reader(service.Service, "v1", body=True),

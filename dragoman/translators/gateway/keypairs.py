@@ -7,6 +7,7 @@ certificates takes as long to import as a small folder to validate, so only thos
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 TLS_TYPE: Final = "kubernetes.io/tls"
+_CRL: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 _RSA_BITS: Final = 2048
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 
@@ -106,4 +108,23 @@ def trust(certificates: bytes | None) -> Flaw | None:
         x509.load_pem_x509_certificates(certificates)
     except ValueError:
         return Flaw("DRG1502", "`ca.crt` holds no PEM certificate that can be read", "ca.crt")
+    return None
+
+
+def revoked(lists: bytes | None) -> Flaw | None:
+    """What is wrong with lists of revoked certificates; None if nothing is."""
+    if not lists:
+        return Flaw("DRG1504", "`ca.crl` is missing", "ca.crl")
+    from cryptography import x509
+
+    blocks = _CRL.findall(lists)
+    try:
+        for block in blocks:
+            x509.load_pem_x509_crl(block)
+    except ValueError:
+        blocks = []
+    if not blocks:
+        return Flaw(
+            "DRG1502", "`ca.crl` holds no PEM list of revoked certificates that can be read", "ca.crl"
+        )
     return None

@@ -66,14 +66,19 @@ def build(graph: Graph, objects: base.Objects, users: Iterable[User]) -> Vault:
         for part in user.parts(ctx, key, item.spec) if item is not None else ():
             found = load(ctx, part, True)
             if not isinstance(found, keypairs.Flaw):
-                parts.append(found.ca)
+                parts.append(found.ca or found.crl)
                 continue
             flaw = found
             if not user.patient:
                 return found
         if not parts:
             return flaw
-        return ir.Secret(key, ca=b"\n".join(parts), origin=Origin(key.ref, ("spec",)))
+        whole, origin = b"\n".join(parts), Origin(key.ref, ("spec",))
+        return (
+            ir.Secret(key, crl=whole, origin=origin)
+            if key.use == "crl"
+            else ir.Secret(key, ca=whole, origin=origin)
+        )
 
     used = graph.union("certificates used", *(_used(graph, objects, user) for user in holders.values()))
     credentials: Credentials = graph.map_one("certificates", used, load)
@@ -102,11 +107,12 @@ def read(key: ir.SecretKey, item: base.AnyObject | None) -> ir.Secret | keypairs
         return keypairs.Flaw("DRG2007", f"{key.ref} is not there")
     origin = Origin(key.ref)
     held: secret.Secret | configmap.ConfigMap = item.spec
-    if key.use == "ca":
-        bundle = (
-            held.value("ca.crt") if isinstance(held, secret.Secret) else held.data.get("ca.crt", "").encode()
-        )
-        return keypairs.trust(bundle) or ir.Secret(key, ca=bundle or b"", origin=origin)
+    if key.use in ("ca", "crl"):
+        entry = "ca.crt" if key.use == "ca" else "ca.crl"
+        found = held.value(entry) if isinstance(held, secret.Secret) else held.data.get(entry, "").encode()
+        if key.use == "crl":
+            return keypairs.revoked(found) or ir.Secret(key, crl=found or b"", origin=origin)
+        return keypairs.trust(found) or ir.Secret(key, ca=found or b"", origin=origin)
     if not isinstance(held, secret.Secret):
         return keypairs.Flaw("DRG2007", f"{key.ref} holds no certificate")
     certificate, private = held.value("tls.crt"), held.value("tls.key")
@@ -119,11 +125,14 @@ def target(namespace: str, wanted: meta.SecretObjectReference) -> Ref:
     return Ref(wanted.group, wanted.kind, wanted.namespace or namespace, wanted.name)
 
 
-def trusted(wanted: meta.ObjectReference | meta.LocalObjectReference, namespace: str) -> ir.SecretKey | None:
-    """The key of an authority that is referred to; None for a kind that holds none."""
+def trusted(
+    wanted: meta.ObjectReference | meta.LocalObjectReference, namespace: str, use: str = "ca"
+) -> ir.SecretKey | None:
+    """The key of an authority (or a list of revoked certificates) that is referred to; None for a kind that
+    holds none."""
     if wanted.group or wanted.kind not in ("ConfigMap", "Secret"):
         return None
-    return ir.SecretKey(Ref("", wanted.kind, namespace, wanted.name), "ca")
+    return ir.SecretKey(Ref("", wanted.kind, namespace, wanted.name), use)
 
 
 def authority(ref: Ref, spec: backend.Backend) -> ir.SecretKey | None:

@@ -130,7 +130,9 @@ def build(
         *(one.statuses for one in routes),
         *(one.statuses for one in flows),
         wiring_policies.tls_statuses(graph, objects, policies, ancestors, controller),
-        wiring_policies.statuses(graph, objects, attached, sources.unsafe, ancestors, controller),
+        wiring_policies.statuses(
+            graph, objects, attached, sources.unsafe, ancestors, parents.trust, controller
+        ),
         graph.map_one("Backend status", objects[meta.DRAGOMAN_GROUP, "Backend"], backend_status),
     )
     diagnostics = graph.union(
@@ -141,7 +143,7 @@ def build(
         *(one.findings for one in routes),
         *(one.findings for one in flows),
         findings_of("BackendTLSPolicy", policies.standings),
-        wiring_policies.findings(graph, attached, sources.unsafe, backend_side.lost),
+        wiring_policies.findings(graph, attached, sources.unsafe, backend_side.lost, parents),
         backend_side.findings,
         vault.findings,
     )

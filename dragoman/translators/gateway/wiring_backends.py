@@ -132,7 +132,10 @@ def _certificates(_: Ref, gateway: ir.Gateway) -> Iterable[ir.SecretKey]:
     for one in gateway.listeners:
         if one.tls is not None:
             found.update(one.tls.certificates)
-            found.update([one.tls.clients.ca] if one.tls.clients is not None else [])
+            if one.tls.clients is not None:
+                found.add(one.tls.clients.ca._replace(revoked=ir.NOBODY))
+                if one.tls.clients.ca.revoked != ir.NOBODY:
+                    found.add(ir.SecretKey(one.tls.clients.ca.revoked, "crl"))
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dragoman.diagnostics import Diagnostic
 from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
 from dragoman.refs import Ref
@@ -15,6 +16,7 @@ from dragoman.translators.gateway import (
     attachment,
     classes,
     clientcas,
+    clienttrust,
     gateways,
     grants,
     listeners,
@@ -25,7 +27,7 @@ from dragoman.translators.gateway import (
     tlspolicies,
 )
 from dragoman.translators.gateway.models import meta
-from dragoman.translators.gateway.policies import attach, stacks, traffic_tls
+from dragoman.translators.gateway.policies import attach, clients, stacks, traffic_tls
 
 
 def users(granted: grants.Grants) -> Iterator[secrets.User]:
@@ -62,6 +64,7 @@ def users(granted: grants.Grants) -> Iterator[secrets.User]:
     yield secrets.User(group, "Gateway", of_gateway, clients, patient=True)
     yield secrets.User(group, "ListenerSet", of_listeners, nothing)
     yield secrets.User(group, "BackendTLSPolicy", tlspolicies.uses, authorities)
+    yield clienttrust.user(granted)
     yield secrets.User(
         meta.DRAGOMAN_GROUP, "Backend", secrets.needs, lambda _, key, spec: secrets.parts(key, spec)
     )
@@ -128,8 +131,25 @@ class Parents:
             "Gateways of ListenerSets", self.sets, lambda _, __, report: report.accepted
         )
         self.stacks = stacks.of_listeners(graph, self.doors, self.gateway_of, policies)
-        self.served: Collection[Ref, ir.Gateway] = graph.union(
-            "gateways",
+        self.trust = clienttrust.build(
+            graph, objects[meta.DRAGOMAN_GROUP, "ClientPolicy"], granted, vault.flaws
+        )
+        served: Collection[Ref, ir.Gateway] = graph.union(
+            "Gateways and ListenerSets served",
             graph.map_one("Gateways served", self.reports, lambda _, __, report: report.gateway),
             graph.map_one("ListenerSets served", self.sets, lambda _, __, report: report.served),
+        )
+        treated = graph.map_one(
+            "Gateways and their clients",
+            served,
+            lambda ctx, _, gateway: clients.treat(ctx, self.stacks, self.trust, gateway),
+        )
+        self.served: Collection[Ref, ir.Gateway] = graph.map_one(
+            "gateways", treated, lambda _, __, one: one.gateway
+        )
+        self.client_findings: Collection[Ref, tuple[Diagnostic, ...]] = graph.group_by(
+            "ClientPolicy findings",
+            treated,
+            lambda _, one: {finding.ref for finding in one.findings if finding.ref is not None},
+            lambda _, ref, found: clients.by_policy(ref, found.values()),
         )

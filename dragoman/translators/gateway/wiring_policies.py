@@ -14,7 +14,7 @@ from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
 from dragoman.refs import Ref
 from dragoman.translators import base
-from dragoman.translators.gateway import status, tlspolicies
+from dragoman.translators.gateway import clienttrust, status, tlspolicies
 from dragoman.translators.gateway.models import meta
 from dragoman.translators.gateway.policies import attach, traffic_tls
 from dragoman.translators.gateway.wiring_parents import Parents
@@ -96,6 +96,7 @@ def statuses(
     policies: attach.Policies,
     unsafe: traffic_tls.Flaws,
     ancestors: Ancestors,
+    trust: Collection[Ref, clienttrust.Trust],
     controller: str,
 ) -> Collection[Ref, base.Status]:
     """The statuses of Dragoman's own policies. Those that refer to something say whether it can be used."""
@@ -106,7 +107,9 @@ def statuses(
             return None
         targets = [one.ref for one in standing.targets] or attach.named(ref, item.spec)
         found = ancestors.of(ctx, targets) or sorted(set(targets))
-        conditions = (standing.accepted, *_resolved(ctx, unsafe, ref, item))
+        refers = ctx.fetch(trust, ref)
+        clients = () if refers is None else (refers.resolved,)
+        conditions = (standing.accepted, *_resolved(ctx, unsafe, ref, item), *clients)
         return status.of_policy(item, controller, found, conditions)
 
     return graph.union(
@@ -120,13 +123,17 @@ def findings(
     policies: attach.Policies,
     unsafe: traffic_tls.Flaws,
     lost: Collection[Ref, tuple[Diagnostic, ...]],
+    parents: Parents,
 ) -> Collection[Ref, tuple[Diagnostic, ...]]:
     """What there is to say of each of them: its targets, its references, and what of it has no effect on some
-    backend (`lost`)."""
+    backend (`lost`) or listener."""
 
     def of(ctx: Context, ref: Ref, standing: attach.Standing) -> tuple[Diagnostic, ...] | None:
         flawed = (ctx.fetch(unsafe, ref) or {}).values() if ref.kind == "TrafficPolicy" else ()
-        return (*standing.findings, *flawed, *(ctx.fetch(lost, ref) or ())) or None
+        trust = ctx.fetch(parents.trust, ref)
+        refers = trust.findings if trust is not None else ()
+        more = (*(ctx.fetch(lost, ref) or ()), *(ctx.fetch(parents.client_findings, ref) or ()))
+        return (*standing.findings, *flawed, *refers, *more) or None
 
     return graph.map_one("policy findings", policies.standings, of)
 

@@ -89,4 +89,5 @@ def test_every_cluster_name_reads_back(key: ir.ClusterKey) -> None:
 
 @given(SECRETS)
 def test_every_secret_name_reads_back(key: ir.SecretKey) -> None:
-    assert naming.refs_of(resource.SECRET, naming.secret(key)) == (key.ref,)
+    revoked = () if key.revoked == ir.NOBODY else (key.revoked,)
+    assert naming.refs_of(resource.SECRET, naming.secret(key)) == (key.ref, *revoked)

@@ -35,6 +35,7 @@ NOT_BY_EXAMPLE = {
     "DRG1503": "test_keypairs",
     "DRG1505": "test_keypairs",
     **dict.fromkeys(("DRG1901", "DRG1902"), "tests/unit/ratelimit/test_goconfig.py"),
+    "DRG1652": "tests/envoy/test_client_policy_tls.py",  # it takes a certificate
     "DRG4001": "tests/envoy",
     **dict.fromkeys(("DRG4101", "DRG4102", "DRG4103"), "tests/wire"),
     **dict.fromkeys((code for code in codes.CODES if code.startswith("DRG5")), "of commands, not of objects"),

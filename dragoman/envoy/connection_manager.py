@@ -1,0 +1,215 @@
+"""The connection manager: what becomes of connections as requests. Called by `listeners.py`.
+
+It follows Envoy's advice for edge proxies; where it goes another way, the line says why. Most policies go
+into routes, since a changed connection manager drains its connections; what only it can do comes from a
+ClientPolicy (`ir.client.Http`). All that have the same settings share the same bytes, but for the name of
+their route table.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Final, assert_never
+
+from dragoman import proto
+from dragoman.envoy import addresses, durations, headers, sources
+from dragoman.envoy.filters import chain as filter_chain
+from dragoman.ir import client
+from dragoman.proto.envoy.config.common.mutation_rules import v3 as mutation_rules
+from dragoman.proto.envoy.config.core import v3 as core
+from dragoman.proto.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
+from dragoman.proto.envoy.extensions.http.early_header_mutation.header_mutation import v3 as early
+from dragoman.proto.envoy.extensions.http.header_formatters.preserve_case import v3 as preserve_case
+from dragoman.proto.envoy.extensions.http.original_ip_detection.custom_header import v3 as custom_header
+from dragoman.proto.envoy.extensions.http.original_ip_detection.xff import v3 as xff
+from dragoman.proto.envoy.type import v3 as type_proto
+
+NAME: Final = "envoy.filters.network.http_connection_manager"
+
+_Manager = hcm.HttpConnectionManager
+_FORWARDING: Final = {
+    client.Forwarding.REMOVE: _Manager.SANITIZE,
+    client.Forwarding.FORWARD: _Manager.FORWARD_ONLY,
+    client.Forwarding.APPEND: _Manager.APPEND_FORWARD,
+    client.Forwarding.REPLACE: _Manager.SANITIZE_SET,
+    client.Forwarding.ALWAYS_FORWARD: _Manager.ALWAYS_FORWARD_ONLY,
+}
+_SLASHES: Final = {
+    client.EscapedSlashes.KEEP: _Manager.KEEP_UNCHANGED,
+    client.EscapedSlashes.REJECT: _Manager.REJECT_REQUEST,
+    client.EscapedSlashes.REDIRECT: _Manager.UNESCAPE_AND_REDIRECT,
+    client.EscapedSlashes.UNESCAPE: _Manager.UNESCAPE_AND_FORWARD,
+}
+_UNDERSCORES: Final = {
+    client.Underscores.DROP: core.HttpProtocolOptions.DROP_HEADER,
+    client.Underscores.REJECT: core.HttpProtocolOptions.REJECT_REQUEST,
+    client.Underscores.ALLOW: core.HttpProtocolOptions.ALLOW,
+}
+_SAID_BY_CLIENTS: Final = (
+    "x-envoy-external-address",
+    "x-envoy-decorator-operation",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-downstream-service-node",
+)
+"""Headers that `use_remote_address` drops or sets. Where the address is found in another way, Envoy leaves
+them; the route table sets the first (`shape.py`)."""
+
+
+def encode(stat_prefix: str, table: str, settings: client.Http, *, quic: bool = False) -> bytes:
+    """The connection manager of one chain."""
+    own = hcm.HttpConnectionManager(stat_prefix=stat_prefix)
+    own.rds.route_config_name = table
+    sources.write_ads(own.rds.config_source)
+    return proto.serialize(own) + _shared(settings, quic)
+
+
+@functools.lru_cache(maxsize=1024)
+def _shared(settings: client.Http, quic: bool) -> bytes:
+    """All but the names."""
+    manager = hcm.HttpConnectionManager(
+        codec_type=_Manager.HTTP3 if quic else _Manager.AUTO,
+        merge_slashes=settings.merge_slashes,
+        path_with_escaped_slashes_action=_SLASHES[settings.escaped_slashes],
+        strip_trailing_host_dot=True,
+        # The backend's own Server header, and none where it sends none.
+        server_header_transformation=_Manager.PASS_THROUGH,
+        # An id that the client brought lets requests be followed through several proxies.
+        preserve_external_request_id=True,
+        forward_client_cert_details=_FORWARDING[settings.forwarding],
+    )
+    manager.use_remote_address.value = not settings.detects
+    _address(manager, settings.address)
+    _certificate(manager, settings)
+    manager.normalize_path.value = settings.normalize
+    _limits(manager, settings)
+    _early(manager, settings)
+    _http1(manager, settings.http1)
+    _http2(manager.http2_protocol_options, settings.http2)
+    durations.assign(manager.stream_idle_timeout, settings.stream_idle)
+    durations.assign(manager.request_headers_timeout, settings.request_headers)
+    if settings.request:
+        durations.assign(manager.request_timeout, settings.request)
+    manager.upgrade_configs.add().upgrade_type = "websocket"
+    filter_chain.write_filters(manager)
+    return proto.serialize(manager)
+
+
+def _limits(manager: hcm.HttpConnectionManager, settings: client.Http) -> None:
+    common = manager.common_http_protocol_options
+    durations.assign(common.idle_timeout, settings.idle)
+    common.headers_with_underscores_action = _UNDERSCORES[settings.underscores]
+    if settings.header_count is not None:
+        common.max_headers_count.value = settings.header_count
+    if settings.header_bytes is not None:
+        manager.max_request_headers_kb.value = -(-settings.header_bytes // 1024)
+    if settings.max_requests is not None:
+        common.max_requests_per_connection.value = settings.max_requests
+    if settings.max_duration:
+        durations.assign(common.max_connection_duration, settings.max_duration)
+        # HTTP/1.1 clients are told with the last answer, instead of losing a request that crosses the end.
+        manager.http1_safe_max_connection_duration = True
+
+
+def _address(manager: hcm.HttpConnectionManager, address: client.ClientAddress | None) -> None:
+    """Whose address a request comes from. Clients on trusted networks get no say in x-envoy-* headers either:
+    `use_remote_address` sees to it, or `_early`, where Envoy wants to hear nothing of that."""
+    match address:
+        case None:
+            return
+        case client.TrustedHops(number):
+            manager.xff_num_trusted_hops = number
+        case client.TrustedNetworks(networks):
+            config = xff.XffConfig()
+            config.skip_xff_append.value = False
+            for network in networks:
+                addresses.write_network(config.xff_trusted_cidrs.cidrs.add(), network)
+            entry = manager.original_ip_detection_extensions.add()
+            entry.name = "envoy.http.original_ip_detection.xff"
+            entry.typed_config.CopyFrom(proto.pack_any(config))
+        case client.AddressHeader(name, required):
+            by_header = custom_header.CustomHeaderConfig(header_name=name)
+            if required:
+                by_header.reject_with_status.code = type_proto.Forbidden
+            entry = manager.original_ip_detection_extensions.add()
+            entry.name = "envoy.http.original_ip_detection.custom_header"
+            entry.typed_config.CopyFrom(proto.pack_any(by_header))
+        case _:
+            assert_never(address)
+
+
+def _certificate(manager: hcm.HttpConnectionManager, settings: client.Http) -> None:
+    if settings.forwarding not in (client.Forwarding.APPEND, client.Forwarding.REPLACE):
+        return
+    told = manager.set_current_client_cert_details
+    detail = client.CertificateDetail
+    told.SetInParent()
+    if detail.SUBJECT in settings.details:
+        told.subject.value = True
+    told.uri = detail.URI in settings.details
+    told.dns = detail.DNS in settings.details
+    told.issuer = detail.ISSUER in settings.details
+    told.cert = detail.CERTIFICATE in settings.details
+    told.chain = detail.CHAIN in settings.details
+
+
+def _early(manager: hcm.HttpConnectionManager, settings: client.Http) -> None:
+    """Envoy makes these changes before it knows the client's address, and before it looks for a route."""
+    config = early.HeaderMutation()
+    changes = settings.early
+    overwrite = core.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    if settings.detects:
+        for name in _SAID_BY_CLIENTS:
+            config.mutations.add().remove = name
+    for name in changes.remove:
+        config.mutations.add().remove = name
+    for name, value in changes.set:
+        _append(config.mutations.add(), name, headers.literal(value), overwrite)
+    for name, value in changes.add:
+        _append(
+            config.mutations.add(),
+            name,
+            headers.literal(value),
+            core.HeaderValueOption.APPEND_IF_EXISTS_OR_ADD,
+        )
+    if not config.mutations:
+        return
+    entry = manager.early_header_mutation_extensions.add()
+    entry.name = "envoy.http.early_header_mutation.header_mutation"
+    entry.typed_config.CopyFrom(proto.pack_any(config))
+
+
+def _append(
+    target: mutation_rules.HeaderMutation,
+    name: str,
+    value: str,
+    action: core.HeaderValueOption.HeaderAppendAction,
+) -> None:
+    option = target.append
+    option.header.key, option.header.value = name, value
+    option.append_action = action
+    option.keep_empty_value = not value
+
+
+def _http1(manager: hcm.HttpConnectionManager, settings: client.Http1) -> None:
+    if settings == client.Http1():
+        return
+    options = manager.http_protocol_options
+    options.accept_http_10 = settings.http10
+    options.default_host_for_http_10 = settings.default_host
+    options.enable_trailers = settings.trailers
+    if settings.preserve_case:
+        formatter = options.header_key_format.stateful_formatter
+        formatter.name = "preserve_case"
+        formatter.typed_config.CopyFrom(proto.pack_any(preserve_case.PreserveCaseFormatterConfig()))
+
+
+def _http2(target: core.Http2ProtocolOptions, settings: client.Http2) -> None:
+    target.max_concurrent_streams.value = settings.streams
+    target.initial_stream_window_size.value = settings.stream_window
+    target.initial_connection_window_size.value = settings.connection_window
+    if settings.resets is not None:
+        target.stream_reset_burst.value, target.stream_reset_rate.value = settings.resets
+    if settings.control_frames is not None:
+        target.max_outbound_control_frames.value = settings.control_frames
+    if settings.empty_frames is not None:
+        target.max_consecutive_inbound_frames_with_empty_payload.value = settings.empty_frames
