@@ -57,7 +57,7 @@ def explain(pipeline: Pipeline, group: str, ref: Ref) -> Data:
     place = pipeline.locate(ref, ())
     placed = _places(pipeline)
     sections: dict[str, list[Data]] = {
-        "listeners": list(_listeners(view, ref)),
+        "listeners": list(_listeners(view, ref, placed)),
         "attached": list(_attached(view, ref)),
         "routes": list(_routes(view, ref, placed)),
         "cluster": list(_clusters(view, ref, placed)),
@@ -90,8 +90,8 @@ def _places(pipeline: Pipeline) -> Placed:
     return placed
 
 
-def _listeners(view: GroupIR, ref: Ref) -> Iterable[Data]:
-    """A Gateway's listeners, and where Envoy listens for them."""
+def _listeners(view: GroupIR, ref: Ref, placed: Placed) -> Iterable[Data]:
+    """A Gateway's listeners, where Envoy listens for them, and what policies say of their clients."""
     gateway = view.gateways.get(ref)
     if gateway is None:
         return
@@ -107,6 +107,8 @@ def _listeners(view: GroupIR, ref: Ref) -> Iterable[Data]:
             "hostname": listener.hostname or "*",
             "envoy": binds,
             "certificates": [str(key.ref) for key in listener.tls.certificates] if listener.tls else [],
+            "closed": listener.client.closed,
+            "values": list(_settled(view, ref, listener, placed)),
             "routes": sorted(
                 str(route)
                 for route, found in dump.routes(view).items()
@@ -115,6 +117,21 @@ def _listeners(view: GroupIR, ref: Ref) -> Iterable[Data]:
                 )
             ),
         }
+
+
+def _settled(view: GroupIR, ref: Ref, listener: ir.GatewayListener, placed: Placed) -> Iterator[Data]:
+    """What policies say of a listener's clients, as it holds: listeners of one port share some of it."""
+    ways = [
+        way for one in view.compromises if (one.gateway, one.name) == (ref, listener.name) for way in one.ways
+    ]
+    lost = {said.name: way for way in ways for said in way.lost}
+    for row in _said(listener.said, placed):
+        way = lost.get(row["name"])
+        if way is not None:
+            row["value"] += f" (not in force: listener {way.name} of {way.winner} decides)"
+        yield row
+    for way in ways:
+        yield from _said(way.taken, placed)
 
 
 def _attached(view: GroupIR, ref: Ref) -> Iterable[Data]:

@@ -58,6 +58,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="BYTES",
     help="Shed load near this much memory; 0: no limit.",
 )
+@click.option(
+    "--max-connections",
+    type=click.IntRange(1, 2**31 - 1),
+    metavar="N",
+    help="Connections of clients at once, over all listeners.  [default: 50000; sidecar 10000]",
+)
 @click.option("--xds-ca", type=_FILE, help="TLS to the control plane: the CA that signed its certificate.")
 @click.option("--xds-cert", type=_FILE, help="Certificate to show to it (mTLS).")
 @click.option("--xds-key", type=_FILE, help="Its key.")
@@ -77,6 +83,7 @@ def command(
     admin_socket: Path | None,
     all_statistics: bool,
     heap: int,
+    max_connections: int | None,
     xds_ca: Path | None,
     xds_cert: Path | None,
     xds_key: Path | None,
@@ -109,6 +116,7 @@ def command(
         protocol="sotw" if sotw else "delta",
         statistics="all" if all_statistics else "lean",
         heap=heap,
+        connections=max_connections or 0,
         zone=zone,
         metadata=_infrastructure(files, gateways),
     )

@@ -209,6 +209,9 @@ def _listeners(rows: Sequence[Data]) -> list[str]:
             f"  {row['name']}: {row['protocol']} {row['hostname']}"
             f" on {', '.join(row['envoy']) or 'no address'}{secrets}"
         )
+        if row["closed"]:
+            out.append(f"    closed: {click.style(row['closed'], fg='red')}")
+        out += _aligned([(v["name"], v["value"], v) for v in row["values"]]) if row["values"] else []
         out += [f"    {name}" for name in row["routes"]]
     return out
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from dragoman.envoy import overload
 from dragoman.envoy.admin import Admin
 
 Json = dict[str, Any]
@@ -85,6 +86,7 @@ def bootstrap(
     protocol: Protocol = "delta",
     statistics: Statistics = "lean",
     heap: int = 0,
+    connections: int = 0,
     zone: str = "",
     metadata: Mapping[str, Json] | None = None,
 ) -> Json:
@@ -93,6 +95,7 @@ def bootstrap(
     `gateways` (`namespace/name`, `*`) say which Gateways the node is for; empty leaves it to `cluster` or to
     the control plane's rules. `metadata` is more that the node says of itself. `admin` None: no admin
     interface. `heap` in bytes: near it Envoy gives memory back, then refuses requests; 0: no such limit.
+    `connections`: at once, over all listeners; 0: 50,000 at the edge, 10,000 for a sidecar.
     """
     data: Json = {
         "node": _node(node_id, cluster, {**(metadata or {}), **_serving(gateways)}, zone),
@@ -104,7 +107,7 @@ def bootstrap(
         "static_resources": {"clusters": [_control_plane(xds_address, xds_port, tls)]},
         # A worker makes a cluster at its first request for it: memory for what is used.
         "cluster_manager": {"enable_deferred_cluster_creation": True},
-        "overload_manager": _overload(kind, heap),
+        "overload_manager": overload.manager(connections or _CONNECTIONS[kind], heap),
     }
     if zone:
         data["static_resources"]["clusters"].append(_local(zone))
@@ -231,46 +234,6 @@ def _address(admin: Admin) -> Json:
     if admin.path:
         return {"pipe": {"path": admin.path, "mode": 0o600}}
     return {"socket_address": {"address": admin.address, "port_value": admin.port}}
-
-
-def _overload(kind: Kind, heap: int) -> Json:
-    monitors = "envoy.resource_monitors."
-    extensions = _TYPE + "envoy.extensions.resource_monitors."
-    manager: Json = {
-        "resource_monitors": [
-            {
-                "name": monitors + "global_downstream_max_connections",
-                "typed_config": {
-                    "@type": extensions + "downstream_connections.v3.DownstreamConnectionsConfig",
-                    "max_active_downstream_connections": _CONNECTIONS[kind],
-                },
-            }
-        ]
-    }
-    if heap:
-        fixed = monitors + "fixed_heap"
-        manager["refresh_interval"] = "0.25s"
-        manager["resource_monitors"].append(
-            {
-                "name": fixed,
-                "typed_config": {
-                    "@type": extensions + "fixed_heap.v3.FixedHeapConfig",
-                    "max_heap_size_bytes": heap,
-                },
-            }
-        )
-        manager["actions"] = [
-            _action("shrink_heap", fixed, 0.95),
-            _action("stop_accepting_requests", fixed, 0.98),
-        ]
-    return manager
-
-
-def _action(name: str, monitor: str, at: float) -> Json:
-    return {
-        "name": f"envoy.overload_actions.{name}",
-        "triggers": [{"name": monitor, "threshold": {"value": at}}],
-    }
 
 
 def _kept() -> list[Json]:

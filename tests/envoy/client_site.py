@@ -149,6 +149,11 @@ class RawClient:
         self.writer.close()
 
 
+async def connected(port: int) -> RawClient:
+    """A plain connection."""
+    return RawClient(*await asyncio.open_connection("127.0.0.1", port))
+
+
 @asynccontextmanager
 async def running(
     binary: Path, listeners: dict[str, str], policies: list[Body], more: list[Body] | None = None

@@ -32,12 +32,19 @@ class Envoy:
     """
 
     def __init__(
-        self, bootstrap: Mapping[str, Any], folder: Path, *, workers: int = 1, log_level: str = "warning"
+        self,
+        bootstrap: Mapping[str, Any],
+        folder: Path,
+        *,
+        workers: int = 1,
+        log_level: str = "warning",
+        drain: int = 1,
     ) -> None:
         self._bootstrap = bootstrap
         self._folder = folder
         self._workers = workers
         self._log_level = log_level
+        self._drain = drain
         self._process: subprocess.Popen[bytes] | None = None
         address = bootstrap["admin"]["address"]["socket_address"]
         self.admin = f"http://{address['address']}:{address['port_value']}"
@@ -69,7 +76,7 @@ class Envoy:
                     "--log-level",
                     self._log_level,
                     "--drain-time-s",
-                    "1",
+                    str(self._drain),
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -26,12 +26,16 @@ Mode = Literal["delta", "sotw"]
 
 
 class Site:
-    """`async with Site(folder) as site: ...; async with site.load("shop.example") as load: ...`."""
+    """`async with Site(folder) as site: ...; async with site.load("shop.example") as load: ...`. `drain`: seconds
+    that Envoy leaves connections which it drains; it asks them to go within five."""
 
-    def __init__(self, folder: Path, *, mode: Mode = "delta", bootstrap: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, mode: Mode = "delta", bootstrap: Sequence[str] = (), drain: int = 1
+    ) -> None:
         self._folder = folder
         self._mode = mode
         self._options = bootstrap
+        self._drain = drain
         self._stack = AsyncExitStack()
         self.port = net.free_port()
         self.plane = Plane(folder)
@@ -43,7 +47,7 @@ class Site:
         try:
             await self.plane.start()
             bootstrap = await asyncio.to_thread(self._bootstrap)
-            self.envoy = Envoy(bootstrap, self._folder)
+            self.envoy = Envoy(bootstrap, self._folder, drain=self._drain)
             self._stack.push_async_callback(self.envoy.stop)
             await self.envoy.start()
         except BaseException:

@@ -259,9 +259,14 @@ class Groups:
         """Listeners that are not served, because another Gateway has their port or host name."""
         return self._binds.losses.values()
 
-    def compromises(self) -> Iterable[compromises.Compromise]:
+    def giving_way(self) -> Iterable[compromises.Compromise]:
         """Listeners that do not have everything as their policies say."""
         return self._binds.compromises.values()
+
+    def giving_way_of(self, group: str) -> tuple[compromises.Compromise, ...]:
+        """The same of one group."""
+        found = self._binds.compromises.items()
+        return tuple(one for key, one in found if key.port.group == group)
 
     def hosts_of(self, group: str) -> Mapping[ir.Scope, Mapping[str, ir.VirtualHost]]:
         """Made of the parts: a host whose bytes stay is kept, though its routes' places may have moved."""

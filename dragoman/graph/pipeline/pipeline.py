@@ -29,7 +29,8 @@ DRAGOMAN_GROUP: Final = "dragoman.dev"
 
 @dataclass(frozen=True, slots=True)
 class GroupIR:
-    """The IR of one node group, for `explain` and `diff`."""
+    """The IR of one node group, for `explain` and `diff`. `compromises`: listeners that do not have
+    everything as their policies say."""
 
     listeners: Mapping[ir.Bind, ir.Listener]
     hosts: Mapping[ir.Scope, Mapping[str, ir.VirtualHost]]
@@ -38,6 +39,7 @@ class GroupIR:
     route_sets: Mapping[Ref, ir.RouteSet]
     streams: Mapping[tuple[Ref, str], ir.StreamRoute]
     gateways: Mapping[Ref, ir.Gateway]
+    compromises: tuple[compromises.Compromise, ...] = ()
 
 
 class Pipeline:
@@ -164,6 +166,7 @@ class Pipeline:
                 route_sets=dict(outputs.routes.items()),
                 streams=dict(outputs.streams.items()),
                 gateways={r: g for r, g in outputs.gateways.items() if assembly.matches(group, g.gateway)},
+                compromises=self._groups.giving_way_of(group),
             )
         finally:
             self.deactivate(group)
@@ -188,7 +191,7 @@ class Pipeline:
     def statuses(self) -> Mapping[Ref, base.Status]:
         """Every object's status; what does not decode and what Envoy refused is folded in."""
         found = dict(self._outputs.statuses.items())
-        overridden = compromises.overridden(self._groups.compromises())
+        overridden = compromises.overridden(self._groups.giving_way())
         for ref in (*overridden, *self._intake.invalid(), *self._rejections.by_object()):
             folded = self.status(ref)
             if folded is not None:
@@ -198,7 +201,7 @@ class Pipeline:
     def status(self, ref: Ref) -> base.Status | None:
         """One object's status, as in `statuses`; None where its kind has none."""
         status = self._outputs.statuses.get(ref)
-        lost = compromises.overridden(self._groups.compromises()).get(ref)
+        lost = compromises.overridden(self._groups.giving_way()).get(ref)
         if status is not None and lost is not None:
             status = statuses.overridden(status, lost)
         wrong = self._intake.invalid().get(ref)
@@ -215,7 +218,7 @@ class Pipeline:
         for findings in self._outputs.diagnostics.values():
             found.update(dict.fromkeys(findings))
         found.update(dict.fromkeys(map(_lost, self._groups.losses())))
-        found.update(dict.fromkeys(compromises.diagnostics(self._groups.compromises())))
+        found.update(dict.fromkeys(compromises.diagnostics(self._groups.giving_way())))
         found.update(dict.fromkeys(self._rejections.diagnostics()))
         return sorted(found, key=lambda item: item.sort_key)
 

@@ -102,3 +102,45 @@ def test_a_gateway_shows_where_envoy_listens(call: Call, hello: Path) -> None:
     result = call("explain", "gateway/edge", hello)
     assert "http: HTTP * on 127.0.0.1:8080" in result.stdout
     assert "    HTTPRoute hello/hello" in result.stdout
+
+
+POLICIES = """
+apiVersion: dragoman.dev/v1alpha1
+kind: ClientPolicy
+metadata: {name: edge, namespace: hello}
+spec:
+  targetRefs: [{kind: Gateway, name: edge}]
+  headers: {maxBytes: 4096, maxCount: 50}
+---
+apiVersion: dragoman.dev/v1alpha1
+kind: ClientPolicy
+metadata: {name: http, namespace: hello}
+spec:
+  targetRefs: [{kind: Gateway, name: edge, sectionName: http}]
+  headers: {maxCount: 20}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: another, namespace: hello, creationTimestamp: "2024-01-01T00:00:00Z"}
+spec:
+  gatewayClassName: dragoman
+  listeners: [{name: other, port: 8081, protocol: HTTP}]
+"""
+
+
+def test_a_gateway_shows_which_policy_set_each_value(call: Call, hello: Path) -> None:
+    (hello / "policies.yaml").write_text(POLICIES)
+    listener = json.loads(call("explain", "gateway/edge", "-f", hello, "-o", "json").stdout)["listeners"][0]
+    assert {row["name"]: (row["value"], row["from"]) for row in listener["values"]} == {
+        "headers.maxBytes": ("4096", "ClientPolicy hello/edge spec.headers.maxBytes"),
+        "headers.maxCount": ("20", "ClientPolicy hello/http spec.headers.maxCount"),
+    }
+    shown = call("explain", "gateway/edge", hello).stdout
+    assert f"{hello}/policies.yaml:14" in shown
+
+
+def test_a_gateway_shows_what_another_decides(call: Call, hello: Path) -> None:
+    (hello / "policies.yaml").write_text(POLICIES.replace("port: 8081", "port: 8080"))
+    listener = json.loads(call("explain", "gateway/edge", "-f", hello, "-o", "json").stdout)["listeners"][0]
+    (shown, *_) = (row["value"] for row in listener["values"])
+    assert shown == "4096 (not in force: listener other of Gateway hello/another decides)"

@@ -29,6 +29,15 @@ def test_every_field_is_one_that_envoy_has(options: dict[str, Any]) -> None:
     proto.from_dict(bootstrap_proto.Bootstrap, json.loads(json.dumps(data)))
 
 
+def test_connections_are_limited() -> None:
+    def most(**options: Any) -> int:
+        manager = bootstrap.bootstrap(node_id="n", **options)["overload_manager"]
+        found: int = manager["resource_monitors"][0]["typed_config"]["max_active_downstream_connections"]
+        return found
+
+    assert (most(), most(kind="sidecar"), most(connections=5)) == (50_000, 10_000, 5)
+
+
 def test_delta_ads_by_default() -> None:
     resources = bootstrap.bootstrap(node_id="n")["dynamic_resources"]
     assert resources["ads_config"]["api_type"] == "DELTA_GRPC"
