@@ -97,7 +97,7 @@ def _listeners(view: GroupIR, ref: Ref, placed: Placed) -> Iterable[Data]:
         return
     for listener in gateway.listeners:
         binds = [
-            f"{bind.address}:{bind.port}"
+            dump.plain(bind)
             for bind, one in view.listeners.items()
             if any(o.ref == ref and o == listener.origin for chain in one.chains for o in chain.origins)
         ]

@@ -115,7 +115,10 @@ def _urls(plane: ControlPlane) -> list[str]:
     """The addresses that the local Envoy listens on; those for requests come first."""
     listeners = plane.pipeline.view("*").listeners
     urls: list[str] = []
-    for bind in sorted(listeners, key=lambda each: (_scheme(listeners[each])[:4] != "http", each)):
+    quick = {bind for bind, one in listeners.items() if any(chain.quic for chain in one.chains)}
+    for bind in sorted(
+        listeners.keys() - quick, key=lambda each: (_scheme(listeners[each])[:4] != "http", each)
+    ):
         host = f"[{bind.address}]" if ":" in bind.address else bind.address
         host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
         urls.append(f"{_scheme(listeners[bind])}://{host}:{bind.port}")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import re2
 
-from dragoman.difference import samples
+from dragoman.difference import clients, samples
 from dragoman.difference.change import Change, kind
 from dragoman.difference.resources import fields
 from dragoman.envoy import naming
@@ -57,17 +57,20 @@ def _listeners(before: dump.View, after: dump.View) -> Iterator[Change]:
 
 
 def _protocol(listener: ir.Listener) -> str:
-    if listener.bind.udp:
+    if listener.bind.udp and not any(chain.quic for chain in listener.chains):
         return "UDP"
     names: dict[str, list[str]] = {}
     for chain in listener.chains:
         names.setdefault(_kind(chain), []).append(chain.hostname or "any name")
     return ", ".join(
-        f"{kind} ({', '.join(found)})" if kind in ("HTTPS", "TLS") else kind for kind, found in names.items()
+        f"{kind} ({', '.join(found)})" if kind in ("HTTPS", "HTTP/3", "TLS") else kind
+        for kind, found in names.items()
     )
 
 
 def _kind(chain: ir.FilterChain) -> str:
+    if chain.quic:
+        return "HTTP/3"
     if chain.stream is None:
         return "HTTPS" if chain.tls is not None else "HTTP"
     return "TLS" if chain.tls is not None or chain.stream.passthrough else "TCP"
@@ -79,6 +82,7 @@ def _chains(was: ir.Listener, now: ir.Listener) -> Iterator[str]:
     if {*map(_kind, was.chains)} != {*map(_kind, now.chains)}:
         yield f"{_protocol(was)} → {_protocol(now)}"
         return
+    yield from clients.settings("", was.settings, now.settings)
     for name in sorted(old.keys() | new.keys()):
         first, second = old.get(name), new.get(name)
         server = f"server name {name or '(any)'}"
@@ -90,6 +94,7 @@ def _chains(was: ir.Listener, now: ir.Listener) -> Iterator[str]:
             for what, tell in (("certificates", _certificates), ("clients", _clients)):
                 if tell(first) != tell(second):
                     yield f"{server}: {what} {tell(first)} → {tell(second)}"
+            yield from clients.chain(server, first, second)
 
 
 def _goes(chain: ir.FilterChain) -> str:
@@ -150,6 +155,7 @@ def _differing(
         chain.scope: (view.listeners[bind], chain)
         for view in (before, after)
         for chain in view.listeners[bind].chains
+        if not chain.quic  # its requests are those of the same table over TCP
     }
     for scope, (listener, chain) in sorted(chains.items()):
         old, new = before.hosts.get(scope, {}), after.hosts.get(scope, {})

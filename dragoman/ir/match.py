@@ -112,20 +112,25 @@ class Matcher:
     def match(self, request: Request, *, thorough: bool = True) -> Match:
         """The way of `request`. Not `thorough`: the winner is the only candidate."""
         prepared = requests.prepare(request)
-        notes = list(prepared.notes)
-        listener = self._listener(request, prepared, notes)
+        taken: list[str] = []
+        listener = self._listener(request, prepared, taken)
+        chain = _chain(listener, request) if listener is not None else None
+        if chain is not None:
+            prepared = requests.prepare(request, chain.client.http)
+        notes = [*prepared.notes, *taken]
 
         def end(outcome: Outcome, status: int | None = None, **reached: Any) -> Match:
             return Match(request, prepared, outcome, status, notes=tuple(notes), **reached)
 
         if listener is None:
             return end(Outcome.NO_LISTENER)
-        chain = _chain(listener, request)
         if chain is None:
             notes.append(_why_no_chain(listener, request))
             return end(Outcome.NO_CHAIN, bind=listener.bind)
         reached: dict[str, Any] = {"bind": listener.bind, "chain": chain}
         if chain.stream is not None:
+            if chain.client.closed:
+                notes.append(f"connections are closed: {chain.client.closed}")
             return end(Outcome.STREAM, **reached)
         if prepared.reply is not None:
             notes.append(prepared.reply.reason)

@@ -1,19 +1,22 @@
 """A request, and what Envoy's connection manager makes of it before it looks at routes.
 
-`prepare` follows the settings that `envoy/listeners.py` writes: paths are canonicalised and their slashes
-merged, escaped slashes are answered with a redirect to the plain form, a host name's trailing dot and port
-are left aside, header names with underscores are dropped. Each rule here was seen on Envoy 1.40, and
-`tests/envoy/test_explain_agrees.py` asks the real one. Called by `match` and by those who print a request.
+`prepare` follows the settings that `envoy/connection_manager.py` writes. By default paths are canonicalised
+and their slashes merged, escaped slashes are answered with a redirect to the plain form, header names with
+underscores are dropped (ClientPolicies can change that); a host name's trailing dot and port are left
+aside. Each rule here was seen on Envoy 1.40, and `tests/envoy/test_explain_agrees.py` asks the real one.
+Called by `match` and by those who print a request.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+from dragoman.ir import client
 
 WELL_KNOWN: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
@@ -162,8 +165,9 @@ def parse(
     )
 
 
-def prepare(request: Request) -> Prepared:
-    """What Envoy makes of `request` before routing, or its `reply` where it goes no further."""
+def prepare(request: Request, settings: client.Http = client.DEFAULT_CLIENTS.http) -> Prepared:
+    """What Envoy makes of `request` before routing, or its `reply` where it goes no further. Limits of size
+    and number are left aside."""
     notes: list[str] = []
     authority = _without_trailing_dot(request.authority)
     raw, question, query = request.path.partition("?")
@@ -173,19 +177,24 @@ def prepare(request: Request) -> Prepared:
     if not raw.startswith("/") or "#" in request.path or not printable:
         reply = Reply(400, f"`{request.path}` is not a path that Envoy accepts")
     else:
-        path, reply = _plain_path(raw)
+        path, reply = _plain_path(raw, settings)
         if reply is None and path != raw:
             notes.append(f"the path `{raw}` was normalised to `{path}`")
         elif reply is not None and reply.status == 307:
             reply = Reply(307, reply.reason, f"{path}?{query}" if question else path)
-    dropped = sorted({name for name, _ in request.headers if "_" in name})
-    notes.extend(f"the header `{name}` was dropped: its name has an underscore" for name in dropped)
+    marked = sorted({name for name, _ in request.headers if "_" in name})
+    if settings.underscores is client.Underscores.DROP:
+        notes.extend(f"the header `{name}` was dropped: its name has an underscore" for name in marked)
+    elif marked and settings.underscores is client.Underscores.REJECT and reply is None:
+        reply = Reply(400, f"the name of the header `{marked[0]}` has an underscore")
+    if settings.early:
+        notes.append("headers were changed before a route was looked for (earlyHeaders)")
     return Prepared(
         host=host_of(authority),
         authority=authority,
         path=path,
         query=query if question else None,
-        headers=_headers(request, authority),
+        headers=_headers(request, authority, settings),
         reply=reply,
         notes=tuple(notes),
     )
@@ -259,12 +268,21 @@ def merge_slashes(path: str) -> str:
     return f"/{middle}{'/' if path.endswith('/') else ''}"
 
 
-def _plain_path(raw: str) -> tuple[str, Reply | None]:
-    unescaped = _ESCAPED_SLASH.sub(lambda found: "/" if found[0][1] == "2" else "\\", raw)
-    if "%00" in unescaped:
-        return raw, Reply(400, "the path has an escaped null byte")
-    path = merge_slashes(canonical(unescaped))
-    if unescaped != raw:
+def _plain_path(raw: str, settings: client.Http) -> tuple[str, Reply | None]:
+    slashes = settings.escaped_slashes
+    unescaped = raw
+    if slashes is not client.EscapedSlashes.KEEP:
+        unescaped = _ESCAPED_SLASH.sub(lambda found: "/" if found[0][1] == "2" else "\\", raw)
+    if unescaped != raw and slashes is client.EscapedSlashes.REJECT:
+        return raw, Reply(400, "the path has an escaped slash")
+    path = unescaped
+    if settings.normalize:
+        if "%00" in unescaped:
+            return raw, Reply(400, "the path has an escaped null byte")
+        path = canonical(path)
+    if settings.merge_slashes:
+        path = merge_slashes(path)
+    if unescaped != raw and slashes is client.EscapedSlashes.REDIRECT:
         return path, Reply(307, "the path has an escaped slash: Envoy redirects to the plain form")
     return path, None
 
@@ -291,11 +309,23 @@ def _without_trailing_dot(authority: str) -> str:
     return host.removesuffix(".") + rest
 
 
-def _headers(request: Request, authority: str) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+def _early(request: Request, settings: client.Http) -> Iterator[tuple[str, str]]:
+    """The headers after the changes that come first of all."""
+    gone = {name.lower() for name in settings.early.remove}
+    gone |= {name.lower() for name, _ in settings.early.set}
     for name, value in request.headers:
+        dropped = "_" in name and settings.underscores is client.Underscores.DROP
+        if not dropped and name.lower() not in gone:
+            yield name, value
+    yield from settings.early.set
+    yield from settings.early.add
+
+
+def _headers(request: Request, authority: str, settings: client.Http) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in _early(request, settings):
         lower = name.lower()
-        if "_" not in lower and not _INTERNAL.fullmatch(lower):
+        if not _INTERNAL.fullmatch(lower):
             found[lower] = (*found.get(lower, ()), value.strip(" \t"))
     upgrade = "upgrade" in ",".join(found.get("connection", ())).lower() and "upgrade" in found
     for name in _HOP_BY_HOP:

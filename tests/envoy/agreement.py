@@ -123,6 +123,7 @@ def documents(
         *(backend(f"b{number}", echo) for number in range(BACKENDS)),
         *routes,
         *(policy(rng, one["metadata"]["name"]) for one in routes if rng.random() < 0.4),
+        client_policy(rng, "q"),
     ]
     return [document(body) for body in bodies]
 
@@ -132,6 +133,33 @@ def document(body: Body) -> Document:
     group, _, _ = body["apiVersion"].rpartition("/")
     meta = body["metadata"]
     return Document(Ref(group, body["kind"], meta.get("namespace", ""), meta["name"]), body)
+
+
+def client_policy(rng: Random, listener: str) -> Body:
+    """What is done to requests on one listener before a route is looked for."""
+    either = (True, False)
+    early: Body = {}
+    if rng.random() < 0.5:
+        early = {
+            "set": [{"name": rng.choice(["x-a", "X-B"]), "value": rng.choice(["1", "abc"])}],
+            "add": [{"name": "x-a", "value": "2"}],
+            "remove": [rng.choice(["x-a", "x-b"])],
+        }
+    return {
+        "apiVersion": "dragoman.dev/v1alpha1",
+        "kind": "ClientPolicy",
+        "metadata": {"name": "clients", "namespace": "shop"},
+        "spec": {
+            "targetRefs": [{"kind": "Gateway", "name": "edge", "sectionName": listener}],
+            "paths": {
+                "normalize": rng.choice(either),
+                "mergeSlashes": rng.choice(either),
+                "escapedSlashes": rng.choice(["Keep", "Reject", "Redirect", "Unescape"]),
+            },
+            "headers": {"underscores": rng.choice(["Drop", "Reject", "Allow"])},
+            "earlyHeaders": early,
+        },
+    }
 
 
 def backend(name: str, port: int) -> Body:

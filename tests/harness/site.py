@@ -26,8 +26,8 @@ Mode = Literal["delta", "sotw"]
 
 
 class Site:
-    """`async with Site(folder) as site: ...; async with site.load("shop.example") as load: ...`. `drain`: seconds
-    that Envoy leaves connections which it drains; it asks them to go within five."""
+    """`async with Site(folder) as site: ...; async with site.load("shop.example") as load: ...`. `drain`:
+    seconds that Envoy leaves connections which it drains; it asks them to go within five."""
 
     def __init__(
         self, folder: Path, *, mode: Mode = "delta", bootstrap: Sequence[str] = (), drain: int = 1

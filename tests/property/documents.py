@@ -235,6 +235,34 @@ TARGETS = (
 )
 
 
+CA0, CA1 = ({"group": "", "kind": "ConfigMap", "name": name} for name in ("ca0", "ca1"))
+CLIENTS: tuple[Body, ...] = (
+    {},
+    {"headers": {"maxBytes": 2048}},
+    {"headers": {"maxBytes": 4096, "underscores": "Allow"}, "http3": {"enabled": True}},
+    {"http3": {"disabled": True}, "tls": {"minVersion": "TLSv1.3"}},
+    {"proxyProtocol": {"enabled": True}, "connections": {"max": 5}},
+    {"clientAddress": {"trustedNetworks": ["10.0.0.0/8"]}, "http3": {"enabled": True}},
+    {"clientValidation": {"caCertificateRefs": [CA0]}},
+    {"clientValidation": {"mode": "Optional", "caCertificateRefs": [CA0, CA1], "crlRefs": [CA1]}},
+)
+"""Each says something of ports, connection managers, filter chains or certificates."""
+
+
+@st.composite
+def client_policies(draw: st.DrawFn) -> Body:
+    """Policies about clients, on listeners that share ports."""
+    known = [one for one in TARGETS if one["kind"] in ("Gateway", "ListenerSet")]
+    body: Body = {
+        "apiVersion": "dragoman.dev/v1alpha1",
+        "kind": "ClientPolicy",
+        "metadata": {"name": draw(some(["p0", "p1"])), "namespace": draw(some(NAMESPACES))},
+        "spec": {"targetRefs": [draw(some(known))], **draw(some(CLIENTS))},
+    }
+    dated(draw, body)
+    return body
+
+
 @st.composite
 def own_policies(draw: st.DrawFn) -> Body:
     """Dragoman's own policies, few and often in each other's way."""
@@ -355,6 +383,8 @@ bodies = st.one_of(
     policies(),
     own_policies(),
     own_policies(),
+    client_policies(),
+    client_policies(),
     services(),
     slices(),
     slices(),

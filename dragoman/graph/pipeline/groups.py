@@ -265,8 +265,8 @@ class Groups:
 
     def giving_way_of(self, group: str) -> tuple[compromises.Compromise, ...]:
         """The same of one group."""
-        found = self._binds.compromises.items()
-        return tuple(one for key, one in found if key.port.group == group)
+        found = [(key, one) for key, one in self._binds.compromises.items() if key.port.group == group]
+        return tuple(one for _, one in sorted(found, key=lambda each: each[0]))
 
     def hosts_of(self, group: str) -> Mapping[ir.Scope, Mapping[str, ir.VirtualHost]]:
         """Made of the parts: a host whose bytes stay is kept, though its routes' places may have moved."""

@@ -255,6 +255,15 @@ def test_bad_values_are_found_where_they_stand(edge: Any, spec: str, expected: s
     assert [f"{one.code} {format_path(one.path)}" for one in found] == [expected]
 
 
+def test_what_makes_no_sense_on_a_listener_is_told_where_it_is_aimed_at(edge: Any) -> None:
+    edge.apply(policy("tls: {minVersion: TLSv1.3}\n  headers: {maxCount: 5}\n  http3: {enabled: true}"))
+    assert edge.findings() == []
+    edge.apply(policy("tls: {minVersion: TLSv1.3}\n  headers: {maxCount: 5}", "http", "aimed"))
+    assert edge.findings() == ["DRG3001 spec.tls.minVersion"]
+    edge.apply(policy("tls: {minVersion: TLSv1.3}\n  headers: {maxCount: 5}", "passed", "aimed"))
+    assert edge.findings() == ["DRG3001 spec.headers.maxCount", "DRG3001 spec.tls.minVersion"]
+
+
 def test_a_changed_list_changes_no_listener(edge: Any, issue: Any) -> None:
     edge.apply(policy("clientValidation: {caCertificateRefs: [{name: ca}]}"))
     before = edge.gateway()

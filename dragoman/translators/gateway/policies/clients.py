@@ -49,7 +49,7 @@ def treat(
         if stack is None or not stack.client or listener.protocol is ir.Protocol.UDP:
             made.append(listener)
             continue
-        work = _Listener(ctx, trust, gateway, listener, merge.merge(stack.client))
+        work = _Listener(ctx, trust, gateway, listener, merge.merge(stack.client), _own(stack, listener))
         made.append(work.treated())
         findings += work.findings
     if all(one is other for one, other in zip(made, gateway.listeners, strict=True)):
@@ -57,10 +57,19 @@ def treat(
     return Treated(replace(gateway, listeners=tuple(made)), tuple(dict.fromkeys(findings)))
 
 
+def _own(stack: stacks.Stack, listener: ir.GatewayListener) -> frozenset[Ref]:
+    """The policies that are for this very listener."""
+    return frozenset(
+        layer.ref
+        for layer in stack.client
+        if any(target.section_name == listener.name for target in layer.spec.target_refs)
+    )
+
+
 class _Listener:
     """One listener at work."""
 
-    __slots__ = ("_ctx", "_gateway", "_listener", "_merged", "_trust", "findings")
+    __slots__ = ("_ctx", "_gateway", "_listener", "_merged", "_own", "_trust", "findings")
 
     def __init__(
         self,
@@ -69,12 +78,14 @@ class _Listener:
         gateway: ir.Gateway,
         listener: ir.GatewayListener,
         merged: Merged,
+        own: frozenset[Ref],
     ) -> None:
         self._ctx = ctx
         self._trust = trust
         self._gateway = gateway
         self._listener = listener
         self._merged = merged
+        self._own = own
         self.findings: list[Diagnostic] = []
 
     def treated(self) -> ir.GatewayListener:
@@ -97,7 +108,8 @@ class _Listener:
         return replace(listener, tls=tls, client=settings, said=tuple(self._said(requests)))
 
     def _said(self, requests: bool) -> Iterator[ir.Said]:
-        """The fields of policies that are in force on this listener."""
+        """The fields of policies that are in force on this listener. Where a policy is for this listener
+        alone, its fields that make no sense here are reported; one for a whole Gateway may meet all kinds."""
         validation = self._merged.spec.client_validation
         own = self._listener.tls is not None and self._listener.tls.clients is not None
         for one in self._merged.said:
@@ -109,10 +121,18 @@ class _Listener:
                 holds = requests or one.name in _ANYWHERE or one.name.startswith(_ANYWHERE[0])
             if holds:
                 yield one
+            elif one.origin.ref in self._own and not own:
+                message = f"`{one.name}` has no effect on a listener of protocol {self._spoken()}"
+                self.findings.append(warning("DRG3001", message, one.origin))
         if own and validation is not None:
             origin = Origin(self._gateway.gateway, ("spec", "tls", "frontend"))
             for name in _GATEWAYS_OWN:
                 yield ir.Said(name, "as the Gateway says", origin)
+
+    def _spoken(self) -> str:
+        protocol = self._listener.protocol
+        through = protocol is ir.Protocol.TLS and self._listener.tls is None
+        return f"{protocol.value} (Passthrough)" if through else protocol.value
 
     def _parameters(self, tls: ir.TlsTermination) -> ir.TlsTermination:
         """Versions, ciphers, curves, ALPN."""
