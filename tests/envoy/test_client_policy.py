@@ -9,6 +9,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import h2.connection
+import h2.events
+import h2.settings
 import pytest
 import pytest_asyncio
 
@@ -47,6 +50,7 @@ POLICIES: dict[str, dict[str, Any]] = {
     "two": {"connections": {"max": 2}},
     "few": {"connections": {"maxRequests": 2}},
     "short": {"connections": {"maxDuration": "500ms"}},
+    "narrow": {"http2": {"maxConcurrentStreams": 3, "resetBurst": 5, "resetsPerSecond": 1}},
     "old": {"http1": {"http10": True, "defaultHost": "old.example", "preserveCase": True}},
 }
 
@@ -102,6 +106,12 @@ SPOOFED = (
 
 def envoy_headers(seen: dict[str, Any]) -> dict[str, list[str]]:
     return {name: value for name, value in seen["headers"].items() if name.startswith("X-Envoy")}
+
+
+async def test_only_a_proxy_in_front_may_say_how_a_client_came(site: Clients) -> None:
+    for listener, told in (("plain", "http"), ("hops", "https"), ("networks", "https"), ("header", "https")):
+        seen = await site.seen(listener, "X-Forwarded-Proto: https")
+        assert seen["headers"]["X-Forwarded-Proto"] == [told], listener
 
 
 async def test_trusted_networks_are_passed_over(site: Clients) -> None:
@@ -259,3 +269,55 @@ async def test_the_case_of_headers(site: Clients) -> None:
     names = [name for request in site.requests for name, _ in request.headers]
     assert "X-MiXed" in names
     assert "x-plain" in names
+
+
+class Http2:
+    """An HTTP/2 connection with prior knowledge."""
+
+    def __init__(self, connection: client_site.RawClient) -> None:
+        self._connection = connection
+        self.state = h2.connection.H2Connection()
+        self.state.initiate_connection()
+
+    async def flush(self) -> None:
+        self._connection.writer.write(self.state.data_to_send())
+        await self._connection.writer.drain()
+
+    async def settled(self) -> None:
+        """Returns when the server's settings are there."""
+        await self.flush()
+        while not any(
+            isinstance(event, h2.events.RemoteSettingsChanged)
+            for event in self.state.receive_data(await self._connection.reader.read(65536))
+        ):
+            pass
+
+    async def give_up(self, host: str) -> bool:
+        """Breaks off a request; whether the server has ended the connection."""
+        stream = self.state.get_next_available_stream_id()
+        names = (":method", ":path", ":scheme", ":authority")
+        self.state.send_headers(stream, list(zip(names, ("GET", "/", "http", host), strict=True)))
+        self.state.reset_stream(stream)
+        self.state.ping(b"12345678")
+        await self.flush()
+        while data := await self._connection.reader.read(65536):
+            kinds = set(map(type, self.state.receive_data(data)))
+            if h2.events.ConnectionTerminated in kinds:
+                return True
+            if h2.events.PingAckReceived in kinds:
+                return False
+        return True
+
+
+async def test_limits_of_http2(site: Clients) -> None:
+    narrow, plain = Http2(await site.connect("narrow")), Http2(await site.connect("plain"))
+    for one in (narrow, plain):
+        await one.settled()
+    most = h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS
+    assert (narrow.state.remote_settings[most], plain.state.remote_settings[most]) == (3, 100)
+    given_up = {}
+    for name, one in (("narrow", narrow), ("plain", plain)):
+        given_up[name] = 1
+        while given_up[name] < 60 and not await one.give_up(f"{name}.example"):
+            given_up[name] += 1
+    assert given_up["narrow"] < 15 < given_up["plain"]
