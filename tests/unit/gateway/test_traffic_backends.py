@@ -188,6 +188,18 @@ def test_certificates_that_are_not_there(edge: Any, target: str, field: str) -> 
         assert edge.routes().routes[0].action.backends[0].cluster is not None
 
 
+def test_a_breaker_knows_no_panic(edge: Any) -> None:
+    edge.apply(
+        policy("gateway", EDGE, "failover: {panicThreshold: 50}"),
+        policy("service", SHOP, "outlierDetection: {breaker: true}"),
+    )
+    assert cluster(edge).panic == 0
+    assert "DRG3001 spec.failover.panicThreshold" in edge.findings()
+    edge.apply(policy("service", SHOP, "outlierDetection: {breaker: false}"))
+    assert cluster(edge).panic == 50
+    assert "DRG3001 spec.failover.panicThreshold" not in edge.findings()
+
+
 def test_what_does_not_fit_is_told_once(edge: Any) -> None:
     edge.apply(policy("p", SHOP, "connection: {protocol: Auto, maxRequests: 3}", "healthCheck: {grpc: {}}"))
     assert cluster(edge).protocol is ir.AppProtocol.HTTP1

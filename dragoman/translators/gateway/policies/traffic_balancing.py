@@ -12,25 +12,35 @@ from dragoman.translators.gateway.policies import losses
 
 def apply(cluster: ir.Cluster, merged: losses.Merged) -> tuple[ir.Cluster, tuple[Diagnostic, ...]]:
     """The cluster with its choice of endpoints."""
-    few = policy.on(merged.spec.failover)
-    if few is not None:
-        cluster = replace(
-            cluster, panic=few.panic_threshold or 0, overprovision=few.overprovisioning_percent or 140
-        )
+    cluster, lost = _few(cluster, merged)
     given = policy.on(merged.spec.load_balancing)
     if given is None:
-        return cluster, ()
+        return cluster, lost
     made = balancing(given)
     if cluster.protocol is not ir.AppProtocol.NONE or not isinstance(
         made, upstream.RingHash | upstream.Maglev
     ):
-        return replace(cluster, balancing=made), ()
+        return replace(cluster, balancing=made), lost
     sources = tuple(one for one in made.sources if isinstance(one, upstream.HashAddress))
     if sources == made.sources:
-        return replace(cluster, balancing=made), ()
+        return replace(cluster, balancing=made), lost
     why = f"which is spoken to {losses.spoken(cluster)}: there is only the client's address to hash on"
-    lost = tuple(losses.of(cluster, merged, ("loadBalancing", "hashOn"), why=why))
+    lost += tuple(losses.of(cluster, merged, ("loadBalancing", "hashOn"), why=why))
     return (replace(cluster, balancing=replace(made, sources=sources)) if sources else cluster), lost
+
+
+def _few(cluster: ir.Cluster, merged: losses.Merged) -> tuple[ir.Cluster, tuple[Diagnostic, ...]]:
+    """What happens when few endpoints are left. A breaker that asks those that are left alone would be
+    none."""
+    given, outliers = policy.on(merged.spec.failover), policy.on(merged.spec.outlier_detection)
+    if given is None:
+        return cluster, ()
+    panic = given.panic_threshold or 0
+    lost: tuple[Diagnostic, ...] = ()
+    if panic and outliers is not None and outliers.breaker:
+        panic = 0
+        lost = tuple(losses.of(cluster, merged, ("failover", "panicThreshold"), why="which has a breaker"))
+    return replace(cluster, panic=panic, overprovision=given.overprovisioning_percent or 140), lost
 
 
 def balancing(given: model.LoadBalancing) -> upstream.Balancing:
