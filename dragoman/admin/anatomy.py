@@ -223,7 +223,7 @@ def _values(route: ir.Route) -> Iterable[tuple[str, str, FieldPath]]:
         yield "timeout per try", *_timeout(action.try_timeout, "backendRequest")
     if action.retry is not None:
         codes = ", ".join(map(str, action.retry.codes))
-        yield "retry", f"{action.retry.attempts} times{f' on {codes}' if codes else ''}", ("retry",)
+        yield "retry", f"{action.retry.tries} times{f' on {codes}' if codes else ''}", ("retry",)
     else:
         yield "retry", "none", _DEFAULT
     if action.session is not None:

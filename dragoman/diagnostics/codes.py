@@ -65,6 +65,7 @@ CODES: Final[dict[str, str]] = {
     # 16xx: policies
     "DRG1601": "the policy's target is not there",
     "DRG1602": "the policies of a rule's backends differ",
+    "DRG1611": "times and retries of policies do not fit together",
     # 19xx: files of the rate-limit service
     "DRG1901": "a descriptor stands twice",
     "DRG1902": "a domain stands in two files",

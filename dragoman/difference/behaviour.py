@@ -26,6 +26,13 @@ Answer = Mapping[str, str]
 """What happens to a request, aspect by aspect, in words."""
 
 _GOES: Final = "goes to"
+_TIMES: Final = (
+    ("timeout", "timeout"),
+    ("try_timeout", "timeout per try"),
+    ("try_idle", "idle timeout per try"),
+    ("stream_idle", "idle timeout"),
+    ("duration", "longest stream"),
+)
 
 
 def behaviour(before: dump.View, after: dump.View, compile: Compile = re2.compile) -> list[Change]:
@@ -187,10 +194,10 @@ def _answer(view: dump.View, matcher: Matcher, request: Request) -> Answer:
                 if name in each:
                     found[f"{name.replace('_', ' ')} for {each['name']}"] = mutation(each[name])
         found |= {f"mirror to {each['name']}": f"{each['percent']:g}%" for each in action.get("mirrors", ())}
-        for name, title in (("timeout", "timeout"), ("try_timeout", "timeout per try")):
+        for name, title in _TIMES:
             if name in action:
                 found[title] = f"{action[name]:g} s"
-        for name in ("retry", "session"):
+        for name in ("retry", "session", "fallback", "faults"):
             if name in action:
                 found[name] = _flat(action[name])
         if not action["websocket"]:
@@ -238,7 +245,14 @@ def _aspects(was: Answer, now: Answer) -> Iterator[str]:
 def _flat(data: Mapping[str, Any]) -> str:
     parts = []
     for name, value in data.items():
-        parts.append(f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+        match value:
+            case list():
+                shown = ", ".join(map(str, value))
+            case dict():
+                shown = f"({_flat(value)})"
+            case _:
+                shown = str(value)
+        parts.append(f"{name} {shown}")
     return "; ".join(parts)
 
 

@@ -8,12 +8,16 @@ are numbered anew.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from dragoman import proto, resource
 from dragoman.envoy import addresses, naming
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.config.endpoint import v3 as endpoint_proto
+
+_ENOUGH: Final = 1_000_000
+"""Percent: one healthy endpoint in ten thousand carries it all."""
 
 
 def encode(endpoints: ir.EndpointSet) -> resource.Resource:
@@ -22,6 +26,8 @@ def encode(endpoints: ir.EndpointSet) -> resource.Resource:
     message = endpoint_proto.ClusterLoadAssignment()
     write(message, name, endpoints.endpoints)
     shares = dict(endpoints.shares)
+    if shares:
+        message.ClearField("policy")  # zones lose weight with their endpoints, as Envoy has it
     for place in message.endpoints if shares else ():
         place.load_balancing_weight.value = shares[place.locality.zone]
     return resource.make(resource.ENDPOINT, name, proto.serialize(message))
@@ -40,6 +46,11 @@ def write(target: endpoint_proto.ClusterLoadAssignment, name: str, endpoints: Se
     for each in endpoints:
         if each.weight > 0:
             _endpoint(places[each.priority, each.zone].lb_endpoints.add(), each)
+    several = len(endpoints) > 1 or any(each.hostname for each in endpoints)
+    if several and len({priority for priority, _ in places}) == 1:
+        # Where another cluster takes over from this one (`pairs.py`), it does so when no endpoint is left;
+        # Envoy would begin below 72 % of them. Without such a pair this has no effect.
+        target.policy.overprovisioning_factor.value = _ENOUGH
 
 
 def _close_gaps(target: endpoint_proto.ClusterLoadAssignment) -> None:

@@ -9,6 +9,7 @@ the object.
     Service/shop/db/5432/tcp            the same, spoken to in plain bytes (`tls`: passed through, `udp`)
     Service/shop/pay/443//Secret%2Finfra%2Fid   the same, with a client certificate
     Service/shop/pay/443///TrafficPolicy%2Fshop%2Fslow   the same, as a policy of its users wants it
+    Service/shop/pay/443////Backend%2Fshop%2Fext   the pair of a cluster and the one that takes over
     Backend/shop/ext                    the same for an object without ports
     127.0.0.1:8080                      a listener, and the route table of its plain HTTP
     127.0.0.1:8443/*.shop.example       the route table of one TLS host name (`*`: any)
@@ -71,6 +72,7 @@ def cluster(key: ir.ClusterKey) -> str:
         _escape(key.transport),
         _escape(_object(key.certificate)) if key.certificate != ir.NOBODY else "",
         "+".join(_escape(_object(policy)).replace("+", "%2B") for policy in key.policies),
+        *(_escape(cluster(one)) for one in key.reserve),
     ]
     while not parts[-1]:
         parts.pop()
@@ -105,9 +107,10 @@ def refs_of(type_url: str, name: str) -> tuple[Ref, ...]:
     listeners."""
     parts = name.split("/")
     match type_url:
-        case resource.CLUSTER | resource.ENDPOINT if 3 <= len(parts) <= 7:
-            policies = parts[6].split("+") if len(parts) == 7 else ()
-            return _ref(*parts[:3]), *(_ref(*unquote(policy).split("/")) for policy in policies)
+        case resource.CLUSTER | resource.ENDPOINT if 3 <= len(parts) <= 8:
+            policies = [policy for policy in parts[6].split("+") if policy] if len(parts) > 6 else ()
+            reserve = refs_of(type_url, unquote(parts[7])) if len(parts) > 7 else ()
+            return _ref(*parts[:3]), *(_ref(*unquote(policy).split("/")) for policy in policies), *reserve
         case resource.SECRET if 4 <= len(parts) <= 5:
             return _ref(*parts[:3]), *(_ref(*unquote(revoked).split("/")) for revoked in parts[4:])
         case _:

@@ -103,9 +103,9 @@ def _forward(message: route_proto.Route, forward: ir.Forward, route: ir.Route) -
         return _NO_CLUSTERS
     target = message.route
     if len(shares) == 1:
-        clusters = _alone(message, shares[0], route)
+        clusters = _alone(message, shares[0], route, forward)
     else:
-        clusters = _dealt(message, shares, route, forward.failure)
+        clusters = _dealt(message, shares, route, forward)
     if forward.rewrite is not None:
         rewrites.write(target, forward.rewrite, route.match.path)
     if forward.hostname:
@@ -119,13 +119,17 @@ def _forward(message: route_proto.Route, forward: ir.Forward, route: ir.Route) -
         upgrade.enabled.value = False
     if forward.mirrors:
         clusters |= {mirror.cluster for mirror in target.request_mirror_policies}
+    if forward.fallback is not None and forward.fallback.cluster is not None:
+        clusters |= frozenset(map(naming.cluster, forward.clusters()))  # those in pairs as well
     return clusters
 
 
-def _alone(message: route_proto.Route, share: ir.WeightedBackend, route: ir.Route) -> frozenset[str]:
+def _alone(
+    message: route_proto.Route, share: ir.WeightedBackend, route: ir.Route, forward: ir.Forward
+) -> frozenset[str]:
     """One valid backend: its header changes come after the rule's, in the same place."""
     assert share.cluster is not None
-    message.route.cluster = name = naming.cluster(share.cluster)
+    message.route.cluster = name = naming.cluster(forward.reached(share.cluster))
     if share.request_headers or share.response_headers:
         headers.write_request(message, route.request_headers, share.request_headers)
         headers.write_response(message, route.response_headers, share.response_headers)
@@ -135,7 +139,7 @@ def _alone(message: route_proto.Route, share: ir.WeightedBackend, route: ir.Rout
 
 
 def _dealt(
-    message: route_proto.Route, shares: Sequence[ir.WeightedBackend], route: ir.Route, failure: int
+    message: route_proto.Route, shares: Sequence[ir.WeightedBackend], route: ir.Route, forward: ir.Forward
 ) -> frozenset[str]:
     """Several backends, one at least valid. If some change headers, the rule's changes go into each share."""
     target = message.route
@@ -147,9 +151,9 @@ def _dealt(
         entry.weight.value = share.weight
         if share.cluster is None:
             entry.name = naming.INVALID_CLUSTER
-            target.cluster_not_found_response_code = _NOT_FOUND[failure]
+            target.cluster_not_found_response_code = _NOT_FOUND[forward.failure]
         else:
-            entry.name = naming.cluster(share.cluster)
+            entry.name = naming.cluster(forward.reached(share.cluster))
             names.add(entry.name)
         if own_request:
             headers.write_request(entry, route.request_headers, share.request_headers)

@@ -21,6 +21,12 @@ Data = dict[str, Any]
 _NO_ENDPOINT: Final = 503
 _PREFLIGHT: Final = 200
 
+_SAID_BY_FORWARD: Final = (
+    *("timeout", "try_timeout", "try_idle", "stream_idle", "duration"),
+    *("retry", "session", "fallback", "faults"),
+)
+"""What a forwarding action may have, as it stands."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -181,14 +187,10 @@ def _forward(
         "clusters": [_share(view, each, action.backends, place, action.failure) for each in action.backends],
         "websocket": action.websocket,
     }
-    if action.timeout is not None:
-        found["timeout"] = dump.plain(action.timeout)
-    if action.try_timeout is not None:
-        found["try_timeout"] = dump.plain(action.try_timeout)
-    if action.retry is not None:
-        found["retry"] = dump.plain(action.retry)
-    if action.session is not None:
-        found["session"] = dump.plain(action.session)
+    for name in _SAID_BY_FORWARD:
+        value = getattr(action, name)
+        if value is not None:
+            found[name] = dump.plain(value)
     if action.mirrors:
         found["mirrors"] = [
             {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from dragoman.explain import treatment
 
@@ -111,20 +111,49 @@ def _outcome(data: Data) -> str:
             return f"no answer: {data['outcome']}"
 
 
+_TIMES: Final = (
+    ("timeout", "timeout"),
+    ("try_timeout", "per try"),
+    ("try_idle", "per try idle"),
+    ("stream_idle", "stream idle"),
+    ("duration", "whole stream"),
+)
+
+
 def _forward(data: Data) -> Iterator[str]:
     action = data["action"]
     yield f"  as            {action['path']} for {action['host']}"
     yield from _backends(action["clusters"])
     for each in action.get("mirrors", ()):
         yield f"  mirror        {each['percent']:g}% {each['name']}"
-    for name, title in (("timeout", "timeout"), ("try_timeout", "per try")):
+    for name, title in _TIMES:
         if name in action:
             yield f"  {title:<12}  {f'{action[name]:g} s' if action[name] else 'none'}"
     if "retry" in action:
-        codes = ", ".join(map(str, action["retry"].get("codes", ())))
-        yield f"  retry         {action['retry']['attempts']} times{f' on {codes}' if codes else ''}"
+        yield f"  retry         {_retry(action['retry'])}"
+    yield from _failures(action)
     if "session" in action:
         yield f"  session       by {action['session']['kind'].lower()} {action['session']['name']}"
+
+
+def _retry(data: Data) -> str:
+    wanted = ", ".join([*data.get("conditions", ()), *map(str, data.get("codes", ()))])
+    methods = f", {', '.join(data['methods'])}" if "methods" in data else ""
+    return f"{data.get('attempts', 1)} times{f' on {wanted}' if wanted else ''}{methods}"
+
+
+def _failures(action: Data) -> Iterator[str]:
+    """What is done where the backend gives no response, and failures on purpose."""
+    instead = action.get("fallback", {})
+    also = f" (also for {', '.join(map(str, instead['codes']))})" if "codes" in instead else ""
+    if "cluster" in instead:
+        yield f"  fallback      {instead['cluster']}{also}"
+    if "answer" in instead:
+        yield f"  fallback      {instead['answer'].get('status', 503)} from Envoy{also}"
+    for name, fault in action.get("faults", {}).items():
+        if name != "headers":
+            some = "some of these" if "headers" in action["faults"] else "the requests"
+            yield f"  fault         {name} for {fault['share'] / 10_000:g}% of {some}"
 
 
 def _backends(clusters: Sequence[Data]) -> Iterator[str]:

@@ -31,13 +31,16 @@ class Transport(enum.Enum):
 class ClusterKey(NamedTuple):
     """A cluster's identity: the object and its port, and where these differ, how it is spoken to, the
     certificate that is shown to it, and the policies of its users that set something about it (the most
-    general first). Which rules use it plays no other part. `port` 0: the object has none."""
+    general first). Which rules use it plays no other part. `port` 0: the object has none. `reserve`: the
+    cluster that takes over while this one has no healthy endpoint; Envoy then gets both and a pair of them,
+    which this is the key of."""
 
     ref: Ref
     port: int = 0
     transport: str = ""  # a `Transport`'s value: keys are sorted
     certificate: Ref = NOBODY
     policies: tuple[Ref, ...] = ()
+    reserve: tuple[ClusterKey, ...] = ()  # one, or none
 
     @property
     def place(self) -> ClusterKey:

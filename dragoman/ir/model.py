@@ -37,6 +37,14 @@ from dragoman.ir.client import (
 )
 from dragoman.ir.order import Order
 from dragoman.ir.policy import Said as Said
+from dragoman.ir.traffic import (
+    Abort as Abort,
+    Answer as Answer,
+    Delay as Delay,
+    Fallback as Fallback,
+    Faults as Faults,
+    Retry as Retry,
+)
 from dragoman.ir.treatment import Body as Body, Pairs as Pairs, Treatment as Treatment
 from dragoman.ir.urls import (
     HostFromHeader as HostFromHeader,
@@ -239,16 +247,6 @@ class Cors:
     max_age: int = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """`codes`: HTTP status codes to retry (connection failures and resets always are); `attempts`: retries
-    after the first try."""
-
-    attempts: int
-    codes: tuple[int, ...] = ()
-    backoff: float | None = None
-
-
 class SessionKind(enum.Enum):
     COOKIE = "Cookie"
     HEADER = "Header"
@@ -303,8 +301,31 @@ class Forward:
     session: SessionPersistence | None = None
     mirrors: tuple[Mirror, ...] = ()
     websocket: bool = True
+    try_idle: float | None = None  # seconds without a byte of the response
+    stream_idle: float | None = None  # and in either direction
+    duration: float | None = None  # of the whole stream, however much moves
+    fallback: Fallback | None = None
+    faults: Faults | None = None
     failure: int = 500
     host: HostRewrite | None = None
+
+    def clusters(self) -> tuple[ClusterKey, ...]:
+        """Every cluster that it may send to."""
+        found = [one.cluster for one in self.backends if one.cluster is not None]
+        found += [mirror.cluster for mirror in self.mirrors]
+        if self.fallback is not None and self.fallback.cluster is not None:
+            found.append(self.fallback.cluster)
+        return tuple(dict.fromkeys(found))
+
+    def reached(self, cluster: ClusterKey) -> ClusterKey:
+        """What stands for a backend's cluster: where there is a fallback to another one, the pair of them."""
+        reserve = self.fallback.cluster if self.fallback is not None else None
+        return cluster if reserve in (None, cluster) else cluster._replace(reserve=(reserve,))
+
+    def pairs(self) -> tuple[ClusterKey, ...]:
+        """The pairs among what stands for its backends."""
+        keys = (self.reached(one.cluster) for one in self.backends if one.cluster is not None)
+        return tuple(dict.fromkeys(key for key in keys if key.reserve))
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,8 +417,7 @@ class RouteSet:
         found: set[ClusterKey] = set()
         for route in self.routes:
             if isinstance(route.action, Forward):
-                found.update(b.cluster for b in route.action.backends if b.cluster is not None)
-                found.update(m.cluster for m in route.action.mirrors)
+                found.update(route.action.clusters())
         return frozenset(found)
 
 

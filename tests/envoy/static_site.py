@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from dragoman import proto, resource
 from dragoman.envoy import clusters, endpoints, listeners, process, routes, shape, static
 from dragoman.envoy.admin import Admin
 from dragoman.ir import model as ir
+from dragoman.proto.envoy.config.cluster import v3 as cluster_proto
 from tests.harness import net
 from tests.harness.backend import Backend
 from tests.harness.echo import Echo, Identity
@@ -99,6 +100,17 @@ async def tls(port: int, name: str, *, version: ssl.TLSVersion | None = None, ci
     return await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
 
 
+Also = Callable[[dict[str, ir.Endpoint]], list[resource.Resource]]
+
+
+def closed(name: str, place: ir.Endpoint) -> list[resource.Resource]:
+    """A cluster in `shop` whose circuit breaker lets nothing pass."""
+    first, *others = service(name, [place])
+    message = cluster_proto.Cluster.FromString(first.payload)
+    message.circuit_breakers.thresholds[0].max_requests.value = 0
+    return [resource.make(resource.CLUSTER, first.name, proto.serialize(message), {}), *others]
+
+
 def service(name: str, found: Sequence[ir.Endpoint], **more: Any) -> list[resource.Resource]:
     """A cluster in `shop` and its endpoints."""
     from tests.unit.envoy.build import cluster
@@ -112,9 +124,15 @@ def service(name: str, found: Sequence[ir.Endpoint], **more: Any) -> list[resour
 
 @asynccontextmanager
 async def running(
-    binary: Path, hosts: Hosts, more: Sequence[resource.Resource] = (), *, backends: Sequence[str] = BACKENDS
+    binary: Path,
+    hosts: Hosts,
+    more: Sequence[resource.Resource] = (),
+    *,
+    backends: Sequence[str] = BACKENDS,
+    also: Also = lambda _: [],
 ) -> AsyncIterator[StaticSite]:
-    """Envoy on `hosts` and `more`; the services v1, v2, v3 answer, `all` is the three of them."""
+    """Envoy on `hosts` and `more`; the services v1, v2, v3 answer, `all` is the three of them. `also`: more
+    that needs to know where the backends are."""
     async with AsyncExitStack() as stack:
         site = StaticSite(net.free_port(), Admin(port=net.free_port()))
         for name in backends:
@@ -127,6 +145,7 @@ async def running(
             listeners.encode(ir.Listener(bind, (ir.FilterChain("", None, scope),))),
             *more,
             *service("all", list(places.values())),
+            *also(places),
         ]
         for name, place in places.items():
             resources += service(name, [place])

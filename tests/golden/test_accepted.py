@@ -64,7 +64,9 @@ def decode(type_url: str, payload: bytes) -> Any:
 def message_type(type_url: str) -> Any:
     """`.../envoy.config.cluster.v3.Cluster` is `envoy_data_plane.envoy.config.cluster.v3.Cluster` there."""
     package, _, name = type_url.rpartition("/")[2].rpartition(".")
-    return getattr(importlib.import_module(f"envoy_data_plane.{package}"), name)
+    module = importlib.import_module(f"envoy_data_plane.{package}")
+    # Initials are spelled differently there: HTTPFault is HttpFault.
+    return next(getattr(module, one) for one in dir(module) if one.lower() == name.lower())
 
 
 def unknown_fields(message: Any) -> Iterator[str]:

@@ -8,6 +8,7 @@ request, and paths and headers that ask for something else. `backend` speaks the
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
@@ -55,16 +56,19 @@ class Answer:
 
 @dataclass(slots=True)
 class Echo:
-    """One pod's behaviour. Keeps count of tries per uuid for `/retry`, as the original does, in memory."""
+    """One pod's behaviour. Notes targets and times of requests; keeps count of tries per uuid
+    for `/retry`, as the original does, in memory."""
 
     identity: Identity
     tries: dict[str, int] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
 
     def answer(self, request: Request) -> Answer:
         url = urlsplit(request.target)
         query = parse_qs(url.query)
         self.seen.append(request.target)
+        self.times.append(time.monotonic())
         delay = _seconds(query.get("delay", ["0"])[0])
         extra = (("x-pod", self.identity.pod), *_asked_headers(request))
         if url.path.startswith("/retry"):
@@ -75,6 +79,9 @@ class Echo:
         if url.path.startswith("/status/"):
             last = url.path.rsplit("/", 1)[1]
             status = int(last) if last.isdigit() else 200
+        for name, value in request.headers:
+            if name.lower() == "x-echo-status":
+                status = int(value)
         body = json.dumps(self._describe(request), separators=(",", ":")).encode()
         return Answer(status, body, (("content-type", "application/json"), *extra), delay)
 

@@ -280,6 +280,9 @@ def own_policies(draw: st.DrawFn) -> Body:
         spec["maintenance"] = draw(some([{}, {"disabled": True}, {"body": "soon"}]))
     else:
         spec["timeouts"] = draw(some([{}, {"request": "1s"}, {"connect": "2s"}, {"disabled": True}]))
+        if draw(st.booleans()):
+            reference = {"name": draw(some("abz")), "namespace": draw(some(NAMESPACES)), "port": 80}
+            spec["fallback"] = draw(some([{"backendRef": reference}, {"disabled": True}]))
     body: Body = {
         "apiVersion": "dragoman.dev/v1alpha1",
         "kind": kind,

@@ -16,12 +16,15 @@ from dragoman.envoy.filters import (
     bodies,
     cors,
     custom_response,
+    fallbacks,
+    faults,
     header_mutation,
     jwt_authn,
     maintenance,
     query_parameters,
     router,
     stateful_session,
+    tries,
 )
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.core import v3 as core
@@ -39,7 +42,9 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     jwt_authn.FILTER,
     header_mutation.FILTER,  # behind authentication: values may come from what it found
     query_parameters.FILTER,  # to which the former hands values
+    fallbacks.FILTER,
     stateful_session.FILTER,
+    faults.FILTER,  # after everything that may refuse: a failure of the backend's, as it were
     router.FILTER,
 )
 
@@ -49,7 +54,7 @@ DISCOVERED: Final[Mapping[str, base.Discovered]] = {each.name: each for each in 
 NAMES: Final = frozenset(DISCOVERED)
 """The names of these resources."""
 
-_OPTIONAL: Final = tuple((each.name, each.per_route) for each in FILTERS if each.disabled)
+_OPTIONAL: Final = tuple((each.name, each.per_route) for each in (*FILTERS, tries.FILTER) if each.disabled)
 _NONE: Final[frozenset[Demand]] = frozenset()
 
 

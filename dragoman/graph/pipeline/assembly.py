@@ -94,7 +94,12 @@ def with_certificate(route: ir.Route, clusters: Mapping[ir.ClusterKey, ir.Cluste
         return route
     backends = _with_certificate(action.backends, clusters)
     mirrors = tuple(replace(m, cluster=clusters.get(m.cluster, m.cluster)) for m in action.mirrors)
-    return replace(route, action=replace(action, backends=backends, mirrors=mirrors))
+    action = replace(action, backends=backends, mirrors=mirrors)
+    fallback = action.fallback
+    if fallback is not None and fallback.cluster is not None:
+        reserve = clusters.get(fallback.cluster, fallback.cluster)
+        action = replace(action, fallback=replace(fallback, cluster=reserve))
+    return replace(route, action=action)
 
 
 def stream_with_certificate(

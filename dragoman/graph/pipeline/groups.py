@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dragoman import config, resource
-from dragoman.envoy import clusters, endpoints, listeners, routes as encoder, secrets, shape
+from dragoman.envoy import clusters, endpoints, listeners, pairs, routes as encoder, secrets, shape
 from dragoman.envoy.filters import chain as filter_chain
 from dragoman.graph.collection import Collection, Context, Graph, Source
 from dragoman.graph.pipeline import assembly, binds, compromises, extensions
@@ -155,6 +155,9 @@ class Groups:
         )
 
         def cluster(ctx: Context, key: tuple[str, ir.ClusterKey], _: bool) -> Resource | None:
+            if key[1].reserve:
+                first = ctx.fetch(outputs.clusters, key[1]._replace(certificate=ir.NOBODY, reserve=()))
+                return pairs.encode(key[1], first) if first is not None else None
             if key[1].certificate == ir.NOBODY:
                 return ctx.fetch(made, key[1])
             plain = ctx.fetch(outputs.clusters, key[1]._replace(certificate=ir.NOBODY))
@@ -390,8 +393,7 @@ def _finish(
 def _clusters(route: ir.Route) -> tuple[ir.ClusterKey, ...]:
     if not isinstance(route.action, ir.Forward):
         return ()
-    backends = [b.cluster for b in route.action.backends if b.cluster is not None]
-    return tuple(dict.fromkeys(backends + [mirror.cluster for mirror in route.action.mirrors]))
+    return route.action.clusters() + route.action.pairs()
 
 
 def _fallback(

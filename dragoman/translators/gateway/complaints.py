@@ -24,6 +24,7 @@ _FORMS: Final[dict[str, str]] = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",
+    "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "text (quote it if it looks like a number)",
     "tuple_type": "a list",

@@ -264,7 +264,7 @@ class Work:
                     Severity.INFO,
                 )
             )
-        attempts = 1 if given.attempts is None else min(given.attempts, _MANY)
+        attempts = None if given.attempts is None else min(given.attempts, _MANY)
         return ir.Retry(attempts, tuple(sorted(set(given.codes))), given.backoff or None)
 
     def _session(

@@ -7,10 +7,10 @@ from typing import Final
 
 from dragoman.diagnostics import Diagnostic
 from dragoman.refs import Ref
-from dragoman.translators.gateway import rules_policies, rules_traffic_backends
+from dragoman.translators.gateway import rules_policies, rules_traffic_backends, rules_traffic_requests
 from dragoman.translators.gateway.models import trafficpolicy as model
 
-_CHECKS: Final = (rules_policies.check, rules_traffic_backends.check)
+_CHECKS: Final = (rules_policies.check, rules_traffic_requests.check, rules_traffic_backends.check)
 
 
 def check(ref: Ref, spec: model.TrafficPolicy) -> Iterator[Diagnostic]:

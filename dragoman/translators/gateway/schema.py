@@ -60,6 +60,8 @@ def _plain(given: Mapping[str, Any], known: Mapping[str, Any]) -> Schema:
         made["description"] = _paragraph(description)
     if "properties" in given:
         made["properties"] = {name: _plain(one, known) for name, one in given["properties"].items()}
+    if given.get("additionalProperties") is True:
+        made["x-kubernetes-preserve-unknown-fields"] = True
     if isinstance(given.get("additionalProperties"), dict):
         made["additionalProperties"] = _plain(given["additionalProperties"], known)
     elif given.get("additionalProperties") is True:

@@ -130,9 +130,7 @@ def build(
         *(one.statuses for one in routes),
         *(one.statuses for one in flows),
         wiring_policies.tls_statuses(graph, objects, policies, ancestors, controller),
-        wiring_policies.statuses(
-            graph, objects, attached, sources.unsafe, ancestors, parents.trust, controller
-        ),
+        wiring_policies.statuses(graph, objects, sources, ancestors, parents.trust, controller),
         graph.map_one("Backend status", objects[meta.DRAGOMAN_GROUP, "Backend"], backend_status),
     )
     diagnostics = graph.union(
@@ -143,7 +141,7 @@ def build(
         *(one.findings for one in routes),
         *(one.findings for one in flows),
         findings_of("BackendTLSPolicy", policies.standings),
-        wiring_policies.findings(graph, attached, sources.unsafe, backend_side.lost, parents),
+        wiring_policies.findings(graph, objects, sources, backend_side.lost, parents),
         backend_side.findings,
         vault.findings,
     )

@@ -14,9 +14,9 @@ from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
 from dragoman.refs import Ref
 from dragoman.translators import base
-from dragoman.translators.gateway import clienttrust, status, tlspolicies
+from dragoman.translators.gateway import backends, clienttrust, status, tlspolicies
 from dragoman.translators.gateway.models import meta
-from dragoman.translators.gateway.policies import attach, traffic_tls
+from dragoman.translators.gateway.policies import attach, traffic_failures, traffic_tls
 from dragoman.translators.gateway.wiring_parents import Parents
 
 
@@ -93,13 +93,13 @@ def tls_statuses(
 def statuses(
     graph: Graph,
     objects: base.Objects,
-    policies: attach.Policies,
-    unsafe: traffic_tls.Flaws,
+    sources: backends.Sources,
     ancestors: Ancestors,
     trust: Collection[Ref, clienttrust.Trust],
     controller: str,
 ) -> Collection[Ref, base.Status]:
     """The statuses of Dragoman's own policies. Those that refer to something say whether it can be used."""
+    policies = sources.attached
 
     def of(ctx: Context, ref: Ref, item: base.AnyObject) -> base.Status | None:
         standing = ctx.fetch(policies.standings, ref)
@@ -109,7 +109,7 @@ def statuses(
         found = ancestors.of(ctx, targets) or sorted(set(targets))
         refers = ctx.fetch(trust, ref)
         clients = () if refers is None else (refers.resolved,)
-        conditions = (standing.accepted, *_resolved(ctx, unsafe, ref, item), *clients)
+        conditions = (standing.accepted, *_resolved(ctx, sources, ref, item), *clients)
         return status.of_policy(item, controller, found, conditions)
 
     return graph.union(
@@ -120,32 +120,44 @@ def statuses(
 
 def findings(
     graph: Graph,
-    policies: attach.Policies,
-    unsafe: traffic_tls.Flaws,
+    objects: base.Objects,
+    sources: backends.Sources,
     lost: Collection[Ref, tuple[Diagnostic, ...]],
     parents: Parents,
 ) -> Collection[Ref, tuple[Diagnostic, ...]]:
     """What there is to say of each of them: its targets, its references, and what of it has no effect on some
     backend (`lost`) or listener."""
+    traffic = objects[meta.DRAGOMAN_GROUP, "TrafficPolicy"]
 
     def of(ctx: Context, ref: Ref, standing: attach.Standing) -> tuple[Diagnostic, ...] | None:
-        flawed = (ctx.fetch(unsafe, ref) or {}).values() if ref.kind == "TrafficPolicy" else ()
+        found = standing.findings
+        item = ctx.fetch(traffic, ref) if ref.kind == "TrafficPolicy" else None
+        if item is not None:
+            astray = traffic_failures.unresolved(ctx, sources, ref, item.spec)
+            found += (*(ctx.fetch(sources.unsafe, ref) or {}).values(),)
+            found += () if astray is None else (astray.finding,)
         trust = ctx.fetch(parents.trust, ref)
-        refers = trust.findings if trust is not None else ()
+        found += trust.findings if trust is not None else ()
         more = (*(ctx.fetch(lost, ref) or ()), *(ctx.fetch(parents.client_findings, ref) or ()))
-        return (*standing.findings, *flawed, *refers, *more) or None
+        return (*found, *more) or None
 
-    return graph.map_one("policy findings", policies.standings, of)
+    return graph.map_one("policy findings", sources.attached.standings, of)
 
 
 def _resolved(
-    ctx: Context, unsafe: traffic_tls.Flaws, ref: Ref, item: base.AnyObject
+    ctx: Context, sources: backends.Sources, ref: Ref, item: base.AnyObject
 ) -> Iterator[base.Condition]:
-    if ref.kind != "TrafficPolicy" or not any(traffic_tls.needs(ref, item.spec)):
+    """One condition for all references of a policy: the first reason, and what there is to say of each."""
+    if ref.kind != "TrafficPolicy":
         return
-    flaws = ctx.fetch(unsafe, ref)
-    if not flaws:
+    if not traffic_failures.refers(item.spec) and not any(traffic_tls.needs(ref, item.spec)):
+        return
+    astray = traffic_failures.unresolved(ctx, sources, ref, item.spec)
+    wrong = [(astray.reason, astray.finding.message)] if astray is not None and astray.reason else []
+    flaws = (ctx.fetch(sources.unsafe, ref) or {}).values()
+    wrong += [("InvalidCertificateRef", one.message) for one in flaws]
+    if not wrong:
         yield base.Condition("ResolvedRefs", True, "ResolvedRefs", "every reference leads somewhere")
         return
-    why = "; ".join(one.message for one in flaws.values())
-    yield base.Condition("ResolvedRefs", False, "InvalidCertificateRef", why)
+    why = "; ".join(dict.fromkeys(message for _, message in wrong))
+    yield base.Condition("ResolvedRefs", False, wrong[0][0], why)

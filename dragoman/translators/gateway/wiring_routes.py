@@ -14,7 +14,14 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import attachment, backends, rivals, routes_http, status, streams
-from dragoman.translators.gateway.policies import attach, effects, stacks, traffic_requests
+from dragoman.translators.gateway.policies import (
+    attach,
+    effects,
+    merge,
+    stacks,
+    traffic_failures,
+    traffic_requests,
+)
 from dragoman.translators.gateway.wiring_parents import Parents
 
 Findings = tuple[Diagnostic, ...]
@@ -154,8 +161,26 @@ class Requests:
                 findings = traffic_requests.disagreement(route, [one.traffic for one in own])
         if whole == stacks.EMPTY:
             return route, findings
-        found, more = effects.on_route(route, stack, whole)
+        found, more = effects.on_route(route, stack, whole, self._reserve(ctx, route, stack, whole))
         return found, (*findings, *more)
+
+    def _reserve(
+        self, ctx: Context, route: ir.Route, stack: stacks.Stack, whole: stacks.Stack
+    ) -> ir.ClusterKey | None:
+        """The cluster that takes over from the route's backends. A reference that leads nowhere, or to what
+        policies keep the route from, is reported with its policy."""
+        if not whole.traffic or not isinstance(route.action, ir.Forward):
+            return None
+        merged = merge.merge(whole.traffic)
+        origin = merged.origin("fallback", "backendRef")
+        if origin is None:
+            return None
+        grpc = route.match.grpc
+        found = traffic_failures.reserve(ctx, self._sources, merged.spec, origin, grpc=grpc)
+        if found is None or isinstance(found, backends.Unresolved):
+            return None
+        own = backends.own_policies(ctx, self._sources, found, stack)
+        return None if backends.barred_by(ctx, self._sources, own) else found
 
     def _accepted(
         self, ctx: Context, ref: Ref, rules: routes_http.Rules

@@ -42,7 +42,9 @@ def test_plain_http() -> None:
         ("envoy.filters.http.jwt_authn", True),
         ("envoy.filters.http.header_mutation", True),
         ("dragoman.http.query_parameters", True),
+        ("dragoman.fallback", True),
         ("envoy.filters.http.stateful_session", True),
+        ("envoy.filters.http.fault", True),
         ("envoy.filters.http.router", False),
     ]
     assert manager["use_remote_address"] is True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -18,14 +20,15 @@ REFS = st.builds(
     TEXT,
     TEXT,
 )
-CLUSTERS = st.builds(
-    ir.ClusterKey,
+KEYS: Any = (
     REFS,
     st.integers(0, 65535),
     st.sampled_from(["", "tcp"]),
     st.just(ir.NOBODY) | REFS,
     st.lists(REFS, max_size=2).map(tuple),
 )
+ALONE = st.builds(ir.ClusterKey, *KEYS, st.just(()))
+CLUSTERS = ALONE | st.builds(ir.ClusterKey, *KEYS, st.tuples(ALONE))
 SECRETS = st.builds(ir.SecretKey, REFS, st.sampled_from(["tls", "ca", "t/ls"]))
 
 
@@ -83,7 +86,8 @@ def test_secrets_never_share_a_name(one: ir.SecretKey, other: ir.SecretKey) -> N
 
 @given(CLUSTERS)
 def test_every_cluster_name_reads_back(key: ir.ClusterKey) -> None:
-    assert naming.refs_of(resource.CLUSTER, naming.cluster(key)) == (key.ref, *key.policies)
+    of_reserve = [ref for one in key.reserve for ref in (one.ref, *one.policies)]
+    assert naming.refs_of(resource.CLUSTER, naming.cluster(key)) == (key.ref, *key.policies, *of_reserve)
     assert naming.cluster(key) != naming.INVALID_CLUSTER
 
 

@@ -64,6 +64,20 @@ sys.stderr.write("warning\tconfig\tfirst\tline\nsecond line\ninfo\tmain\tthird\n
     assert envoy.last_words == "first\tline\nsecond line\nthird"
 
 
+async def test_that_filters_are_unfinished_is_no_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Envoy says so of some that wait in every connection manager, whenever a listener changes."""
+    text = r"""
+import sys
+sys.stderr.write("warning\tmisc\tmessage 'x.v3.X' is marked as work-in-progress.\n")
+"""
+    with caplog.at_level(logging.DEBUG, logger="dragoman.envoy.process"):
+        async with process.running({}, binary=program(tmp_path, text)) as envoy:
+            await envoy.wait()
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]
+
+
 async def test_an_early_end_is_told_with_its_last_words(tmp_path: Path) -> None:
     text = "import sys; sys.stderr.write('critical\\tmain\\tno such cluster\\n'); sys.exit(3)"
     admin = Admin(path=str(tmp_path / "none.sock"))

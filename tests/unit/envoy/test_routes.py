@@ -178,7 +178,7 @@ def test_retries() -> None:
             "num_retries": 3,
             "per_try_timeout": "1s",
             "retry_back_off": {"base_interval": "0.100s", "max_interval": "1s"},
-            "host_selection_retry_max_attempts": "3",
+            "host_selection_retry_max_attempts": "10",
         },
     }
 

@@ -408,7 +408,7 @@ def test_timeouts_and_retries(shop: Any, http_route: Any) -> None:
     shop.apply(http_route(rule))
     first, second = shop.action(index=0), shop.action(index=1)
     assert (first.timeout, first.try_timeout, first.retry) == (90.0, 0.25, ir.Retry(3, (500, 503), 0.1))
-    assert (second.timeout, second.try_timeout, second.retry) == (0.0, None, ir.Retry(1))
+    assert (second.timeout, second.try_timeout, second.retry) == (0.0, None, ir.Retry())
     assert shop.findings() == ["DRG3002 spec.rules[0].retry.backoff"]
     assert shop.finding("DRG3002").severity is Severity.INFO
 

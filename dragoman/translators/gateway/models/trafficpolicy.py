@@ -1,6 +1,6 @@
 """TrafficPolicy (dragoman.dev/v1alpha1): how requests and backends are dealt with.
 
-What concerns requests (`traffic_requests`) becomes part of routes, what concerns backends
+What concerns requests (`traffic_requests`, `traffic_failures`) becomes part of routes, what concerns backends
 (`traffic_backends`) part of clusters.
 """
 
@@ -15,6 +15,7 @@ from dragoman.translators.gateway.models import (
     policy,
     traffic_backends,
     traffic_balancing,
+    traffic_failures,
     traffic_health,
     traffic_requests,
     traffic_tls,
@@ -28,6 +29,14 @@ class TrafficPolicy(policy.Policy):
     timeouts: Annotated[
         traffic_requests.Timeouts | None, Field(description="How long everything may take.")
     ] = None
+    retries: Annotated[
+        traffic_requests.Retries | None, Field(description="Which requests are tried again, and how.")
+    ] = None
+    fallback: Annotated[
+        traffic_failures.Fallback | None,
+        Field(description="What is done when the backend cannot be reached."),
+    ] = None
+    faults: Annotated[traffic_failures.Faults | None, Field(description="Failures on purpose.")] = None
     circuit_breaker: Annotated[
         traffic_backends.CircuitBreaker | None,
         Field(description="How much may be under way to a backend at once."),

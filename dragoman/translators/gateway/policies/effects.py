@@ -23,19 +23,21 @@ _NOTHING: Final[tuple[Diagnostic, ...]] = ()
 _PLAIN: Final = ir.Route("unmatched", ir.RouteMatch(ir.SegmentPrefix("/")), ir.Respond(404), LAST)
 
 
-def on_route(route: ir.Route, stack: stacks.Stack, whole: stacks.Stack) -> Effect:
+def on_route(
+    route: ir.Route, stack: stacks.Stack, whole: stacks.Stack, reserve: ir.ClusterKey | None = None
+) -> Effect:
     """The route with what `whole` says of it; its clusters with what `stack`, the part of it that backends
-    do not say themselves, says of them."""
+    do not say themselves, says of them. `reserve`: the cluster that takes over, where `whole` says one."""
     findings = _NOTHING
     said: tuple[ir.Said, ...] = ()
+    if whole.traffic:
+        traffic = merge.merge(whole.traffic)
+        inline = tuple(traffic_requests.inline(route))
+        route, findings = traffic_requests.apply(route, traffic, reserve)
+        said = _said(traffic.said, (*traffic_backends.FIELDS, *inline))
     if stack.traffic:
         users = merge.merge(stack.traffic).sayers(traffic_backends.FIELDS)
         route = _with_policies(route, users) if users else route
-    if whole.traffic:
-        traffic = merge.merge(whole.traffic)
-        inline = traffic_requests.inline(route)
-        route, findings = traffic_requests.apply(route, traffic)
-        said = _said(traffic.said, (*traffic_backends.FIELDS, *inline))
     if whole.http:
         treatment = merge.merge(whole.http)
         route, more = http.apply(route, treatment)
@@ -73,9 +75,14 @@ def unmatched(graph: Graph, listeners: stacks.Listeners) -> Collection[tuple[Ref
 
 
 def _said(said: tuple[ir.Said, ...], without: Iterable[FieldPath]) -> tuple[ir.Said, ...]:
+    """What holds of what was said: not what the route says itself, nor a section that is switched off."""
     left_out = tuple(without)
+    off = tuple(one.origin.path[1:2] for one in said if one.origin.path[2:] == ("disabled",))
     return tuple(
-        one for one in said if not any(one.origin.path[1 : 1 + len(path)] == path for path in left_out)
+        one
+        for one in said
+        if not any(one.origin.path[1 : 1 + len(path)] == path for path in left_out)
+        and (one.origin.path[1:2] not in off or one.origin.path[2:] == ("disabled",))
     )
 
 
@@ -88,4 +95,8 @@ def _with_policies(route: ir.Route, policies: tuple[Ref, ...]) -> ir.Route:
         for b in action.backends
     )
     mirrors = tuple(replace(m, cluster=m.cluster._replace(policies=policies)) for m in action.mirrors)
-    return replace(route, action=replace(action, backends=backends, mirrors=mirrors))
+    action = replace(action, backends=backends, mirrors=mirrors)
+    if action.fallback is not None and action.fallback.cluster is not None:
+        cluster = action.fallback.cluster._replace(policies=policies)
+        action = replace(action, fallback=replace(action.fallback, cluster=cluster))
+    return replace(route, action=action)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from dragoman.diagnostics import Diagnostic
 from dragoman.ir import model as ir, upstream
@@ -40,8 +39,12 @@ def apply(cluster: ir.Cluster, merged: losses.Merged) -> tuple[ir.Cluster, tuple
 
 def _budget(merged: losses.Merged) -> upstream.RetryBudget | None:
     """Retries are a matter of requests, but their budget is kept by the cluster."""
-    retries: Any = getattr(merged.spec, "retries", None)
-    given = getattr(policy.on(retries), "budget", None)
+    retries = policy.on(merged.spec.retries)
+    given = retries.budget if retries is not None else None
     if given is None:
         return None
-    return upstream.RetryBudget()
+    default = upstream.RetryBudget()
+    return upstream.RetryBudget(
+        default.percent if given.percent is None else given.percent,
+        default.at_least if given.min_concurrent is None else given.min_concurrent,
+    )

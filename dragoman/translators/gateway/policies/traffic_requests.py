@@ -11,9 +11,9 @@ from dragoman.diagnostics import Diagnostic, warning
 from dragoman.ir import model as ir
 from dragoman.refs import FieldPath, Origin
 from dragoman.translators.gateway.models import trafficpolicy
-from dragoman.translators.gateway.policies import merge
+from dragoman.translators.gateway.policies import merge, traffic_failures, traffic_retries, traffic_times
 
-_SECTIONS: Final = ("timeouts",)
+_SECTIONS: Final = ("timeouts", "retries", "fallback", "faults")
 """The sections of the spec that concern requests."""
 
 Merged = merge.Merged[trafficpolicy.TrafficPolicy]
@@ -35,16 +35,29 @@ def disagreement(
 def inline(route: ir.Route) -> Iterator[FieldPath]:
     """The fields that the route says itself."""
     action = route.action
-    if isinstance(action, ir.Forward) and action.timeout is not None:
-        yield ("timeouts", "request")
+    if isinstance(action, ir.Forward):
+        yield from traffic_times.inline(action)
+        if action.retry is not None:
+            yield from traffic_retries.inline(action.retry)
 
 
-def apply(route: ir.Route, merged: Merged) -> tuple[ir.Route, tuple[Diagnostic, ...]]:
-    """The route as the policies want it."""
+def apply(
+    route: ir.Route, merged: Merged, reserve: ir.ClusterKey | None = None
+) -> tuple[ir.Route, tuple[Diagnostic, ...]]:
+    """The route as the policies want it. `reserve`: the cluster that takes over (`traffic_failures`)."""
     action = route.action
     if not isinstance(action, ir.Forward):
         return route, ()
-    spec = merged.spec
-    if spec.timeouts is not None and not spec.timeouts.disabled and action.timeout is None:
-        action = replace(action, timeout=spec.timeouts.request)
-    return (route if action is route.action else replace(route, action=action)), ()
+    grpc = route.match.grpc
+    made = traffic_times.apply(action, merged)
+    retry, findings = traffic_retries.retry(action.retry, merged, made.timeout, grpc=grpc)
+    made, more = traffic_failures.apply(replace(made, retry=retry), merged, reserve, grpc=grpc)
+    found = (*findings, *more, *_hedging(made, merged), *traffic_times.check(made, merged))
+    return (route if made == action else replace(route, action=made)), found
+
+
+def _hedging(action: ir.Forward, merged: Merged) -> Iterator[Diagnostic]:
+    origin = merged.origin("retries", "hedge")
+    if action.retry is not None and action.retry.hedge and not action.try_timeout and origin is not None:
+        message = "without `timeouts.perTry` no second request is ever sent"
+        yield warning("DRG3001", message, origin)
