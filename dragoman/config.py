@@ -102,12 +102,20 @@ class Batch(_Section):
     slice: Seconds = 0.02
 
 
+class State(_Section):
+    """What must survive a restart: how far rollouts are. `directory` None: `$STATE_DIRECTORY` (systemd), else
+    `dragoman` below `$XDG_STATE_HOME` or `~/.local/state`. Nothing is written before there is a Rollout."""
+
+    directory: Path | None = None
+
+
 class Settings(_Section):
     xds: Xds = Xds()
     gateways: Gateways = Gateways()
     admin: Admin = Admin()
     log: Log = Log()
     batch: Batch = Batch()
+    state: State = State()
 
 
 def load(

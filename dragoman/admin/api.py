@@ -19,10 +19,20 @@ if TYPE_CHECKING:
     from multidict import MultiMapping
 
     from dragoman.graph.pipeline import Pipeline
+    from dragoman.refs import Ref
     from dragoman.telemetry.metrics import Metrics
     from dragoman.xds.ledger import Ledger
 
 PREFIX: Final = "/api/v1"
+
+
+class Rollouts(Protocol):
+    """What people may say about a Rollout, by `name` or `namespace/name`. Both raise LookupError for a name
+    that means none, or several, and ValueError for what makes no sense now."""
+
+    def approve(self, name: str) -> Ref: ...
+
+    def abort(self, name: str) -> Ref: ...
 
 
 class State(Protocol):
@@ -33,6 +43,10 @@ class State(Protocol):
     metrics: Metrics
     started: float
     """Unix time."""
+
+    @property
+    def rollouts(self) -> Rollouts:
+        """Who carries out Rollouts."""
 
     def not_ready(self) -> str:
         """Why proxies are not served (yet, or any more); "" when they are."""
@@ -129,6 +143,37 @@ def explain(state: State, query: Query) -> Any:
     raise Refused("`url` (with method, header) or `object` (kind/namespace/name) is needed")
 
 
+def rollouts(state: State, query: Query) -> list[views.Data]:
+    wanted = query.one("name")
+    found = [
+        one for one in objects(state, query) if (one["group"], one["kind"]) == ("dragoman.dev", "Rollout")
+    ]
+    if not wanted:
+        return found
+    named = [one for one in found if wanted in (one["name"], f"{one['namespace']}/{one['name']}")]
+    if not named:
+        listed = ", ".join(f"{one['namespace']}/{one['name']}" for one in found) or "none"
+        raise Refused(f"there is no Rollout {wanted}; there are: {listed}", 404)
+    return named
+
+
+def approve(state: State, query: Query) -> views.Data:
+    return _said(state.rollouts.approve, query)
+
+
+def abort(state: State, query: Query) -> views.Data:
+    return _said(state.rollouts.abort, query)
+
+
+def _said(act: Callable[[str], Ref], query: Query) -> views.Data:
+    try:
+        return views.identity(act(query.one("name")))
+    except LookupError as error:
+        raise Refused(str(error), 404) from None
+    except ValueError as error:
+        raise Refused(str(error), 409) from None
+
+
 def types_of(names: list[str]) -> tuple[str, ...]:
     """Type URLs for `CDS`, `cds`, `cluster` or a whole URL; all of them for none. `Refused` for an unknown
     one.
@@ -150,5 +195,12 @@ ENDPOINTS: Final = (
     Endpoint("diagnostics", "What is wrong.", diagnostics),
     Endpoint("snapshot", "Resources of a node group (?group=&type=&name=&body=1).", snapshot),
     Endpoint("explain", "?method=&url=&header=name: value, or ?object=kind/namespace/name.", explain),
+    Endpoint("rollouts", "Rollouts and how far they are (?name=).", rollouts),
     Endpoint("collections", "The graph: collections, sizes, edges.", collections),
 )
+
+ACTIONS: Final = (
+    Endpoint("rollouts/approve", "Lets a Rollout's step go on (?name=namespace/name).", approve),
+    Endpoint("rollouts/abort", "Takes a Rollout's canary back (?name=namespace/name).", abort),
+)
+"""What is asked by POST, since it changes something."""

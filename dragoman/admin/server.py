@@ -2,7 +2,8 @@
 
 The server listens on loopback by default and knows no login. A page in somebody's browser must not reach it
 by pointing its own host name at 127.0.0.1 (DNS rebinding), hence the check of `Host`; nor by a plain
-cross-site request, hence `Sec-Fetch-Site` and `Origin`. Everything is GET."""
+cross-site request, hence `Sec-Fetch-Site` and `Origin`. What changes something is POST, and asks for more:
+the header `X-Dragoman`, which no page can send without asking first, and a client on this machine."""
 
 from __future__ import annotations
 
@@ -71,6 +72,8 @@ def application(state: api.State, address: str) -> web.Application:
     app.router.add_get(api.PREFIX, _index)
     for endpoint in api.ENDPOINTS:
         app.router.add_get(f"{api.PREFIX}/{endpoint.name}", _json(state, endpoint))
+    for action in api.ACTIONS:
+        app.router.add_post(f"{api.PREFIX}/{action.name}", _json(state, action))
     return app
 
 
@@ -87,9 +90,19 @@ def _guard(address: str) -> typedefs.Middleware:
         origin = request.headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != request.headers.get("Host"):
             raise web.HTTPForbidden(text="cross-origin requests are not answered\n")
+        if request.method not in ("GET", "HEAD"):
+            _may_change(request)
         return await handler(request)
 
     return guard
+
+
+def _may_change(request: web.Request) -> None:
+    """There is no login: being on this machine (or in its pod, by port-forward) is what counts."""
+    if not _is_loopback(request.remote or ""):
+        raise web.HTTPForbidden(text="this is answered on the machine itself only\n")
+    if "X-Dragoman" not in request.headers:
+        raise web.HTTPForbidden(text="the header X-Dragoman is missing\n")
 
 
 def host_allowed(host: str, *, loopback: bool) -> bool:
@@ -131,7 +144,9 @@ async def _health(_: web.Request) -> web.StreamResponse:
 
 
 async def _index(_: web.Request) -> web.StreamResponse:
-    return _reply({f"{api.PREFIX}/{endpoint.name}": endpoint.text for endpoint in api.ENDPOINTS})
+    found = {f"{api.PREFIX}/{endpoint.name}": endpoint.text for endpoint in api.ENDPOINTS}
+    found |= {f"POST {api.PREFIX}/{action.name}": action.text for action in api.ACTIONS}
+    return _reply(found)
 
 
 def _ready(state: api.State) -> typedefs.Handler:

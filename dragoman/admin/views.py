@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Data = dict[str, Any]
 
-_GOOD_WHEN_FALSE: Final = frozenset({"Conflicted", "OverlappingTLSConfig", "PartiallyInvalid"})
+_GOOD_WHEN_FALSE: Final = frozenset(
+    {"Conflicted", "Held", "OverlappingTLSConfig", "PartiallyInvalid", "RolledBack"}
+)
 """Condition types that speak of trouble when they are True."""
 
 

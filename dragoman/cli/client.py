@@ -1,4 +1,4 @@
-"""Asks a running control plane: GET of its admin API, JSON back.
+"""Asks a running control plane: its admin API, JSON back. GET to know something, POST to change it.
 
 The standard library's client is enough for one request, and costs no import of aiohttp.
 """
@@ -21,6 +21,15 @@ def get(server: str, path: str, query: Mapping[str, str | Sequence[str]] | None 
     """The answer to `/api/v1/<path>`. `Failure` (DRG5004) when there is none, with what the server said when
     it refused.
     """
+    return _ask("GET", server, path, query)
+
+
+def post(server: str, path: str, query: Mapping[str, str | Sequence[str]] | None = None) -> Any:
+    """As `get`, of what changes something."""
+    return _ask("POST", server, path, query)
+
+
+def _ask(method: str, server: str, path: str, query: Mapping[str, str | Sequence[str]] | None) -> Any:
     if not server.startswith(("http://", "https://")):
         server = f"http://{server}"
     url = f"{server.rstrip('/')}/api/v1/{path}"
@@ -30,7 +39,9 @@ def get(server: str, path: str, query: Mapping[str, str | Sequence[str]] | None 
     # No proxy: the admin address is near, and an environment's http_proxy must not see it.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=_TIMEOUT) as response:
+        # The header is what web pages cannot send (admin/server.py).
+        request = urllib.request.Request(url, method=method, headers={"X-Dragoman": "1"})
+        with opener.open(request, timeout=_TIMEOUT) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
         raise failure.Failure(_said(error)) from None

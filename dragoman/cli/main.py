@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, str]] = {
     "validate": "Say what is wrong with resources, without a cluster.",
     "snapshot": "Show what Envoy gets, or what a change would do to it.",
     "status": "Show which proxy has what, and the status of every object.",
+    "rollout": "Show, approve or abort Rollouts.",
     "explain": "Explain an object, or what happens to a request, and why.",
     "bootstrap": "Print an Envoy bootstrap for a node.",
     "ratelimit": "Run the rate-limit service alone, on envoyproxy/ratelimit's files.",

@@ -66,6 +66,11 @@ CODES: Final[dict[str, str]] = {
     "DRG1601": "the policy's target is not there",
     "DRG1602": "the policies of a rule's backends differ",
     "DRG1611": "times and retries of policies do not fit together",
+    # 17xx: Rollouts
+    "DRG1701": "the Rollout's route is not there",
+    "DRG1702": "the Rollout's rule is not there",
+    "DRG1703": "the Rollout's backend is not one of the rule's",
+    "DRG1704": "an older Rollout has the rule",
     # 19xx: files of the rate-limit service
     "DRG1901": "a descriptor stands twice",
     "DRG1902": "a domain stands in two files",
@@ -98,4 +103,5 @@ CODES: Final[dict[str, str]] = {
     "DRG5004": "no control plane answers",
     "DRG5005": "the Envoy binary is not there",
     "DRG5006": "the local Envoy does not come up",
+    "DRG5101": "how far rollouts are cannot be kept",
 }

@@ -117,6 +117,15 @@ def refs_of(type_url: str, name: str) -> tuple[Ref, ...]:
             return ()
 
 
+def backend_of(name: str) -> tuple[Ref, int] | None:
+    """Object and port (0: none) behind a cluster's name, however it is spoken to."""
+    parts = name.split("/")
+    if not 3 <= len(parts) <= 7:
+        return None
+    port = parts[3] if len(parts) > 3 else ""
+    return _ref(*parts[:3]), int(port) if port.isdigit() else 0
+
+
 def route_ref(name: str) -> Ref | None:
     """The object behind an Envoy route, from its name: `HTTPRoute/shop/cart/#0/1`."""
     parts = name.split("/")

@@ -14,7 +14,17 @@ from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from dragoman import proto, resource
-from dragoman.envoy import forwarding, framing, headers, matches, naming, rewrites, sessions, templates
+from dragoman.envoy import (
+    forwarding,
+    framing,
+    headers,
+    matches,
+    naming,
+    reports,
+    rewrites,
+    sessions,
+    templates,
+)
 from dragoman.envoy.filters import chain
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.route import v3 as route_proto
@@ -52,6 +62,8 @@ def encode_route(route: ir.Route) -> EncodedRoute:
     message = route_proto.Route(name=route.name)
     matches.write(message.match, route.match)
     chain.write_route(message, route)
+    if route.rollout:
+        reports.mark(message, route.rollout)
     clusters = _NO_CLUSTERS
     chunk = b""
     action = route.action

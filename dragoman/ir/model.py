@@ -356,7 +356,8 @@ Action = Forward | Redirect | Respond
 @dataclass(frozen=True, slots=True)
 class Route:
     """One match and one action. `name` is identity: kind/namespace/name plus rule (name or index) and
-    match index. `said`: the fields of policies that are in force on it."""
+    match index. `said`: the fields of policies that are in force on it. `rollout`: namespace/name of the
+    Rollout that wants to hear of its requests, "" without one."""
 
     name: str
     match: RouteMatch
@@ -369,6 +370,7 @@ class Route:
     said: tuple[Said, ...] = field(default=(), compare=False)
     auth: Auth | None = None
     treatment: Treatment = UNTREATED
+    rollout: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from typing import Any, Final
 from dragoman import config, garbage
 from dragoman.admin import server as admin
 from dragoman.graph.pipeline import Pipeline
+from dragoman.rollout import access_log, controller, state
 from dragoman.runtime import chronicle, faults, feed, gauges, groups
 from dragoman.runtime.companions import Companion
 from dragoman.sources import base
@@ -64,12 +65,21 @@ class ControlPlane:
         self._feed = feed.Feed(self.pipeline, settings.batch, self._applied)
         self._groups = groups.Groups(self.pipeline, settings.xds.group_grace, self._feed.settle)
         self.xds_port = settings.xds.port
-        self.xds = Server(settings.xds, self._groups, self.ledger)
+        file = state.File(state.path(settings))
+        self.rollouts = controller.Controller(
+            self.pipeline,
+            self._feed.nudge,
+            file,
+            count=lambda rollout, verdict: self.metrics.verdicts.labels(rollout, verdict).inc(),
+        )
+        self._reports = access_log.Service(settings.xds, self.rollouts.heard)
+        self.xds = Server(settings.xds, self._groups, self.ledger, [self._reports.handler()])
         self.admin = admin.Server(self, settings.admin.address, settings.admin.port)
         self.ledger.observer = gauges.Counts(self.metrics)
         self.ledger.on_rejection(self._rejected)
         self.ledger.on_recovery(self._recovered)
         gauges.mirror(self.metrics, self.pipeline, self._groups, self._chronicle, self.not_ready)
+        gauges.mirror_rollouts(self.metrics, self.rollouts)
 
     def not_ready(self) -> str:
         """Why proxies are not served; "" when they are."""
@@ -99,10 +109,13 @@ class ControlPlane:
             stack.push_async_callback(self.admin.stop)
             self.xds_port = await _listen(self.xds.start, "the xDS server", settings.xds, "--xds-port")
             stack.push_async_callback(self._drain)
+            stack.callback(self._reports.close)
             stack.callback(self._groups.close)
+            self.rollouts.restore()
             await self._load()
             self._groups.ready = True
-            self._supervise(tasks, stack, self._feed.run(), self._watch(), self._tidy())
+            work = (self._feed.run(), self._watch(), self._tidy(), self.rollouts.run())
+            self._supervise(tasks, stack, *work)
             self._why = ""
             after = f"{time.time() - self.started:.2f}s"
             xds = f"{settings.xds.address}:{self.xds_port}"

@@ -43,15 +43,23 @@ class Feed:
         self._settings = settings
         self._applied = applied
         self._waiting: list[Update] = []
+        self._nudges: list[Callable[[], None]] = []
         self._since = 0.0
         self._arrived = asyncio.Event()
         self._open: Iterator[None] | None = None
 
     def offer(self, update: Update) -> None:
         """Takes a change. Returns at once."""
-        if not self._waiting:
+        if not self._waiting and not self._nudges:
             self._since = time.perf_counter()
         self._waiting.append(update)
+        self._arrived.set()
+
+    def nudge(self, change: Callable[[], None]) -> None:
+        """Takes a change of what is in no document: `change` is called within the next batch."""
+        if not self._waiting and not self._nudges:
+            self._since = time.perf_counter()
+        self._nudges.append(change)
         self._arrived.set()
 
     async def run(self) -> None:
@@ -65,13 +73,14 @@ class Feed:
         """Applies what waits, if anything, as one batch. Returns the CPU seconds that it took."""
         self._arrived.clear()
         updates, self._waiting = self._waiting, []
-        if not updates:
+        nudges, self._nudges = self._nudges, []
+        if not updates and not nudges:
             return 0.0
         changes = _changes(updates)
         since = self._since
         spent = 0.0
         begun = time.perf_counter()
-        steps = self._open = self._steps(updates)
+        steps = self._open = self._steps(updates, nudges)
         for _ in steps:
             now = time.perf_counter()
             if now - begun > self._settings.slice:
@@ -92,8 +101,10 @@ class Feed:
             pass
         self._open = None
 
-    def _steps(self, updates: list[Update]) -> Iterator[None]:
+    def _steps(self, updates: list[Update], nudges: list[Callable[[], None]]) -> Iterator[None]:
         """Uses `updates` up: what has been decoded is let go before all the rest is made of it."""
+        for change in nudges:
+            change()
         updates.reverse()
         while updates:
             yield from self._taken(updates.pop())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dragoman.diagnostics import Severity
 from dragoman.graph.pipeline import Pipeline
 from dragoman.resource import SHORT, TYPES
+from dragoman.rollout.controller import Controller
 from dragoman.runtime.chronicle import Chronicle
 from dragoman.runtime.groups import Groups
 from dragoman.telemetry.metrics import Metrics, Sample
@@ -56,6 +57,16 @@ def mirror(
     metrics.mirror("diagnostics", "Findings that stand.", ("severity",), diagnostics)
     metrics.mirror("objects", "Objects by kind.", ("kind",), lambda: _kinds(pipeline))
     metrics.mirror("groups", "Node groups that have streams.", (), lambda: [((), float(len(groups.uses)))])
+
+
+def mirror_rollouts(metrics: Metrics, rollouts: Controller) -> None:
+    """What canaries get."""
+    metrics.mirror(
+        "rollout_weight",
+        "Percent that the canary of a Rollout gets.",
+        ("rollout",),
+        lambda: [((name,), float(weight)) for name, weight in rollouts.weights.items()],
+    )
 
 
 def _kinds(pipeline: Pipeline) -> Iterable[Sample]:

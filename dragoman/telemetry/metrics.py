@@ -52,6 +52,9 @@ class Metrics:
             "build_seconds", "From documents in hand to finished resources, per batch."
         )
         self.batches = self._counter("batches", "Batches of changes applied.")
+        self.verdicts = self._counter(
+            "rollout_verdicts", "What the checks of Rollouts found.", "rollout", "verdict"
+        )
         self.changes = self._counter(
             "object_changes", "Objects added, changed or removed, as sources reported them.", "kind"
         )

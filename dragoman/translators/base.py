@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from dragoman.diagnostics import Diagnostic
 from dragoman.document import Document
 from dragoman.graph.collection import Collection, Graph, Source
-from dragoman.ir import model as ir
+from dragoman.ir import model as ir, rollouts
 from dragoman.refs import Origin, Ref
 
 S = TypeVar("S", covariant=True)
@@ -85,12 +85,21 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollouts:
+    """What the controller of rollouts reads, and where it puts how far they are."""
+
+    plans: Collection[Ref, rollouts.Plan]
+    progress: Source[Ref, rollouts.Progress]
+
+
+@dataclass(frozen=True, slots=True)
 class Outputs:
     """Collections that a translator hands on. Keys: objects by `Ref`, clusters by `ClusterKey`, secrets by
     `SecretKey`.
 
     `clusters`, `endpoints` and `secrets` hold what some route or gateway uses, and nothing else. `unmatched`:
     what answers requests that no route of a listener matches, where that is not Envoy's plain 404.
+    `rollouts` None: the language knows none.
     """
 
     gateways: Collection[Ref, ir.Gateway]
@@ -102,6 +111,7 @@ class Outputs:
     statuses: Collection[Ref, Status]
     diagnostics: Collection[Ref, tuple[Diagnostic, ...]]
     unmatched: Collection[tuple[Ref, str], ir.Route]
+    rollouts: Rollouts | None = None
 
 
 class Translator(Protocol):

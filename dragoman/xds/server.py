@@ -11,7 +11,7 @@ import asyncio
 import ipaddress
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -65,13 +65,17 @@ _SHUTDOWN: Final = _End("UNAVAILABLE", "the control plane is shutting down")
 
 
 class Server:
-    """The xDS server. One per process; `start` and `stop` once each."""
+    """The xDS server. One per process; `start` and `stop` once each. `handlers`: further services on its
+    port, which end their streams by themselves."""
 
-    def __init__(self, settings: config.Xds, provider: Provider, ledger: Ledger) -> None:
+    def __init__(
+        self, settings: config.Xds, provider: Provider, ledger: Ledger, handlers: Sequence[Any] = ()
+    ) -> None:
         self._settings = settings
         self._provider = provider
         self._ledger = ledger
         self._encoder = Encoder()
+        self._handlers = tuple(handlers)
         self._server: Any = None
         self._streams: set[_Stream] = set()
         self._draining = False
@@ -82,7 +86,9 @@ class Server:
         self._server = grpc.aio.server(options=_options(self._settings))
         for service in SERVICES:
             self._server.add_generic_rpc_handlers((self._methods(service),))
-        self._server.add_generic_rpc_handlers((csds.handler(self._ledger, self._settings.nodes),))
+        self._server.add_generic_rpc_handlers(
+            (csds.handler(self._ledger, self._settings.nodes), *self._handlers)
+        )
         tls = self._settings.tls
         target = _target(self._settings.address, self._settings.port)
         try:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "reference"
 CRDS = ROOT / "manifests" / "crds"
 
-KINDS = (*attach.KINDS,)
+KINDS = (*attach.KINDS, "Rollout")
 """The kinds with a page. Backend's schema has rules that its model does not say; it is kept by hand."""
 
 _MADE = "made by `python -m tests.docs.reference` from the models"
@@ -126,7 +126,7 @@ def crd(kind: str) -> str:
         "kind": "CustomResourceDefinition",
         "metadata": {
             "name": f"{name}.dragoman.dev",
-            "labels": {"gateway.networking.k8s.io/policy": "Inherited"},
+            **({"labels": {"gateway.networking.k8s.io/policy": "Inherited"}} if kind in attach.KINDS else {}),
         },
         "spec": {
             "group": "dragoman.dev",

@@ -16,6 +16,7 @@ from dragoman.graph.pipeline import assembly, binds, compromises, rejections, st
 from dragoman.graph.pipeline.groups import Groups
 from dragoman.graph.pipeline.intake import Intake
 from dragoman.ir import model as ir
+from dragoman.ir.rollouts import Plan, Progress
 from dragoman.refs import FieldPath, Ref
 from dragoman.resource import Resource
 from dragoman.sources.base import Update
@@ -234,6 +235,34 @@ class Pipeline:
         """The node has since accepted that type."""
         self._rejections.clear(node, type_url)
 
+    # --- rollouts -----------------------------------------------------------------------------------------
+
+    @property
+    def rollouts(self) -> Mapping[Ref, Plan]:
+        """What every accepted Rollout is to do."""
+        found = self._outputs.rollouts
+        return dict(found.plans.items()) if found is not None else {}
+
+    def holds(self, ref: Ref) -> bool:
+        """Whether the graph holds this object."""
+        return self._intake.get(ref) is not None
+
+    def follow_rollouts(self, changed: Callable[[], None]) -> None:
+        """Calls `changed` when plans have changed."""
+        if self._outputs.rollouts is not None:
+            self._outputs.rollouts.plans.subscribe(lambda _: changed())
+
+    def put_progress(self, ref: Ref, progress: Progress | None) -> None:
+        """Says how far a Rollout is. Nothing moves until `commit`."""
+        found = self._outputs.rollouts
+        if found is None:
+            return
+        if progress is None:
+            found.progress.remove(ref)
+        else:
+            found.progress.put(ref, progress)
+            self._touched.append(ref)
+
     # --- inside -------------------------------------------------------------------------------------------
 
     def _watch(self, collection: Any, type_url: str, name: Callable[[Any], str]) -> None:
@@ -258,9 +287,10 @@ def _merge(graph: Graph, outputs: Sequence[base.Outputs]) -> base.Outputs:
     first, *others = outputs
     if not others:
         return first
-    names = base.Outputs.__slots__
+    names = [name for name in base.Outputs.__slots__ if name != "rollouts"]
+    rolling = next((o.rollouts for o in outputs if o.rollouts is not None), None)
     merged = {name: graph.union(name, *(getattr(o, name) for o in outputs)) for name in names}
-    return replace(first, **merged)
+    return replace(first, rollouts=rolling, **merged)
 
 
 def _lost(loss: binds.Loss) -> Diagnostic:

@@ -16,7 +16,7 @@ from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
-from dragoman.translators.gateway import grants, names, secrets, tlspolicies
+from dragoman.translators.gateway import grants, names, rollouts, secrets, tlspolicies
 from dragoman.translators.gateway.models import backend, meta, service
 from dragoman.translators.gateway.policies import attach, merge, stacks, traffic_backends, traffic_tls
 
@@ -59,7 +59,7 @@ class Service:
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What references are looked up in. `flawed`: Backends whose certificates cannot be used, and why;
-    `unsafe`: TrafficPolicies, the same."""
+    `unsafe`: TrafficPolicies, the same. `rollouts`: who sets the weights of rules."""
 
     services: Collection[Ref, Service]
     backends: Collection[Ref, backend.Backend]
@@ -69,6 +69,7 @@ class Sources:
     backend_names: names.Names
     attached: attach.Policies
     unsafe: traffic_tls.Flaws
+    rollouts: rollouts.Choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ def build(
         names.build(graph, backend_objects, "Backend"),
         attached,
         traffic_tls.flaws(graph, objects, vault),
+        rollouts.build(graph, objects[meta.DRAGOMAN_GROUP, "Rollout"]),
     )
 
 

@@ -30,6 +30,7 @@ from dragoman.translators.gateway import (
     rules_http,
     rules_httppolicy,
     rules_policies,
+    rules_rollout,
     rules_streams,
     rules_traffic,
 )
@@ -48,6 +49,7 @@ from dragoman.translators.gateway.models import (
     meta,
     namespace,
     referencegrant,
+    rollout,
     secret,
     service,
     streamroutes,
@@ -132,6 +134,7 @@ READERS: Final[Mapping[tuple[str, str], _Reader]] = {
     (meta.DRAGOMAN_GROUP, "ClientPolicy"): _reader(
         clientpolicy.ClientPolicy, "v1alpha1", check=rules_clients.check
     ),
+    (meta.DRAGOMAN_GROUP, "Rollout"): _reader(rollout.Rollout, "v1alpha1", check=rules_rollout.check),
     (meta.DISCOVERY_GROUP, "EndpointSlice"): _reader(endpointslice.EndpointSlice, "v1", body=True),
     (meta.CORE_GROUP, "Service"): _reader(service.Service, "v1", body=True),
     (meta.CORE_GROUP, "Secret"): _reader(secret.Secret, "v1", body=True, check=keypairs.check),

@@ -21,7 +21,7 @@ from dragoman.ir import model as ir
 from dragoman.ir.order import Order
 from dragoman.refs import FieldPath, Origin, Ref
 from dragoman.translators import base
-from dragoman.translators.gateway import backends, filters, matching
+from dragoman.translators.gateway import backends, filters, matching, rollouts
 from dragoman.translators.gateway.models import grpcroute, httproute as model
 
 PRIORITY: Final = "dragoman.dev/priority"
@@ -84,6 +84,8 @@ class Work:
         "_id",
         "_priority",
         "_ref",
+        "_rollout",
+        "_rules",
         "_sources",
         "_transport",
         "dropped",
@@ -107,6 +109,8 @@ class Work:
         self._sources = sources
         self._ref = item.ref
         self._id = item.ref.id
+        self._rules = item.spec.rules
+        self._rollout: rollouts.Chosen | None = None
         self._created = item.meta.created
         self.routes: list[ir.Route] = []
         self.dropped: list[str] = []
@@ -140,11 +144,15 @@ class Work:
         """The routes of one rule, one per match."""
         origin = Origin(self._ref, _rule_path(index))
         name = f"{self._ref.kind}/{self._id}/{rule.name or f'#{index}'}"
+        self._rollout = rollouts.of_rule(self._ctx, self._sources.rollouts, self._ref, self._rules, index)
+        if self._rollout is not None:
+            rule = rollouts.weighed(rule, self._rollout)
         filtered = rule.filters or any(one.filters for one in rule.backend_refs)
         found = filters.Filters() if filtered else _UNFILTERED
         if rule.filters:
             where = origin.at("filters")
             filters.translate(self._ctx, self._sources, self._ref, rule.filters, _prefix(rule), where, found)
+        testers = self._testers(index, rule, found, name, origin)
         portions = self._portions(index, rule, found, name, origin)
         refused = list(dict.fromkeys(each for one in portions for each in one.filters.refused))
         for at, meant in enumerate(matches):
@@ -153,10 +161,43 @@ class Work:
                 continue
             place = precedence(meant, self._created, self._id, index, at, self._priority)
             for number, portion in enumerate(portions):
-                self.routes.append(_route(f"{name}/{at}", meant, place, number, portion, origin))
+                self.routes.append(self._route(f"{name}/{at}", meant, place, number, portion, origin))
+            if testers is not None and self._rollout is not None:
+                for number, asked in enumerate(rollouts.testers(meant, self._rollout)):
+                    route = self._route(f"{name}/{at}/testers/{number}", asked, place, 0, testers, origin)
+                    # Before all that the rule does for others, and nowhere else.
+                    self.routes.append(replace(route, order=place._replace(share=number - _MANY)))
         if refused:
             self.findings += refused
             self.dropped.append(f"{_title(index, rule)} ({refused[0].message})")
+
+    def _testers(
+        self, index: int, rule: model.Rule, found: filters.Filters, name: str, origin: Origin
+    ) -> _Portion | None:
+        """What is done to the requests of a Rollout's testers: the rule's action, with the canary alone."""
+        rollout = self._rollout
+        if rollout is None or found.redirect is not None or not rollout.item.spec.testers:
+            return None
+        found = found.copy()
+        at = rollout.target.canary
+        ref = rollouts.alone(rule.backend_refs[at])
+        said = len(self.findings), len(self.unresolved)
+        action = self._action(index, rule, [(at, ref)], found, name, origin)
+        # The rule itself says what there is to say.
+        del self.findings[said[0] :], self.unresolved[said[1] :]
+        return _Portion(0, found, action)
+
+    def _route(
+        self, name: str, match: ir.RouteMatch, place: Order, number: int, portion: _Portion, origin: Origin
+    ) -> ir.Route:
+        if number or portion.share:
+            name = f"{name}/{number}"
+            match = replace(match, share=portion.share)
+            place = place._replace(share=number)
+        found = portion.filters
+        rollout = self._rollout.reports if self._rollout is not None else ""
+        changes = found.request, found.response, found.cors
+        return ir.Route(name, match, portion.action, place, *changes, origin, rollout=rollout)
 
     def _portions(
         self, index: int, rule: model.Rule, found: filters.Filters, name: str, origin: Origin
@@ -229,6 +270,7 @@ class Work:
         shares: list[ir.WeightedBackend] = []
         for at, wanted in refs:
             here = Origin(self._ref, _backend_path(index, at))
+            set_by = (self._rollout is not None and self._rollout.origin(at)) or here
             request = response = ir.NO_MUTATION
             if wanted.filters:
                 request, response = filters.of_backend(
@@ -238,12 +280,12 @@ class Work:
             if isinstance(cluster, backends.Unresolved):
                 self.unresolved.append(cluster)
                 reason = cluster.finding.message
-                shares.append(ir.WeightedBackend(None, wanted.weight, request, response, reason, here))
+                shares.append(ir.WeightedBackend(None, wanted.weight, request, response, reason, set_by))
                 continue
             if wanted.port is not None and wanted.kind == "Backend":
                 message = "a Backend's endpoints have ports of their own"
                 self.findings.append(warning("DRG3001", message, here.at("port")))
-            shares.append(ir.WeightedBackend(cluster, wanted.weight, request, response, "", here))
+            shares.append(ir.WeightedBackend(cluster, wanted.weight, request, response, "", set_by))
         return tuple(shares)
 
     def _warn_of_nothing(self, rule: model.Rule, origin: Origin) -> None:
@@ -303,17 +345,6 @@ class Work:
         elif given:
             return given
         return f"dragoman-{hashlib.blake2s(route.encode(), digest_size=4).hexdigest()}"
-
-
-def _route(
-    name: str, match: ir.RouteMatch, place: Order, number: int, portion: _Portion, origin: Origin
-) -> ir.Route:
-    if number or portion.share:
-        name = f"{name}/{number}"
-        match = replace(match, share=portion.share)
-        place = place._replace(share=number)
-    found = portion.filters
-    return ir.Route(name, match, portion.action, place, found.request, found.response, found.cors, origin)
 
 
 # Ten thousand routes have the same few paths: made once, they are shared.

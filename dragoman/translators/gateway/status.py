@@ -6,7 +6,7 @@ writes a status.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from dragoman.refs import Ref
@@ -130,6 +130,13 @@ def of_backend(item: base.AnyObject, flaw: str | None) -> base.Status:
     if flaw is not None:
         accepted = base.Condition("Accepted", False, "InvalidCertificateRef", flaw)
     return base.Status(item.ref, {"conditions": _conditions((accepted,), item)})
+
+
+def of_rollout(
+    item: base.AnyObject, conditions: Iterable[base.Condition], more: Mapping[str, Any]
+) -> base.Status:
+    """RolloutStatus: conditions, and how far it is."""
+    return base.Status(item.ref, {"conditions": _conditions(conditions, item), **more})
 
 
 def _parent(wanted: meta.ParentReference) -> dict[str, Any]:

@@ -5,6 +5,7 @@
     ListenerSet -> claims -> ListenerSet reports <--------------+ -> doors -------------+
     TrafficPolicy, HTTPPolicy, ClientPolicy -> policies at targets, stacks of listeners |
     Service, Backend, ReferenceGrant, BackendTLSPolicy -> rules, targets                v
+    Rollout + its route -> plans, and with what the controller fills in (rollout progress) -> shares -> rules
     HTTPRoute, GRPCRoute -> rules ----------------------------------------> routes  -> cluster uses
     TLSRoute, TCPRoute, UDPRoute -> targets ------------------------------> streams -> cluster uses
     cluster uses -> clusters;   cluster uses + EndpointSlices -> endpoints;   both -> secrets
@@ -39,6 +40,7 @@ from dragoman.translators.gateway import (
     wiring_backends,
     wiring_parents,
     wiring_policies,
+    wiring_rollouts,
     wiring_routes,
 )
 from dragoman.translators.gateway.models import meta
@@ -74,6 +76,7 @@ def build(
     sources = backends.build(graph, objects, granted, vault, policies, attached)
     requests = {kind: objects[meta.GATEWAY_GROUP, kind] for kind in _REQUESTS}
     standing = wiring_routes.attachments(graph, requests["HTTPRoute"], requests["GRPCRoute"], parents)
+    rolling = wiring_rollouts.Rollouts(graph, objects[meta.DRAGOMAN_GROUP, "Rollout"], requests, sources)
     routes = [
         wiring_routes.Requests(
             graph, requests[kind], kind, translate, sources, found, parents.stacks, controller
@@ -132,6 +135,7 @@ def build(
         wiring_policies.tls_statuses(graph, objects, policies, ancestors, controller),
         wiring_policies.statuses(graph, objects, sources, ancestors, parents.trust, controller),
         graph.map_one("Backend status", objects[meta.DRAGOMAN_GROUP, "Backend"], backend_status),
+        rolling.statuses,
     )
     diagnostics = graph.union(
         "diagnostics",
@@ -144,6 +148,7 @@ def build(
         wiring_policies.findings(graph, objects, sources, backend_side.lost, parents),
         backend_side.findings,
         vault.findings,
+        rolling.findings,
     )
     return base.Outputs(
         gateways=parents.served,
@@ -155,6 +160,7 @@ def build(
         statuses=statuses,
         diagnostics=diagnostics,
         unmatched=effects.unmatched(graph, parents.stacks),
+        rollouts=base.Rollouts(rolling.plans, sources.rollouts.progress),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from dragoman.admin import server
 from dragoman.graph.pipeline import Pipeline
+from dragoman.refs import Ref
 from dragoman.telemetry.metrics import Metrics
 from dragoman.xds.ledger import Ledger
 
@@ -46,7 +47,9 @@ async def test_metrics(running: tuple[server.Server, Any]) -> None:
     assert "dragoman_build_seconds_count 0.0" in text
 
 
-@pytest.mark.parametrize("path", ["status", "proxies", "objects", "diagnostics", "snapshot", "collections"])
+@pytest.mark.parametrize(
+    "path", ["status", "proxies", "objects", "diagnostics", "snapshot", "collections", "rollouts"]
+)
 async def test_endpoints_answer_when_there_is_nothing(running: tuple[server.Server, Any], path: str) -> None:
     status, _ = await ask(f"{running[0].url}/api/v1/{path}")
     assert status == 200
@@ -76,6 +79,46 @@ async def test_what_a_web_page_could_send_is_refused(
 ) -> None:
     for path in ("/metrics", "/api/v1/status", "/readyz"):
         assert (await ask(running[0].url + path, **headers))[0] == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"X-Dragoman": "1"}, 200),
+        ({}, 403),
+        ({"X-Dragoman": "1", "Origin": "https://evil.example"}, 403),
+        ({"X-Dragoman": "1", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"X-Dragoman": "1", "Host": "evil.example"}, 421),
+    ],
+)
+async def test_what_changes_something_asks_for_more(
+    running: tuple[server.Server, Any], headers: dict[str, str], status: int
+) -> None:
+    admin, state = running
+    asked: list[str] = []
+
+    def approve(name: str) -> Ref:
+        asked.append(name)
+        return Ref("dragoman.dev", "Rollout", "shop", name)
+
+    state.rollouts = SimpleNamespace(approve=approve)
+    url = f"{admin.url}/api/v1/rollouts/approve?name=cart"
+    async with aiohttp.ClientSession() as session, session.post(url, headers=headers) as answer:
+        assert answer.status == status
+    assert asked == (["cart"] if status == 200 else [])
+    assert (await ask(url, **{"X-Dragoman": "1"}))[0] == 405, "never by GET"
+
+
+async def test_what_changes_something_is_for_this_machine(
+    running: tuple[server.Server, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_is_loopback", lambda _: False)
+    url = f"{running[0].url}/api/v1/rollouts/abort?name=cart"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, headers={"X-Dragoman": "1"}) as answer,
+    ):
+        assert (answer.status, await answer.text()) == (403, "this is answered on the machine itself only\n")
 
 
 @pytest.mark.parametrize(

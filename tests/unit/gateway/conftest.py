@@ -30,6 +30,7 @@ VERSIONS = {
     "ReferenceGrant": f"{GATEWAY}/v1beta1",
     "EndpointSlice": "discovery.k8s.io/v1",
     **dict.fromkeys(("Backend", "TrafficPolicy", "HTTPPolicy", "ClientPolicy"), "dragoman.dev/v1alpha1"),
+    "Rollout": "dragoman.dev/v1alpha1",
 }
 CLUSTER_SCOPED = ("GatewayClass", "Namespace")
 

@@ -46,6 +46,19 @@ VARIANTS: dict[tuple[str, str, str], list[str]] = {
           {matches: [{path: {type: RegularExpression, value: '('}}]},
           {filters: [{type: RequestMirror, requestMirror: {backendRef: {name: shop, port: 81}}}]}]}""",
     ],
+    ("Rollout", "default", "r"): [
+        """spec: {targetRef: {name: a}, stable: {name: shop, port: 80},
+          canary: {name: cart, namespace: apps, port: 80}, steps: [{weight: 10}]}""",
+        """spec: {targetRef: {name: a}, stable: {name: cart, namespace: apps, port: 80},
+          canary: {name: shop, port: 80}, steps: [{weight: 20, pause: 1m}],
+          testers: [{headers: [{name: x, value: y}]}], checks: [{successRate: {min: 99}}]}""",
+        """spec: {targetRef: {kind: GRPCRoute, name: a}, stable: {name: shop, port: 80},
+          canary: {name: cart, port: 80}, steps: [{weight: 10}]}""",
+    ],
+    ("Rollout", "default", "q"): [
+        """spec: {targetRef: {name: a}, stable: {name: cart, namespace: apps, port: 80},
+          canary: {name: shop, port: 80}, steps: [{weight: 30}]}""",
+    ],
     ("HTTPRoute", "apps", "b"): [
         """spec: {parentRefs: [{name: one, namespace: default}, {name: two}],
           rules: [{backendRefs: [{group: dragoman.dev, kind: Backend, name: pay}]}]}""",
@@ -190,7 +203,10 @@ def edits(draw: st.DrawFn) -> list[list[tuple[Key, int]]]:
 
 def everything(world: Any) -> dict[str, dict[Any, Any]]:
     outputs = world.outputs
-    return {name: dict(getattr(outputs, name).items()) for name in type(outputs).__slots__}
+    collections = {name: getattr(outputs, name) for name in type(outputs).__slots__ if name != "rollouts"}
+    assert outputs.rollouts is not None
+    collections["plans"] = outputs.rollouts.plans
+    return {name: dict(found.items()) for name, found in collections.items()}
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -43,9 +43,11 @@ class PathMatch:
 
 @meta.shape
 class HeaderMatch:
-    name: meta.HeaderName
-    value: meta.HeaderValue
-    type: Literal["Exact", "RegularExpression"] = "Exact"
+    name: Annotated[meta.HeaderName, Field(description="The header's name, in any case.")]
+    value: Annotated[meta.HeaderValue, Field(description="The whole value, or an RE2 expression for it.")]
+    type: Annotated[
+        Literal["Exact", "RegularExpression"], Field(description="How the value is compared.")
+    ] = "Exact"
 
 
 @meta.shape

@@ -97,11 +97,13 @@ class ParentReference:
 class BackendObjectReference:
     """To a backend. `port` is the Service's, not the target port."""
 
-    name: ObjectName
-    group: Group = ""
-    kind: Kind = "Service"
-    namespace: Namespace | None = None
-    port: Port | None = None
+    name: Annotated[ObjectName, Field(description="Name of the Service or Backend.")]
+    group: Annotated[Group, Field(description="API group: nothing for a Service.")] = ""
+    kind: Annotated[Kind, Field(description="`Service`, or `Backend` of `dragoman.dev`.")] = "Service"
+    namespace: Annotated[
+        Namespace | None, Field(description="Its namespace; left out: that of the object which refers to it.")
+    ] = None
+    port: Annotated[Port | None, Field(description="The Service's port; a Backend has none.")] = None
 
 
 @shape
