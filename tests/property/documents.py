@@ -235,6 +235,20 @@ TARGETS = (
 )
 
 
+TREATMENTS: tuple[Body, ...] = (
+    {"maintenance": {}},
+    {"maintenance": {"disabled": True}},
+    {"maintenance": {"body": {"text": "soon"}, "exempt": {"addresses": ["10.0.0.0/8"]}}},
+    {
+        "responseOverride": {
+            "rules": [{"statuses": [404, "5xx"], "body": {"json": {"error": "%RESPONSE_CODE%"}}}]
+        }
+    },
+    {"rewrite": {"host": {"header": "x-host"}}, "queryParameters": {"remove": ["a"]}},
+    {"compression": {}, "requestBody": {"maxSize": "1Mi"}, "responseHeaders": {"remove": ["x-a"]}},
+)
+
+
 CA0, CA1 = ({"group": "", "kind": "ConfigMap", "name": name} for name in ("ca0", "ca1"))
 CLIENTS: tuple[Body, ...] = (
     {},
@@ -277,7 +291,7 @@ def own_policies(draw: st.DrawFn) -> Body:
             {"kind": "HTTPRoute", "matchLabels": {"team": draw(some(["red", "blue"]))}}
         ]
     if kind == "HTTPPolicy":
-        spec["maintenance"] = draw(some([{}, {"disabled": True}, {"body": "soon"}]))
+        spec |= draw(some(TREATMENTS))
     else:
         spec["timeouts"] = draw(some([{}, {"request": "1s"}, {"connect": "2s"}, {"disabled": True}]))
         if draw(st.booleans()):
