@@ -24,6 +24,10 @@ Kind = Literal["edge", "sidecar"]
 Protocol = Literal["delta", "sotw"]
 Statistics = Literal["lean", "all"]
 
+CACHING: Final = "dragoman.caching"
+"""The runtime key that says: this Envoy has internal listeners. Routes are cached only where it does, so that
+a bootstrap made otherwise loses the cache and nothing else."""
+
 XDS_CLUSTER: Final = "dragoman"
 """The one static cluster. No object's name can be equal to it (no slash)."""
 LOCAL_CLUSTER: Final = "dragoman-local"
@@ -32,7 +36,10 @@ LOCAL_CLUSTER: Final = "dragoman-local"
 _TYPE: Final = "type.googleapis.com/"
 _CONNECTIONS: Final[Mapping[Kind, int]] = {"edge": 50_000, "sidecar": 10_000}
 
-_KEPT_PREFIXES: Final = ("server.", "cluster_manager.", "listener_manager.", "control_plane.", "overload.")
+_KEPT_PREFIXES: Final = (
+    *("server.", "cluster_manager.", "listener_manager.", "control_plane.", "overload."),
+    "cache.event.",  # hits and misses; made where something is cached
+)
 _KEPT_PARTS: Final = (
     *(".rds.", ".downstream_rq_", ".downstream_cx_", ".ssl.", f"cluster.{XDS_CLUSTER}."),
     # What is left of a cluster's limits, and, where policies ask for either, who is left alone or not well.
@@ -108,6 +115,7 @@ def bootstrap(
         # A worker makes a cluster at its first request for it: memory for what is used.
         "cluster_manager": {"enable_deferred_cluster_creation": True},
         "overload_manager": overload.manager(connections or _CONNECTIONS[kind], heap),
+        **caching(),
     }
     if zone:
         data["static_resources"]["clusters"].append(_local(zone))
@@ -118,6 +126,27 @@ def bootstrap(
         data["stats_config"] = {"stats_matcher": {"inclusion_list": {"patterns": _kept()}}}
         data["deferred_stat_options"] = {"enable_deferred_creation_stats": True}
     return data
+
+
+def caching() -> Json:
+    """What a bootstrap needs for routes to be cached: internal listeners, and the word that it has them."""
+    return {
+        "bootstrap_extensions": [
+            {
+                "name": "envoy.bootstrap.internal_listener",
+                "typed_config": {
+                    "@type": _TYPE + "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
+                },
+            }
+        ],
+        "layered_runtime": {
+            "layers": [
+                {"name": "dragoman", "static_layer": {CACHING: 100}},
+                # Envoy's own only layer where none is named: for whoever turns a knob by hand.
+                {"name": "admin", "admin_layer": {}},
+            ]
+        },
+    }
 
 
 def _serving(gateways: Sequence[str]) -> Json:

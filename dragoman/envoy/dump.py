@@ -34,7 +34,13 @@ def _safe(value: Any) -> Any:
         return [_safe(each) for each in value]
     if not isinstance(value, dict):
         return value
-    return {key: _shown(key, each) for key, each in value.items()}
+    return {key: _shown(key, value[key]) for key in (sorted(value) if _is_map(value) else value)}
+
+
+def _is_map(value: dict[str, Any]) -> bool:
+    """Whether its keys are data: protobuf's maps come in any order. Extensions by name are the maps that we
+    write, and no field has a dot in its name."""
+    return any("." in key for key in value)
 
 
 def _shown(key: str, value: Any) -> Any:

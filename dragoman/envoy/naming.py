@@ -13,6 +13,7 @@ the object.
     Backend/shop/ext                    the same for an object without ports
     127.0.0.1:8080                      a listener, and the route table of its plain HTTP
     127.0.0.1:8443/*.shop.example       the route table of one TLS host name (`*`: any)
+    cache:127.0.0.1:8080                the inner listener behind the cache of a route table, and its cluster
     Secret/shop/cert/tls                a secret and what it is used for
     Gateway/shop/edge/ca/ClientPolicy%2Fshop%2Fmtls   authorities, with the certificates revoked that it lists
     127.0.0.1:8443/udp                  the same port's HTTP/3
@@ -94,6 +95,12 @@ def listener(bind: ir.Bind) -> str:
 def route_config(scope: ir.Scope) -> str:
     """`127.0.0.1:8080` for plain HTTP, `127.0.0.1:8443/*.shop.example` for one TLS host name."""
     return f"{listener(scope.bind)}/{scope.hostname}" if scope.hostname else listener(scope.bind)
+
+
+def inner(scope: ir.Scope) -> str:
+    """What the cache of a route table asks (`envoy.inner`): `cache:127.0.0.1:8080`. No object's name is like
+    it (less than two slashes)."""
+    return f"cache:{route_config(scope)}"
 
 
 def virtual_host(scope: ir.Scope, domain: str) -> str:

@@ -1,9 +1,9 @@
 """IR routes and virtual hosts into bytes: each route is serialised once, and joined ever after.
 
 Called by the pipeline: `encode_route` when a route changes, `encode_virtual_host` when a host's list
-does. One IR route becomes one Envoy route (but for `sessions.py`). Requests that can't be forwarded: no
-valid backend, or only ones of weight 0, are answered at once (500, or what the route says); an invalid share
-of several answers the same by way of a cluster that doesn't exist.
+does. One IR route becomes one Envoy route (but for `sessions.py` and `caching.py`). Requests that can't
+be forwarded: no valid backend, or only ones of weight 0, are answered at once (500, or what the route
+says); an invalid share of several answers the same by way of a cluster that doesn't exist.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final, assert_never
 
 from dragoman import proto, resource
 from dragoman.envoy import (
+    caching,
     forwarding,
     framing,
     headers,
@@ -57,8 +58,9 @@ class HostChunk:
     clusters: frozenset[str] = field(compare=False)
 
 
-def encode_route(route: ir.Route) -> EncodedRoute:
-    """`route` in bytes."""
+def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute:
+    """`route` in bytes. `scope`: the table that it is for, which only cached routes depend on; without
+    one they are not cached."""
     message = route_proto.Route(name=route.name)
     matches.write(message.match, route.match)
     chain.write_route(message, route)
@@ -70,8 +72,12 @@ def encode_route(route: ir.Route) -> EncodedRoute:
     match action:
         case ir.Forward():
             clusters = _forward(message, action, route)
-            if action.session is not None:
-                chunk = b"".join(map(_framed, sessions.pins(message, action)))
+            pins = sessions.pins(message, action) if action.session is not None else ()
+            spec = caching.cached(route) if scope is not None else None
+            if spec is not None and scope is not None:
+                chunk = _framed(caching.split(message, pins, spec, scope))
+                clusters |= {naming.inner(scope)}
+            chunk += b"".join(map(_framed, pins))
         case ir.Redirect():
             _redirect(message.redirect, action, route.match.path)
             _headers(message, route)
@@ -153,7 +159,8 @@ def _alone(
 def _dealt(
     message: route_proto.Route, shares: Sequence[ir.WeightedBackend], route: ir.Route, forward: ir.Forward
 ) -> frozenset[str]:
-    """Several backends, one at least valid. If some change headers, the rule's changes go into each share."""
+    """Several backends, one at least valid. If some change headers, the rule's changes go into each
+    share."""
     target = message.route
     own_request = any(share.request_headers for share in shares)
     own_response = any(share.response_headers for share in shares)

@@ -58,7 +58,8 @@ def encode_bucket(hosts: Iterable[HostChunk]) -> BucketChunk:
 def route_configuration(
     scope: ir.Scope, buckets: Mapping[int, BucketChunk], settings: ir.TableSettings = _PLAIN
 ) -> resource.Resource:
-    """The table of `scope`, refering to every cluster of its routes. Copies no bytes."""
+    """The table of `scope`, refering to every cluster of its routes, and to the inner listener of its cached
+    ones. Copies no bytes."""
     ordered = [buckets[number] for number in sorted(buckets)]
     name = naming.route_config(scope)
     head = _head(name, settings)
@@ -67,11 +68,16 @@ def route_configuration(
         name,
         resource.digest(head, *(part.digest.encode() for part in ordered)),
         (head, *(part.chunk for part in ordered if part.chunk)),
-        {
-            resource.CLUSTER: resource.NameSet(*(part.clusters for part in ordered if part.clusters)),
-            resource.EXTENSION: _EXTENSIONS,
-        },
+        _refs(scope, [part.clusters for part in ordered if part.clusters]),
     )
+
+
+def _refs(scope: ir.Scope, clusters: list[frozenset[str]]) -> dict[str, resource.NameSet]:
+    refs = {resource.CLUSTER: resource.NameSet(*clusters), resource.EXTENSION: _EXTENSIONS}
+    inner = naming.inner(scope)
+    if any(inner in part for part in clusters):
+        refs[resource.LISTENER] = resource.NameSet(frozenset((inner,)))
+    return refs
 
 
 @functools.lru_cache(maxsize=4096)

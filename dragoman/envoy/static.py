@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dragoman import proto, resource
+from dragoman.envoy import bootstrap as production
 from dragoman.envoy.admin import Admin
 from dragoman.envoy.filters import chain as filter_chain
 from dragoman.proto.envoy.config.bootstrap import v3 as bootstrap_proto
@@ -51,6 +52,8 @@ def bootstrap(
     found = filters(payloads[resource.EXTENSION])
     for payload in payloads[resource.LISTENER].values():
         _listener(static.listeners.add(), payload, tables, found)
+    if any(listener.HasField("internal_listener") for listener in static.listeners):
+        proto.merge_dict(message, production.caching())
     return message
 
 

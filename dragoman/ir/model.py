@@ -26,6 +26,7 @@ from dragoman.ir.backends import (
     Transport as Transport,
     UpstreamTls as UpstreamTls,
 )
+from dragoman.ir.cache import Cache as Cache, Storage as Storage
 from dragoman.ir.client import (
     DEFAULT_CLIENTS as DEFAULT_CLIENTS,
     ClientSettings as ClientSettings,
@@ -371,6 +372,7 @@ class Route:
     auth: Auth | None = None
     treatment: Treatment = UNTREATED
     rollout: str = ""
+    cache: Cache | None = None
 
 
 @dataclass(frozen=True, slots=True)

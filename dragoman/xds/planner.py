@@ -9,9 +9,9 @@ questions, asked of each resource whenever something may be sent, yield them:
   route table also for the configurations of filters (ECDS) to be sent, since routes name parts of them;
 - a removal waits while something that the client may still be using refers to the name.
 
-So what is not concerned flows at once, and changes that overlap cannot deadlock: clusters and endpoints wait
-for nothing. Both kinds of waiting end after `patience` seconds, but for what a client goes on using because
-it NACKed the successor.
+So what is not concerned flows at once, and changes that overlap cannot deadlock: clusters and endpoints
+wait for nothing. Both kinds of waiting end after `patience` seconds, but for what a client goes on using
+because it NACKed the successor.
 
 Everything works on names that changed, and on what `Resource.refs` says of them.
 """
@@ -29,13 +29,15 @@ from dragoman.xds.wire import Form
 
 USES: Final[Mapping[str, tuple[str, ...]]] = {
     LISTENER: (CLUSTER,),
-    ROUTE: (CLUSTER, EXTENSION),
+    ROUTE: (CLUSTER, LISTENER, EXTENSION),
 }
 """What must be there before a resource of the type is sent. Filter configurations (ECDS) refer to no cluster:
-what a filter calls is named by the routes."""
+what a filter calls is named by the routes. Few tables refer to listeners: inner ones, that their cached
+routes go through."""
 
 USED_BY: Final[Mapping[str, tuple[str, ...]]] = {
     CLUSTER: (LISTENER, ROUTE),
+    LISTENER: (ROUTE,),
     ENDPOINT: (CLUSTER,),
     EXTENSION: (LISTENER,),
     ROUTE: (LISTENER,),
@@ -114,8 +116,8 @@ class _Gate:
 
 @functools.lru_cache(maxsize=32)
 def _common(resource: Resource, type_url: str, names: frozenset[str]) -> frozenset[str]:
-    """Those of `names` that the resource refers to. Kept, because every stream of a group asks the same, and
-    a large route table has many parts."""
+    """Those of `names` that the resource refers to. Kept, because every stream of a group asks the same,
+    and a large route table has many parts."""
     refs = resource.refers(type_url)
     return frozenset() if refs.isdisjoint(names) else names.intersection(refs)
 
@@ -148,10 +150,10 @@ def _sort(out: Plan, resources: Iterable[tuple[str, Resource]], gates: list[_Gat
 
 
 def unproven(sub: Substream, upserts: Iterable[Resource], now: float) -> Unproven | None:
-    """Of clusters about to be sent, those whose users must wait for the ACK.
+    """Of clusters or listeners about to be sent, those whose users must wait for the ACK.
 
-    New ones, whatever their kind: a DNS cluster warms as well. Of changed ones those with endpoints of their
-    own (61).
+    New ones, whatever their kind: a DNS cluster warms as well. Of changed ones those with endpoints of
+    their own (61).
     """
     names = frozenset(
         r.name
@@ -181,15 +183,17 @@ def _remove(
         other = streams.get(type_url)
         if other is None:
             # A client that comes back asks for its other types presently, and then says what it has.
-            # Endpoints do not wait for that: a cluster may be warming for lack of the answer (62).
-            if sub.returning and expecting and sub.type_url != ENDPOINT:
+            # Endpoints do not wait for that: a cluster may be warming for lack of the answer (62). Nor do
+            # listeners: few are used by tables, while tables wait for listeners.
+            if sub.returning and expecting and sub.type_url not in (ENDPOINT, LISTENER):
                 used |= names
             continue
-        if other.opaque:
+        if other.opaque and sub.type_url != LISTENER:
             used |= names
         for record in (other.pending, other.replaced):
             for known in record.values():
-                used |= _uses(known, sub.type_url, names)
+                if sub.type_url != LISTENER or isinstance(known, Resource):
+                    used |= _uses(known, sub.type_url, names)
         for known in other.rejected.values():
             if isinstance(known, Resource):
                 pinned |= _uses(known, sub.type_url, names)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from dragoman.resource import CLUSTER, ENDPOINT, TYPES, Resource
+from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, TYPES, Resource
 from dragoman.xds import planner
 from dragoman.xds.substream import Substream, Unproven
 from dragoman.xds.types import ResourceView, Transitions
@@ -200,23 +200,26 @@ class Session:
     def _send(self, sub: Substream, plan: planner.Plan, body: Body, now: float) -> Response:
         self._nonce += 1
         nonce = str(self._nonce)
-        if sub.type_url == CLUSTER and self._only is None:
+        if sub.type_url in (CLUSTER, LISTENER) and self._only is None:
             self._warm(sub, plan, body, now)
         flight = sub.sent(body.names, nonce, now)
         data = body.finish(flight.version, nonce)
         self._recorder.sent(sub.type_url, nonce, flight.version, len(body.names), len(data))
         return Response(sub.type_url, nonce, data)
 
-    def _warm(self, clusters: Substream, plan: planner.Plan, body: Body, now: float) -> None:
-        """Clusters go out: their users wait for the ACK (61), their endpoints follow at once (60)."""
+    def _warm(self, sub: Substream, plan: planner.Plan, body: Body, now: float) -> None:
+        """Clusters go out: their users wait for the ACK (61), their endpoints follow at once (60). Or
+        listeners, of which inner ones have users."""
         upserts: Iterable[Resource]
         if plan.whole:
-            upserts = clusters.wanted()
-            clusters.unproven.append(Unproven(body.names, now))
+            upserts = sub.wanted()
+            sub.unproven.append(Unproven(body.names, now))
         else:
             upserts = plan.upserts.values()
-            if (group := planner.unproven(clusters, upserts, now)) is not None:
-                clusters.unproven.append(group)
+            if (group := planner.unproven(sub, upserts, now)) is not None:
+                sub.unproven.append(group)
+        if sub.type_url == LISTENER:
+            return
         endpoints = self.streams.get(ENDPOINT)
         if endpoints is not None:
             for cluster in upserts:

@@ -62,7 +62,7 @@ class Flight:
 
 @dataclass(frozen=True, slots=True)
 class Unproven:
-    """Clusters that may not be warm: sent at `since`, not ACKed."""
+    """Clusters that may not be warm, or listeners that may not be there: sent at `since`, not ACKed."""
 
     names: frozenset[str]
     since: float
@@ -372,8 +372,10 @@ class Substream:
                 self.rejected.setdefault(name, before)
         self.replaced.clear()
         new = culprits.difference(self.rejected)  # what is no successor of something that goes on working
+        # A listener that a client cannot have is not waited for; its users do without it.
+        waited = new if self.type_url != LISTENER else frozenset[str]()
         self.unproven = [
-            Unproven(left, group.since) for group in self.unproven if (left := group.names & new)
+            Unproven(left, group.since) for group in self.unproven if (left := group.names & waited)
         ]
         self.nacked = culprits
         return flight

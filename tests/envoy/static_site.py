@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dragoman import proto, resource
-from dragoman.envoy import clusters, endpoints, listeners, process, routes, shape, static
+from dragoman.envoy import clusters, endpoints, inner, listeners, process, routes, shape, static
 from dragoman.envoy.admin import Admin
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.cluster import v3 as cluster_proto
@@ -29,7 +29,7 @@ def table(scope: ir.Scope, hosts: Hosts, misdirected: Sequence[str] = ()) -> res
     """A route table as the pipeline makes it."""
     buckets: dict[int, list[routes.HostChunk]] = {}
     for domain, items in {**hosts, **dict.fromkeys(misdirected, ())}.items():
-        encoded = [routes.encode_route(item) for item in items]
+        encoded = [routes.encode_route(item, scope) for item in items]
         made = routes.encode_virtual_host(scope, domain, encoded, domain in misdirected)
         buckets.setdefault(shape.bucket(domain), []).append(made)
     return shape.route_configuration(scope, {n: shape.encode_bucket(found) for n, found in buckets.items()})
@@ -141,7 +141,8 @@ async def running(
         scope = ir.Scope(bind)
         places = {name: ir.Endpoint("127.0.0.1", each.port) for name, each in site.backends.items()}
         resources = [
-            table(scope, hosts, ["misdirected.example"]),
+            (made := table(scope, hosts, ["misdirected.example"])),
+            *((inner.listener(scope), inner.cluster(scope)) if made.refers(resource.LISTENER) else ()),
             listeners.encode(ir.Listener(bind, (ir.FilterChain("", None, scope),))),
             *more,
             *service("all", list(places.values())),

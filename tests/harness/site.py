@@ -46,7 +46,7 @@ class Site:
         self.plane.write("gateway.yaml", *self.gateway())
         try:
             await self.plane.start()
-            bootstrap = await asyncio.to_thread(self._bootstrap)
+            bootstrap = await asyncio.to_thread(self.bootstrap)
             self.envoy = Envoy(bootstrap, self._folder, drain=self._drain)
             self._stack.push_async_callback(self.envoy.stop)
             await self.envoy.start()
@@ -64,7 +64,7 @@ class Site:
         for backend in self.backends.values():
             await backend.stop()
 
-    def _bootstrap(self) -> dict[str, Any]:
+    def bootstrap(self) -> dict[str, Any]:
         """What `dragoman bootstrap` prints for this control plane."""
         command = [sys.executable, "-m", "dragoman", "bootstrap", "--xds", f"127.0.0.1:{self.plane.xds_port}"]
         command += ["--admin-port", str(net.free_port()), "--id", "test", "--gateway", "*"]

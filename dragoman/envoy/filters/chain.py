@@ -14,6 +14,7 @@ from dragoman.envoy import sources
 from dragoman.envoy.filters import (
     base,
     bodies,
+    cache,
     cors,
     custom_response,
     fallbacks,
@@ -40,6 +41,7 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     maintenance.FILTER,  # whose answer is no case for overrides; it sees headers as the client sent them
     bodies.FILTER,  # before whoever reads bodies; it compresses what those behind it have made
     jwt_authn.FILTER,
+    cache.FILTER,  # what stands before it is asked each time, what stands after it only when the backend is
     header_mutation.FILTER,  # behind authentication: values may come from what it found
     query_parameters.FILTER,  # to which the former hands values
     fallbacks.FILTER,
@@ -76,15 +78,33 @@ def encode_shared(name: str, parts: Collection[Hashable]) -> resource.Resource:
 def write_filters(target: hcm.HttpConnectionManager) -> None:
     """Adds every filter to a connection manager."""
     for each in FILTERS:
-        entry = target.http_filters.add()
-        entry.name = each.name
-        entry.disabled = each.disabled
-        if each.name in DISCOVERED:
-            sources.write_ads(entry.config_discovery.config_source)
-            entry.config_discovery.type_urls.append(DISCOVERED[each.name].type_url)
-        else:
-            fixed = cast(base.Fixed, each)
-            entry.typed_config.type_url, entry.typed_config.value = fixed.config()
+        _write_filter(target, each)
+
+
+def write_inner(target: hcm.HttpConnectionManager) -> None:
+    """Adds what a connection manager behind the cache has (`envoy.inner`): what stands after the cache."""
+    for name, disabled, config in cache.inner_filters():
+        _write(target, name, disabled, config)
+    for each in FILTERS[FILTERS.index(cache.FILTER) + 1 :]:
+        _write_filter(target, each)
+
+
+def _write(target: hcm.HttpConnectionManager, name: str, disabled: bool, config: base.Config) -> None:
+    entry = target.http_filters.add()
+    entry.name = name
+    entry.disabled = disabled
+    entry.typed_config.type_url, entry.typed_config.value = config
+
+
+def _write_filter(target: hcm.HttpConnectionManager, each: base.Filter) -> None:
+    if each.name not in DISCOVERED:
+        _write(target, each.name, each.disabled, cast(base.Fixed, each).config())
+        return
+    entry = target.http_filters.add()
+    entry.name = each.name
+    entry.disabled = each.disabled
+    sources.write_ads(entry.config_discovery.config_source)
+    entry.config_discovery.type_urls.append(DISCOVERED[each.name].type_url)
 
 
 def write_route(target: route_proto.Route, route: ir.Route) -> None:

@@ -13,7 +13,17 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dragoman import config, resource
-from dragoman.envoy import clusters, endpoints, listeners, pairs, routes as encoder, secrets, shape
+from dragoman.envoy import (
+    caching,
+    clusters,
+    endpoints,
+    inner,
+    listeners,
+    pairs,
+    routes as encoder,
+    secrets,
+    shape,
+)
 from dragoman.envoy.filters import chain as filter_chain
 from dragoman.graph.collection import Collection, Context, Graph, Source
 from dragoman.graph.pipeline import assembly, binds, compromises, extensions
@@ -59,6 +69,7 @@ class Part:
     encoded: encoder.EncodedRoute | None = None
     clusters: tuple[ir.ClusterKey, ...] = ()
     misdirected: bool = False
+    cached: bool = False
 
     @property
     def demands(self) -> frozenset[filter_chain.Demand]:
@@ -142,6 +153,19 @@ class Groups:
                 lambda key, flow: [(key.port.group, c) for c in flow.route.clusters()],
                 lambda *_: True,
             ),
+        )
+        # Tables with cached routes have an inner listener, and a cluster that leads to it.
+        caches: Collection[tuple[str, ir.Scope], bool] = graph.group_by(
+            "tables with a cache",
+            placed,
+            lambda key, part: (key.host[:2],) if part.cached else (),
+            lambda *_: True,
+        )
+        self.inner_listeners: Collection[tuple[str, ir.Scope], Resource] = graph.map_one(
+            "inner LDS", caches, lambda _, key, __: inner.listener(key[1])
+        )
+        self.inner_clusters: Collection[tuple[str, ir.Scope], Resource] = graph.map_one(
+            "inner CDS", caches, lambda _, key, __: inner.cluster(key[1])
         )
         made = graph.map_one("clusters encoded", outputs.clusters, lambda _, key, item: clusters.encode(item))
         filled = graph.map_one(
@@ -321,9 +345,13 @@ def _parts(
             own = _certified(ctx, used, seat, encrypted)
             finished = [_finish(r, e, seat, own) for r, e in zip(stand.routes, encoded, strict=True)]
             reached = [_clusters(route) for route, _ in finished] if own else used
+            cached = [caching.cached(route) is not None for route, _ in finished]
             for host in _hosts(ctx, attachment, seat, places):
-                for index, (route, chunk) in enumerate(finished):
-                    yield PartKey(host, ref, start + index), Part(route.order, route, chunk, reached[index])
+                for index, (route, plain) in enumerate(finished):
+                    kept = cached[index]
+                    chunk = encoder.encode_route(route, host.scope) if kept else plain
+                    key = PartKey(host, ref, start + index)
+                    yield key, Part(route.order, route, chunk, reached[index], cached=kept)
         start += len(stand.routes)
 
 

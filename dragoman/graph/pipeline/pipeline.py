@@ -75,6 +75,8 @@ class Pipeline:
         self._watch(groups.listeners, resource.LISTENER, lambda key: naming.listener(key[1]))
         self._watch(groups.tables, resource.ROUTE, lambda key: naming.route_config(key[1]))
         self._watch(groups.clusters, resource.CLUSTER, lambda key: naming.cluster(key[1]))
+        self._watch(groups.inner_listeners, resource.LISTENER, lambda key: naming.inner(key[1]))
+        self._watch(groups.inner_clusters, resource.CLUSTER, lambda key: naming.inner(key[1]))
         self._watch(groups.endpoints, resource.ENDPOINT, lambda key: naming.cluster(key[1]))
         self._watch(groups.extensions.resources, resource.EXTENSION, lambda key: key[1])
         self._watch(groups.secrets, resource.SECRET, lambda key: naming.secret(key[1]))

@@ -40,6 +40,7 @@ def test_plain_http() -> None:
         ("dragoman.http.maintenance", True),
         ("dragoman.http.bodies", True),
         ("envoy.filters.http.jwt_authn", True),
+        ("dragoman.cache", True),
         ("envoy.filters.http.header_mutation", True),
         ("dragoman.http.query_parameters", True),
         ("dragoman.fallback", True),

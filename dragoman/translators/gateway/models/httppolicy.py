@@ -11,6 +11,7 @@ from pydantic import Field
 
 from dragoman.translators.gateway.models import (
     httppolicy_bodies as bodies,
+    httppolicy_cache as caching,
     httppolicy_headers as headers,
     httppolicy_responses as responses,
     meta,
@@ -48,4 +49,6 @@ class HttpPolicy(policy.Policy):
     decompression: Annotated[bodies.Decompression | None, Field(description="Decompression of requests.")] = (
         None
     )
-    # Caching: httppolicy_cache.py.
+    cache: Annotated[
+        caching.Cache | None, Field(description="Answers from the gateway's memory instead of the backend.")
+    ] = None

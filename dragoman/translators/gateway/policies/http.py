@@ -14,7 +14,7 @@ from typing import Final
 from dragoman.diagnostics import Diagnostic
 from dragoman.ir import model as ir, treatment
 from dragoman.translators.gateway.models import httppolicy
-from dragoman.translators.gateway.policies import http_parts, merge
+from dragoman.translators.gateway.policies import cache, http_parts, merge
 
 Merged = merge.Merged[httppolicy.HttpPolicy]
 
@@ -37,7 +37,10 @@ def apply(route: ir.Route, merged: Merged) -> tuple[ir.Route, tuple[Diagnostic, 
             wanted = replace(wanted, response=kept)
     if action is not route.action or wanted:
         route = replace(route, action=action, treatment=wanted)
-    return route, ()
+    if merged.spec.cache is None:
+        return route, ()
+    made, findings = cache.cache(route, merged.spec.cache, functools.partial(merged.origin, "cache"))
+    return (route if made is None else replace(route, cache=made)), findings
 
 
 def _action(action: ir.Action, merged: Merged) -> ir.Action:
