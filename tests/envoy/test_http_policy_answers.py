@@ -186,6 +186,23 @@ async def test_maintenance(envoy_binary: Path) -> None:
             assert (reply.status, json.loads(reply.body)["error"]) == (503, "maintenance")
             assert reply.headers["x-seen"] == "always"
         assert (await site.ask("spared", **{"x-any": "1"})).status == 200
+    # Wherever the client's address is found.
+    proxied = (
+        text
+        + "---\nkind: ClientPolicy\nmetadata: {name: edge}\nspec:\n"
+        + ("  targetRefs: [{kind: Gateway, name: edge}]\n  clientAddress: {trustedNetworks: [127.0.0.0/8]}\n")
+    )
+    async with policy_site.running(envoy_binary, proxied) as site:
+        seen = await site.seen(
+            "remote", **{"x-forwarded-for": "10.1.2.3", "x-dragoman-client-address": "1.1.1.1"}
+        )
+        assert not [name for name in seen["headers"] if name.startswith("x-dragoman")]
+        for said in (
+            {},
+            {"x-forwarded-for": "10.1.2.3, 192.0.2.1"},
+            {"x-dragoman-client-address": "10.1.2.3"},
+        ):
+            assert (await site.ask("remote", **said)).status == 503
     async with policy_site.running(envoy_binary, text, Broken(policy_site.Identity("b"))) as site:
         reply = await site.ask("looked", **{"x-any": "1"})
         assert (reply.status, reply.body) == (503, b"the backend's own")

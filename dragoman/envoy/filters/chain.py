@@ -38,6 +38,7 @@ Demand = tuple[str, Hashable]
 FILTERS: Final[tuple[base.Filter, ...]] = (
     cors.FILTER,  # before anything that may refuse: a preflight carries no credentials
     custom_response.FILTER,  # an override ends the way of a response: it comes when all others are done
+    maintenance.CLIENT,
     maintenance.FILTER,  # whose answer is no case for overrides; it sees headers as the client sent them
     bodies.FILTER,  # before whoever reads bodies; it compresses what those behind it have made
     jwt_authn.FILTER,

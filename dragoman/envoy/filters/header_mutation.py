@@ -11,7 +11,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from dragoman.envoy import templates
-from dragoman.envoy.filters import base, query_parameters
+from dragoman.envoy.filters import base, maintenance, query_parameters
 from dragoman.ir import model as ir, treatment
 from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
 
@@ -34,9 +34,10 @@ class HeaderMutation:
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         given = route.treatment
-        if not given.request and not given.response and not given.query:
+        address = maintenance.by_address(route)
+        if not given.request and not given.response and not given.query and not address:
             return None
-        return _per_route(given.request, given.response, given.query)
+        return _per_route(given.request, given.response, given.query, address)
 
 
 FILTER = HeaderMutation()
@@ -44,11 +45,16 @@ FILTER = HeaderMutation()
 
 @functools.lru_cache(maxsize=1024)
 def _per_route(
-    request: treatment.HeaderChanges, response: treatment.HeaderChanges, query: treatment.QueryChanges
+    request: treatment.HeaderChanges,
+    response: treatment.HeaderChanges,
+    query: treatment.QueryChanges,
+    address: bool,
 ) -> base.Config:
     made = header_mutation.HeaderMutationPerRoute()
     # What query parameters get goes to `query_parameters` in headers of its own.
     request_mutations = made.mutations.request_mutations
+    if address:
+        request_mutations.add().remove = maintenance.ADDRESS
     values = query_parameters.values(query)
     if values:
         request_mutations.add().remove_on_match.key_matcher.prefix = query_parameters.PREFIX

@@ -4,8 +4,8 @@ Envoy has no filter that answers. What serves is `composite`, told by the route 
 request that is not exempt: `fault`, which always aborts, and behind it `custom_response`, which makes the
 answer. Access logs say `maintenance` as the response's details, and have the flag FI.
 
-The client's address is read from `x-envoy-external-address`, which the connection manager sets itself (and
-takes from clients): the input for source addresses stays without a value here.
+The client's address is read from a header that `CLIENT` sets just before (whatever a client says in it) and
+`header_mutation` removes: Envoy's input for source addresses stays without a value here.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ import ipaddress
 from typing import Final
 
 from dragoman import proto
+from dragoman.envoy import templates
 from dragoman.envoy.filters import base, custom_response as overriding
 from dragoman.ir import model as ir, treatment
 from dragoman.proto.envoy.extensions.common.matching import v3 as matching
 from dragoman.proto.envoy.extensions.filters.http.composite import v3 as composite
 from dragoman.proto.envoy.extensions.filters.http.custom_response import v3 as custom_response
 from dragoman.proto.envoy.extensions.filters.http.fault import v3 as fault
+from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
 from dragoman.proto.envoy.extensions.matching.input_matchers.ip import v3 as ip
 from dragoman.proto.envoy.type.matcher import v3 as matcher
 from dragoman.proto.xds.type.matcher import v3 as xds
 
-ADDRESS: Final = "x-envoy-external-address"
+ADDRESS: Final = "x-dragoman-client-address"
 _DETAILS: Final = "maintenance"
 
 Predicate = xds.Matcher.MatcherList.Predicate
@@ -50,6 +52,35 @@ class Maintenance:
 
 
 FILTER = Maintenance()
+
+
+class ClientAddress:
+    """An `envoy.filters.http.header_mutation`: tells `Maintenance` who asks, where that matters."""
+
+    name = "dragoman.http.client_address"
+    disabled = True
+
+    def config(self) -> base.Config:
+        return base.config(header_mutation.HeaderMutation())
+
+    def per_route(self, route: ir.Route) -> base.Config | None:
+        return _told() if by_address(route) else None
+
+
+CLIENT = ClientAddress()
+
+
+def by_address(route: ir.Route) -> bool:
+    """Whether the client's address decides."""
+    return route.treatment.maintenance is not None and bool(route.treatment.maintenance.exempt_networks)
+
+
+@functools.cache
+def _told() -> base.Config:
+    made = header_mutation.HeaderMutationPerRoute()
+    told = templates.option(ADDRESS, "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", overwrite=True)
+    made.mutations.request_mutations.add().append.CopyFrom(told)
+    return base.config(made)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -37,6 +37,7 @@ def test_plain_http() -> None:
     assert [(each["name"], each.get("disabled", False)) for each in manager["http_filters"]] == [
         ("envoy.filters.http.cors", True),
         ("envoy.filters.http.custom_response", True),
+        ("dragoman.http.client_address", True),
         ("dragoman.http.maintenance", True),
         ("dragoman.http.bodies", True),
         ("envoy.filters.http.jwt_authn", True),
