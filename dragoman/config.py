@@ -109,6 +109,17 @@ class State(_Section):
     directory: Path | None = None
 
 
+class Fetching(_Section):
+    """What objects refer to by URL (keys of token issuers): read again every `interval` seconds, with at
+    most `timeout` seconds and `max_bytes` for an answer. At start everything waits `patience` seconds for
+    the first answers."""
+
+    interval: Seconds = 600.0
+    timeout: Seconds = 5.0
+    max_bytes: Size = 1024 * 1024
+    patience: Seconds = 5.0
+
+
 class Settings(_Section):
     xds: Xds = Xds()
     gateways: Gateways = Gateways()
@@ -116,6 +127,7 @@ class Settings(_Section):
     log: Log = Log()
     batch: Batch = Batch()
     state: State = State()
+    fetching: Fetching = Fetching()
 
 
 def load(

@@ -76,6 +76,9 @@ CODES: Final[dict[str, str]] = {
     "DRG1902": "a domain stands in two files",
     # 165x: ClientPolicy
     "DRG1652": "HTTP/3 cannot be served on the listener",
+    # 18xx: who may pass
+    "DRG1801": "the keys of an issuer cannot be used",
+    "DRG1802": "the AuthPolicy is not valid, so nobody passes",
     # 2xxx: references
     "DRG2001": "the parent is not there",
     "DRG2002": "the parent has no such listener",

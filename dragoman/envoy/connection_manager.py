@@ -12,7 +12,7 @@ import functools
 from typing import Final, assert_never
 
 from dragoman import proto
-from dragoman.envoy import addresses, durations, headers, reports, sources
+from dragoman.envoy import addresses, durations, headers, replies, reports, sources
 from dragoman.envoy.filters import chain as filter_chain
 from dragoman.ir import client
 from dragoman.proto.envoy.config.common.mutation_rules import v3 as mutation_rules
@@ -91,6 +91,7 @@ def _shared(settings: client.Http, quic: bool) -> bytes:
         durations.assign(manager.request_timeout, settings.request)
     manager.upgrade_configs.add().upgrade_type = "websocket"
     filter_chain.write_filters(manager)
+    replies.write(manager)
     reports.write(manager)
     return proto.serialize(manager)
 

@@ -21,6 +21,7 @@ from dragoman.envoy import (
     headers,
     matches,
     naming,
+    replies,
     reports,
     rewrites,
     sessions,
@@ -66,6 +67,9 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
     chain.write_route(message, route)
     if route.rollout:
         reports.mark(message, route.rollout)
+    if route.auth is not None and route.auth.scopes:
+        scopes = message.metadata.filter_metadata[replies.NAMESPACE].fields["scopes"].list_value
+        scopes.extend(route.auth.scopes)
     clusters = _NO_CLUSTERS
     chunk = b""
     action = route.action

@@ -39,7 +39,42 @@ class Jwt:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim of the token, by its path: one of `values`, or a list that holds one of them."""
+
+    path: tuple[str, ...]
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AuthRule:
+    """What a request must meet, all of it. `paths`: (kind of match, value) with the kinds `exact`, `prefix`
+    (whole segments) and `regex`; `headers`: (lower-case name, value, whether it is a regular expression).
+    Of `methods`, `paths` and `addresses` (CIDR) one is enough."""
+
+    name: str = ""
+    claims: tuple[Claim, ...] = ()
+    methods: tuple[str, ...] = ()
+    paths: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str, bool], ...] = ()
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuthRules:
+    """A request passes that meets one of `allow` (None: everybody) and none of `deny`. `shadow`: all pass,
+    and those that would not are counted."""
+
+    allow: tuple[AuthRule, ...] | None = None
+    deny: tuple[AuthRule, ...] = ()
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
-    """All that is asked of a request before it may pass."""
+    """All that is asked of a request before it may pass. `scopes`: those that the rules ask for, for the
+    answer."""
 
     jwt: Jwt | None = None
+    rules: AuthRules | None = None
+    scopes: tuple[str, ...] = ()

@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from dragoman.ir.auth import Auth as Auth, Jwt as Jwt, JwtProvider as JwtProvider
+from dragoman.ir.auth import (
+    Auth as Auth,
+    AuthRule as AuthRule,
+    AuthRules as AuthRules,
+    Claim as Claim,
+    Jwt as Jwt,
+    JwtProvider as JwtProvider,
+)
 from dragoman.ir.backends import (
     NOBODY as NOBODY,
     AppProtocol as AppProtocol,

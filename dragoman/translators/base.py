@@ -57,10 +57,12 @@ Objects = Mapping[tuple[str, str], Source[Ref, AnyObject]]
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What decoding yields. `object` None: nothing usable; the intake keeps the object's last good form."""
+    """What decoding yields. `object` None: nothing usable; the intake keeps the object's last good form,
+    and without one takes `fallback`, which closes what the object was to protect."""
 
     object: AnyObject | None
     diagnostics: tuple[Diagnostic, ...] = ()
+    fallback: AnyObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,23 @@ class Rollouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a URL gave. `body` is the last good one, "" while there was none; `error`: why the last try
+    failed."""
+
+    body: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetches:
+    """What is to be fetched from the network, and where the answers go."""
+
+    wanted: Collection[str, bool]
+    found: Source[str, Fetched]
+
+
+@dataclass(frozen=True, slots=True)
 class Outputs:
     """Collections that a translator hands on. Keys: objects by `Ref`, clusters by `ClusterKey`, secrets by
     `SecretKey`.
@@ -112,6 +131,7 @@ class Outputs:
     diagnostics: Collection[Ref, tuple[Diagnostic, ...]]
     unmatched: Collection[tuple[Ref, str], ir.Route]
     rollouts: Rollouts | None = None
+    fetches: Fetches | None = None
 
 
 class Translator(Protocol):

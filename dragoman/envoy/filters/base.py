@@ -37,7 +37,7 @@ class Filter(Protocol):
 
     @property
     def disabled(self) -> bool:
-        """Whether it waits for a route to enable it. Only the router does not."""
+        """Whether it waits for a route to enable it. Only what holds for every request does not."""
 
     def per_route(self, route: ir.Route) -> Config | None:
         """What this route asks of it. None: it stays disabled there."""

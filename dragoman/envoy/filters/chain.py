@@ -20,9 +20,11 @@ from dragoman.envoy.filters import (
     fallbacks,
     faults,
     header_mutation,
+    identity,
     jwt_authn,
     maintenance,
     query_parameters,
+    rbac,
     router,
     stateful_session,
     tries,
@@ -41,7 +43,9 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     maintenance.CLIENT,
     maintenance.FILTER,  # whose answer is no case for overrides; it sees headers as the client sent them
     bodies.FILTER,  # before whoever reads bodies; it compresses what those behind it have made
+    identity.FILTER,  # before those that set what it drops
     jwt_authn.FILTER,
+    rbac.FILTER,  # what tokens prove is known by now
     cache.FILTER,  # what stands before it is asked each time, what stands after it only when the backend is
     header_mutation.FILTER,  # behind authentication: values may come from what it found
     query_parameters.FILTER,  # to which the former hands values
@@ -51,7 +55,9 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     router.FILTER,
 )
 
-DISCOVERED: Final[Mapping[str, base.Discovered]] = {each.name: each for each in (jwt_authn.FILTER,)}
+DISCOVERED: Final[Mapping[str, base.Discovered]] = {
+    each.name: each for each in (identity.FILTER, jwt_authn.FILTER)
+}
 """Those whose configuration is a resource of its own."""
 
 NAMES: Final = frozenset(DISCOVERED)

@@ -24,6 +24,8 @@ class Intake:
         self._objects: dict[tuple[str, str], Source[Ref, base.AnyObject]] = {}
         self._findings: dict[Ref, tuple[Diagnostic, ...]] = {}
         self._invalid: dict[Ref, tuple[Diagnostic, ...]] = {}
+        self._closed: set[Ref] = set()
+        """Objects that were never good: what stands for them closes what they were to protect."""
         self._locators: dict[Ref, Locator] = {}
         for translator in translators:
             for kind in translator.kinds:
@@ -50,9 +52,15 @@ class Intake:
             self._findings.pop(ref, None)
         if decoded.object is None:
             self._invalid[ref] = decoded.diagnostics
-            if self._objects[ref.group, ref.kind].get(ref) is not None:
+            present = self._objects[ref.group, ref.kind].get(ref)
+            if decoded.fallback is not None and (present is None or ref in self._closed):
+                self._closed.add(ref)
+                self._objects[ref.group, ref.kind].put(ref, decoded.fallback)
+                return True
+            if present is not None:
                 self._findings[ref] = tuple(_stale(d) for d in decoded.diagnostics)
             return False
+        self._closed.discard(ref)
         self._invalid.pop(ref, None)
         self._objects[ref.group, ref.kind].put(ref, decoded.object)
         return True
@@ -60,6 +68,7 @@ class Intake:
     def remove(self, ref: Ref) -> None:
         self._findings.pop(ref, None)
         self._invalid.pop(ref, None)
+        self._closed.discard(ref)
         self._locators.pop(ref, None)
         source = self._objects.get((ref.group, ref.kind))
         if source is not None:
@@ -77,6 +86,10 @@ class Intake:
     def invalid(self) -> Mapping[Ref, tuple[Diagnostic, ...]]:
         """The objects whose last document did not decode, and why."""
         return self._invalid
+
+    def closed(self, ref: Ref) -> bool:
+        """Whether the object was never good and closes what it was to protect."""
+        return ref in self._closed
 
     def diagnostics(self) -> Iterable[Diagnostic]:
         for findings in self._findings.values():

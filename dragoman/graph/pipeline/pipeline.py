@@ -117,6 +117,27 @@ class Pipeline:
             self._graph.commit()
             self._deliver()
 
+    # --- what is fetched ----------------------------------------------------------------------------------
+
+    @property
+    def wanted(self) -> Iterable[str]:
+        """The URLs whose content objects refer to."""
+        return self._outputs.fetches.wanted.keys() if self._outputs.fetches is not None else ()
+
+    def follow_wanted(self, changed: Callable[[], None]) -> None:
+        """Calls `changed` when URLs come or go."""
+        if self._outputs.fetches is not None:
+            self._outputs.fetches.wanted.subscribe(lambda _: changed())
+
+    def put_fetched(self, url: str, fetched: base.Fetched | None) -> None:
+        """Says what a URL gave. Nothing moves until `commit`."""
+        if self._outputs.fetches is None:
+            return
+        if fetched is None:
+            self._outputs.fetches.found.remove(url)
+        else:
+            self._outputs.fetches.found.put(url, fetched)
+
     # --- views out ----------------------------------------------------------------------------------------
 
     def activate(self, group: str) -> View:
@@ -209,7 +230,7 @@ class Pipeline:
             status = statuses.overridden(status, lost)
         wrong = self._intake.invalid().get(ref)
         if wrong is not None and (status is not None or ref.group == DRAGOMAN_GROUP):
-            status = statuses.invalid(ref, status, wrong)
+            status = statuses.invalid(ref, status, wrong, closed=self._intake.closed(ref))
         refused = self._rejections.by_object().get(ref)
         return status if status is None or refused is None else statuses.unprogrammed(status, refused)
 
@@ -289,10 +310,15 @@ def _merge(graph: Graph, outputs: Sequence[base.Outputs]) -> base.Outputs:
     first, *others = outputs
     if not others:
         return first
-    names = [name for name in base.Outputs.__slots__ if name != "rollouts"]
-    rolling = next((o.rollouts for o in outputs if o.rollouts is not None), None)
-    merged = {name: graph.union(name, *(getattr(o, name) for o in outputs)) for name in names}
-    return replace(first, rollouts=rolling, **merged)
+    apart = {
+        name: next((found for o in outputs if (found := getattr(o, name)) is not None), None)
+        for name in ("rollouts", "fetches")
+    }
+    names = [name for name in base.Outputs.__slots__ if name not in apart]
+    merged: dict[str, Any] = {
+        name: graph.union(name, *(getattr(o, name) for o in outputs)) for name in names
+    }
+    return replace(first, **merged, **apart)
 
 
 def _lost(loss: binds.Loss) -> Diagnostic:

@@ -18,11 +18,14 @@ _HOLDERS = ("parents", "ancestors")
 """Where a status has conditions of its own for everybody above the object."""
 
 
-def invalid(ref: Ref, status: base.Status | None, findings: Sequence[Diagnostic]) -> base.Status:
+def invalid(
+    ref: Ref, status: base.Status | None, findings: Sequence[Diagnostic], *, closed: bool = False
+) -> base.Status:
     """The status of an object whose last document does not decode: not accepted, whatever its last good
     form, which stays in force, came to."""
     message = "; ".join(one.message for one in findings)
     kept = "; the last good form stays in force" if status is not None else ""
+    kept = "; what it is to protect answers 500" if closed else kept
     condition = {"type": "Accepted", "status": "False", "reason": "Invalid", "message": f"{message}{kept}"}
     return _folded(status or base.Status(ref, {}), condition)
 

@@ -23,6 +23,7 @@ from dragoman.translators import base
 from dragoman.translators.gateway import (
     complaints,
     keypairs,
+    rules_auth,
     rules_backend,
     rules_clients,
     rules_gateway,
@@ -35,6 +36,7 @@ from dragoman.translators.gateway import (
     rules_traffic,
 )
 from dragoman.translators.gateway.models import (
+    authpolicy,
     backend,
     backendtlspolicy,
     clientpolicy,
@@ -128,6 +130,7 @@ READERS: Final[Mapping[tuple[str, str], _Reader]] = {
     (meta.DRAGOMAN_GROUP, "TrafficPolicy"): _reader(
         trafficpolicy.TrafficPolicy, "v1alpha1", check=rules_traffic.check
     ),
+    (meta.DRAGOMAN_GROUP, "AuthPolicy"): _reader(authpolicy.AuthPolicy, "v1alpha1", check=rules_auth.check),
     (meta.DRAGOMAN_GROUP, "HTTPPolicy"): _reader(
         httppolicy.HttpPolicy, "v1alpha1", check=rules_httppolicy.check
     ),
@@ -144,8 +147,25 @@ READERS: Final[Mapping[tuple[str, str], _Reader]] = {
 KINDS: Final = tuple(READERS)
 
 
+_CLOSED: Final[Mapping[str, type]] = {"AuthPolicy": authpolicy.Broken}
+"""Kinds that fail closed, and what is read of an object that is wrong."""
+
+
 def decode(document: Document) -> base.Decoded:
     """An object, or diagnostics that say why not. `document.ref` must be of one of `KINDS`."""
+    decoded = _decode(document)
+    shape = _CLOSED.get(document.ref.kind) if decoded.object is None else None
+    if shape is None or document.ref.group != meta.DRAGOMAN_GROUP:
+        return decoded
+    try:
+        spec = _validator(shape)(_without_nulls(document.body.get("spec") or {}))
+    except pydantic.ValidationError:
+        return decoded  # nobody can tell what it was to protect
+    about, _ = _meta(document.ref, document.body.get("metadata"))
+    return base.Decoded(None, decoded.diagnostics, base.Object(document.ref, about, spec))
+
+
+def _decode(document: Document) -> base.Decoded:
     ref, body = document.ref, document.body
     reader = READERS[ref.group, ref.kind]
     findings = list(_envelope(ref, body, reader))

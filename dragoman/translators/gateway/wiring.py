@@ -44,7 +44,7 @@ from dragoman.translators.gateway import (
     wiring_routes,
 )
 from dragoman.translators.gateway.models import meta
-from dragoman.translators.gateway.policies import attach, effects
+from dragoman.translators.gateway.policies import attach, auth_sources, effects
 from dragoman.translators.gateway.wiring_routes import Findings
 
 _REQUESTS: Final[Mapping[str, wiring_routes.Translate]] = {
@@ -74,12 +74,13 @@ def build(
         vault,
     )
     sources = backends.build(graph, objects, granted, vault, policies, attached)
+    auth = auth_sources.Sources(graph, objects)
     requests = {kind: objects[meta.GATEWAY_GROUP, kind] for kind in _REQUESTS}
     standing = wiring_routes.attachments(graph, requests["HTTPRoute"], requests["GRPCRoute"], parents)
     rolling = wiring_rollouts.Rollouts(graph, objects[meta.DRAGOMAN_GROUP, "Rollout"], requests, sources)
     routes = [
         wiring_routes.Requests(
-            graph, requests[kind], kind, translate, sources, found, parents.stacks, controller
+            graph, requests[kind], kind, translate, sources, found, parents.stacks, auth, controller
         )
         for (kind, translate), found in zip(_REQUESTS.items(), standing, strict=True)
     ]
@@ -133,7 +134,7 @@ def build(
         *(one.statuses for one in routes),
         *(one.statuses for one in flows),
         wiring_policies.tls_statuses(graph, objects, policies, ancestors, controller),
-        wiring_policies.statuses(graph, objects, sources, ancestors, parents.trust, controller),
+        wiring_policies.statuses(graph, objects, sources, auth.keys, ancestors, parents.trust, controller),
         graph.map_one("Backend status", objects[meta.DRAGOMAN_GROUP, "Backend"], backend_status),
         rolling.statuses,
     )
@@ -145,7 +146,7 @@ def build(
         *(one.findings for one in routes),
         *(one.findings for one in flows),
         findings_of("BackendTLSPolicy", policies.standings),
-        wiring_policies.findings(graph, objects, sources, backend_side.lost, parents),
+        wiring_policies.findings(graph, objects, sources, auth.keys, backend_side.lost, parents),
         backend_side.findings,
         vault.findings,
         rolling.findings,
@@ -161,6 +162,7 @@ def build(
         diagnostics=diagnostics,
         unmatched=effects.unmatched(graph, parents.stacks),
         rollouts=base.Rollouts(rolling.plans, sources.rollouts.progress),
+        fetches=base.Fetches(auth.wanted, auth.found),
     )
 
 

@@ -8,6 +8,7 @@ so at its targets instead: silence would look like a controller that is down.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from dragoman.diagnostics import Diagnostic
 from dragoman.graph.collection import Collection, Context, Graph
@@ -16,7 +17,7 @@ from dragoman.refs import Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import backends, clienttrust, status, tlspolicies
 from dragoman.translators.gateway.models import meta
-from dragoman.translators.gateway.policies import attach, traffic_failures, traffic_tls
+from dragoman.translators.gateway.policies import attach, auth_sources, traffic_failures, traffic_tls
 from dragoman.translators.gateway.wiring_parents import Parents
 
 
@@ -94,6 +95,7 @@ def statuses(
     graph: Graph,
     objects: base.Objects,
     sources: backends.Sources,
+    keys: auth_sources.AllKeys,
     ancestors: Ancestors,
     trust: Collection[Ref, clienttrust.Trust],
     controller: str,
@@ -109,7 +111,7 @@ def statuses(
         found = ancestors.of(ctx, targets) or sorted(set(targets))
         refers = ctx.fetch(trust, ref)
         clients = () if refers is None else (refers.resolved,)
-        conditions = (standing.accepted, *_resolved(ctx, sources, ref, item), *clients)
+        conditions = (standing.accepted, *_resolved(_wrong(ctx, sources, keys, ref, item)), *clients)
         return status.of_policy(item, controller, found, conditions)
 
     return graph.union(
@@ -122,20 +124,17 @@ def findings(
     graph: Graph,
     objects: base.Objects,
     sources: backends.Sources,
+    keys: auth_sources.AllKeys,
     lost: Collection[Ref, tuple[Diagnostic, ...]],
     parents: Parents,
 ) -> Collection[Ref, tuple[Diagnostic, ...]]:
     """What there is to say of each of them: its targets, its references, and what of it has no effect on some
     backend (`lost`) or listener."""
-    traffic = objects[meta.DRAGOMAN_GROUP, "TrafficPolicy"]
 
     def of(ctx: Context, ref: Ref, standing: attach.Standing) -> tuple[Diagnostic, ...] | None:
-        found = standing.findings
-        item = ctx.fetch(traffic, ref) if ref.kind == "TrafficPolicy" else None
-        if item is not None:
-            astray = traffic_failures.unresolved(ctx, sources, ref, item.spec)
-            found += (*(ctx.fetch(sources.unsafe, ref) or {}).values(),)
-            found += () if astray is None else (astray.finding,)
+        item = ctx.fetch(objects[ref.group, ref.kind], ref) if ref.kind in _REFERRING else None
+        wrong = _wrong(ctx, sources, keys, ref, item) if item is not None else None
+        found = (*standing.findings, *(finding for _, finding in wrong or ()))
         trust = ctx.fetch(parents.trust, ref)
         found += trust.findings if trust is not None else ()
         more = (*(ctx.fetch(lost, ref) or ()), *(ctx.fetch(parents.client_findings, ref) or ()))
@@ -144,20 +143,41 @@ def findings(
     return graph.map_one("policy findings", sources.attached.standings, of)
 
 
-def _resolved(
-    ctx: Context, sources: backends.Sources, ref: Ref, item: base.AnyObject
-) -> Iterator[base.Condition]:
+_REFERRING: Final = ("TrafficPolicy", "AuthPolicy")
+"""Kinds whose references are followed here."""
+
+Wrong = list[tuple[str, Diagnostic]]
+
+
+def _wrong(
+    ctx: Context, sources: backends.Sources, keys: auth_sources.AllKeys, ref: Ref, item: base.AnyObject
+) -> Wrong | None:
+    """What is wrong with what a policy refers to: (reason of the condition, "" for what a policy bars;
+    finding). None: it refers to nothing."""
+    match ref.kind:
+        case "TrafficPolicy":
+            if not traffic_failures.refers(item.spec) and not any(traffic_tls.needs(ref, item.spec)):
+                return None
+            astray = traffic_failures.unresolved(ctx, sources, ref, item.spec)
+            wrong = [(astray.reason, astray.finding)] if astray is not None else []
+            flaws = (ctx.fetch(sources.unsafe, ref) or {}).values()
+            return [*wrong, *(("InvalidCertificateRef", one) for one in flaws)]
+        case "AuthPolicy":
+            if not auth_sources.providers(item):
+                return None
+            found = ctx.fetch(keys, ref)
+            return [("InvalidKeys", one) for one in (found.flaws if found is not None else ())]
+        case _:
+            return None
+
+
+def _resolved(wrong: Wrong | None) -> Iterator[base.Condition]:
     """One condition for all references of a policy: the first reason, and what there is to say of each."""
-    if ref.kind != "TrafficPolicy":
+    if wrong is None:
         return
-    if not traffic_failures.refers(item.spec) and not any(traffic_tls.needs(ref, item.spec)):
-        return
-    astray = traffic_failures.unresolved(ctx, sources, ref, item.spec)
-    wrong = [(astray.reason, astray.finding.message)] if astray is not None and astray.reason else []
-    flaws = (ctx.fetch(sources.unsafe, ref) or {}).values()
-    wrong += [("InvalidCertificateRef", one.message) for one in flaws]
-    if not wrong:
+    lost = [(reason, finding.message) for reason, finding in wrong if reason]
+    if not lost:
         yield base.Condition("ResolvedRefs", True, "ResolvedRefs", "every reference leads somewhere")
         return
-    why = "; ".join(dict.fromkeys(message for _, message in wrong))
-    yield base.Condition("ResolvedRefs", False, wrong[0][0], why)
+    why = "; ".join(dict.fromkeys(message for _, message in lost))
+    yield base.Condition("ResolvedRefs", False, lost[0][0], why)

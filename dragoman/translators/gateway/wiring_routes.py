@@ -16,6 +16,7 @@ from dragoman.translators import base
 from dragoman.translators.gateway import attachment, backends, rivals, routes_http, status, streams
 from dragoman.translators.gateway.policies import (
     attach,
+    auth_sources,
     effects,
     merge,
     stacks,
@@ -80,8 +81,10 @@ class Requests:
         sources: backends.Sources,
         attached: Collection[Ref, attachment.Attached],
         above: stacks.Listeners,
+        auth: auth_sources.Sources,
         controller: str,
     ) -> None:
+        self._auth = auth
         self._sources = sources
         self._above = above
         self.rules: Collection[Ref, routes_http.Rules] = graph.map_one(
@@ -161,7 +164,10 @@ class Requests:
                 findings = traffic_requests.disagreement(route, [one.traffic for one in own])
         if whole == stacks.EMPTY:
             return route, findings
-        found, more = effects.on_route(route, stack, whole, self._reserve(ctx, route, stack, whole))
+        reserve = self._reserve(ctx, route, stack, whole)
+        found, more = effects.on_route(
+            route, stack, whole, reserve, lambda policy: ctx.fetch(self._auth.keys, policy)
+        )
         return found, (*findings, *more)
 
     def _reserve(

@@ -16,8 +16,9 @@ def per_route(item: ir.Route, name: str) -> dict[str, object]:
     return found
 
 
-def test_the_router_is_last_and_alone_awake() -> None:
-    assert [each.name for each in chain.FILTERS if not each.disabled] == ["envoy.filters.http.router"]
+def test_the_router_is_last_and_awake() -> None:
+    awake = [each.name for each in chain.FILTERS if not each.disabled]
+    assert awake == ["dragoman.identity", "envoy.filters.http.router"]
     assert chain.FILTERS[-1].name == "envoy.filters.http.router"
     assert len({each.name for each in chain.FILTERS}) == len(chain.FILTERS)
 

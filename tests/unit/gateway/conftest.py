@@ -29,7 +29,9 @@ VERSIONS = {
     **dict.fromkeys(("ListenerSet", "BackendTLSPolicy"), f"{GATEWAY}/v1"),
     "ReferenceGrant": f"{GATEWAY}/v1beta1",
     "EndpointSlice": "discovery.k8s.io/v1",
-    **dict.fromkeys(("Backend", "TrafficPolicy", "HTTPPolicy", "ClientPolicy"), "dragoman.dev/v1alpha1"),
+    **dict.fromkeys(
+        ("Backend", "TrafficPolicy", "HTTPPolicy", "ClientPolicy", "AuthPolicy"), "dragoman.dev/v1alpha1"
+    ),
     "Rollout": "dragoman.dev/v1alpha1",
 }
 CLUSTER_SCOPED = ("GatewayClass", "Namespace")
@@ -70,8 +72,9 @@ class World:
         ref = document.ref
         decoded = self.translator.decode(document)
         self.rejected[ref] = decoded.diagnostics
-        if decoded.object is not None:
-            self.objects[ref.group, ref.kind].put(ref, decoded.object)
+        found = decoded.object or decoded.fallback
+        if found is not None:
+            self.objects[ref.group, ref.kind].put(ref, found)
 
     def remove(self, kind: str, name: str, namespace: str = "default") -> World:
         ref = self.ref(kind, name, namespace)

@@ -37,8 +37,11 @@ Origin = Annotated[
 
 @meta.shape
 class PathMatch:
-    type: Literal["Exact", "PathPrefix", "RegularExpression"] = "PathPrefix"
-    value: Annotated[str, Field(max_length=1024)] = "/"
+    type: Annotated[
+        Literal["Exact", "PathPrefix", "RegularExpression"],
+        Field(description="`PathPrefix` takes whole segments, `RegularExpression` the whole path (RE2)."),
+    ] = "PathPrefix"
+    value: Annotated[str, Field(max_length=1024, description="The path, or the expression.")] = "/"
 
 
 @meta.shape

@@ -25,6 +25,7 @@ _BACKENDS: Final = ("Service", "Backend")
 
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "TrafficPolicy": (*_GATEWAYS, *_ROUTES, *_BACKENDS),
+    "AuthPolicy": (*_GATEWAYS, *_ROUTES),
     "HTTPPolicy": (*_GATEWAYS, *_ROUTES),
     "ClientPolicy": _GATEWAYS,
 }

@@ -15,7 +15,14 @@ from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
 from dragoman.ir.order import LAST
 from dragoman.refs import FieldPath, Ref
-from dragoman.translators.gateway.policies import http, merge, stacks, traffic_backends, traffic_requests
+from dragoman.translators.gateway.policies import (
+    auth,
+    http,
+    merge,
+    stacks,
+    traffic_backends,
+    traffic_requests,
+)
 
 Effect = tuple[ir.Route, tuple[Diagnostic, ...]]
 
@@ -24,10 +31,15 @@ _PLAIN: Final = ir.Route("unmatched", ir.RouteMatch(ir.SegmentPrefix("/")), ir.R
 
 
 def on_route(
-    route: ir.Route, stack: stacks.Stack, whole: stacks.Stack, reserve: ir.ClusterKey | None = None
+    route: ir.Route,
+    stack: stacks.Stack,
+    whole: stacks.Stack,
+    reserve: ir.ClusterKey | None,
+    keys_of: auth.KeysOf,
 ) -> Effect:
     """The route with what `whole` says of it; its clusters with what `stack`, the part of it that backends
-    do not say themselves, says of them. `reserve`: the cluster that takes over, where `whole` says one."""
+    do not say themselves, says of them. `reserve`: the cluster that takes over, where `whole` says one;
+    `keys_of`: the keys of an AuthPolicy's issuers."""
     findings = _NOTHING
     said: tuple[ir.Said, ...] = ()
     if whole.traffic:
@@ -42,6 +54,10 @@ def on_route(
         treatment = merge.merge(whole.http)
         route, more = http.apply(route, treatment)
         findings, said = findings + more, said + treatment.said
+    if whole.auth:
+        # Last: where nobody may pass, nothing else matters.
+        route, asked = auth.apply(route, whole.auth, keys_of)
+        said += asked
     return (replace(route, said=said) if said else route), findings
 
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeVar
 from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.refs import Ref
 from dragoman.translators.gateway import attachment
-from dragoman.translators.gateway.models import clientpolicy, httppolicy, policy, trafficpolicy
+from dragoman.translators.gateway.models import authpolicy, clientpolicy, httppolicy, policy, trafficpolicy
 from dragoman.translators.gateway.policies import attach, merge
 
 S = TypeVar("S", bound=policy.Policy)
@@ -24,6 +24,7 @@ class Stack(NamedTuple):
     traffic: tuple[merge.Layer[trafficpolicy.TrafficPolicy], ...] = ()
     http: tuple[merge.Layer[httppolicy.HttpPolicy], ...] = ()
     client: tuple[merge.Layer[clientpolicy.ClientPolicy], ...] = ()
+    auth: tuple[merge.Layer[authpolicy.AuthPolicy], ...] = ()
 
     def over(self, more: Mapping[str, attach.AnyLayer] | None) -> Stack:
         """With the policies of something more specific."""
@@ -33,6 +34,7 @@ class Stack(NamedTuple):
             _over(self.traffic, more.get("TrafficPolicy")),
             _over(self.http, more.get("HTTPPolicy")),
             _over(self.client, more.get("ClientPolicy")),
+            _over(self.auth, more.get("AuthPolicy")),
         )
 
 

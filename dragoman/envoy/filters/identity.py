@@ -1,0 +1,45 @@
+"""Headers that tell backends who a client is: no client may bring them along.
+
+The filters that find out who somebody is set such headers, but only on routes that ask them to. This one
+drops the client's own copies on every route, also where nobody is asked: backends must be able to believe
+what they say. The names of the headers come by ECDS, from what all routes of a node group set. It comes
+before the filters that set them, and is awake everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable
+
+from dragoman import proto
+from dragoman.envoy.filters import base
+from dragoman.ir import model as ir
+from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
+
+
+class Identity:
+    """`envoy.filters.http.header_mutation`, under a name of its own."""
+
+    name = "dragoman.identity"
+    disabled = False
+    type_url = proto.type_url("envoy.extensions.filters.http.header_mutation.v3.HeaderMutation")
+
+    def per_route(self, route: ir.Route) -> None:
+        del route  # the same for all
+
+    def demands(self, route: ir.Route) -> Iterable[str]:
+        if route.auth is None or route.auth.jwt is None:
+            return ()
+        providers = route.auth.jwt.providers
+        names = [
+            name for one in providers for name in (one.payload_header, *(head for head, _ in one.claims))
+        ]
+        return [name.lower() for name in names if name]
+
+    def shared(self, demands: Collection[Hashable]) -> base.Config:
+        message = header_mutation.HeaderMutation()
+        for name in sorted(map(str, demands)):
+            message.mutations.request_mutations.add().remove = name
+        return base.config(message)
+
+
+FILTER = Identity()

@@ -1,0 +1,148 @@
+"""Rules on who may pass: scopes and claims of a token, methods, paths, headers, addresses.
+
+One policy says all of it: allowed is who meets one of the rules that allow, and none of those that deny.
+Everything is said as a principal, since principals know all that is needed and can be combined. Comes after
+the filters that find out who somebody is.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from dragoman.envoy.filters import base, jwt_authn
+from dragoman.ir import model as ir
+from dragoman.proto.envoy.config.rbac import v3 as config
+from dragoman.proto.envoy.extensions.filters.http.rbac import v3 as rbac
+
+POLICY: Final = "rules"
+"""The one policy's name; it stands in the response code details of those who are refused."""
+
+
+class Rbac:
+    """`envoy.filters.http.rbac`."""
+
+    name = "envoy.filters.http.rbac"
+    disabled = True
+
+    def config(self) -> base.Config:
+        return base.config(rbac.RBAC())
+
+    def per_route(self, route: ir.Route) -> base.Config | None:
+        return None if route.auth is None or route.auth.rules is None else _per_route(route.auth.rules)
+
+
+FILTER = Rbac()
+
+
+@functools.lru_cache(maxsize=4096)
+def _per_route(rules: ir.AuthRules) -> base.Config:
+    message = rbac.RBACPerRoute()
+    target = message.rbac.shadow_rules if rules.shadow else message.rbac.rules
+    target.action = config.RBAC.ALLOW
+    policy = target.policies[POLICY]
+    policy.permissions.add().any = True
+    principal = policy.principals.add()
+    both = principal.and_ids.ids
+    if rules.allow is None:
+        both.add().any = True
+    else:
+        _any_of(both.add(), [_rule(rule) for rule in rules.allow])
+    if rules.deny:
+        _any_of(both.add().not_id, [_rule(rule) for rule in rules.deny])
+    return base.config(message)
+
+
+def _any_of(target: config.Principal, several: Iterable[config.Principal]) -> None:
+    """One of `several`; of none, nobody."""
+    found = list(several)
+    if not found:
+        target.not_id.any = True
+    elif len(found) == 1:
+        target.CopyFrom(found[0])
+    else:
+        target.or_ids.ids.extend(found)
+
+
+def _all_of(several: Iterable[config.Principal]) -> config.Principal:
+    """All of `several`; of none, everybody."""
+    found = list(several)
+    made = config.Principal()
+    if not found:
+        made.any = True
+    elif len(found) == 1:
+        made.CopyFrom(found[0])
+    else:
+        made.and_ids.ids.extend(found)
+    return made
+
+
+def _rule(rule: ir.AuthRule) -> config.Principal:
+    parts = [_claim(claim) for claim in rule.claims]
+    for name, value, regex in rule.headers:
+        parts.append(made := config.Principal())
+        made.header.name = name
+        if regex:
+            made.header.string_match.safe_regex.regex = value
+        else:
+            made.header.string_match.exact = value
+    for several in (
+        [_method(method) for method in rule.methods],
+        [_path(kind, value) for kind, value in rule.paths],
+        [_address(network) for network in rule.addresses],
+    ):
+        if several:
+            parts.append(made := config.Principal())
+            _any_of(made, several)
+    return _all_of(parts)
+
+
+def _claim(claim: ir.Claim) -> config.Principal:
+    """A value, or a list with it. Claims that are not there meet nothing."""
+    several: list[config.Principal] = []
+    for value in claim.values:
+        for listed in (False, True):
+            several.append(made := config.Principal())
+            matcher = made.sourced_metadata.metadata_matcher
+            matcher.filter = jwt_authn.FILTER.name
+            for step in (jwt_authn.PAYLOAD, *claim.path):
+                matcher.path.add().key = step
+            target = matcher.value.list_match.one_of if listed else matcher.value
+            target.string_match.exact = value
+    made = config.Principal()
+    _any_of(made, several)
+    return made
+
+
+def _method(method: str) -> config.Principal:
+    made = config.Principal()
+    made.header.name = ":method"
+    made.header.string_match.exact = method
+    return made
+
+
+def _path(kind: str, value: str) -> config.Principal:
+    """Of the path without the query, as it is after normalisation."""
+    made = config.Principal()
+    match kind:
+        case "exact":
+            made.url_path.path.exact = value
+        case "prefix" if value.rstrip("/"):
+            made.url_path.path.safe_regex.regex = f"{re.escape(value.rstrip('/'))}(/.*)?"
+        case "prefix":
+            made.url_path.path.prefix = "/"
+        case _:
+            made.url_path.path.safe_regex.regex = value
+    return made
+
+
+def _address(network: str) -> config.Principal:
+    """The client's address: behind trusted proxies the one that they report."""
+    made = config.Principal()
+    parsed = ipaddress.ip_network(network, strict=False)
+    made.remote_ip.address_prefix = str(parsed.network_address)
+    made.remote_ip.prefix_len.value = parsed.prefixlen
+    return made

@@ -1,0 +1,68 @@
+"""What Envoy answers by itself to those who may not pass: JSON with a machine-readable `error`.
+
+The same in every connection manager, since it is chosen by what happened (response code details) and filled
+in from the route's metadata: nothing here changes with the configuration. 401 says "who are you" (RFC 9110,
+15.5.2), 403 "you may not".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dragoman import proto
+from dragoman.envoy.filters import jwt_authn
+from dragoman.proto.envoy.extensions.access_loggers.filters.cel import v3 as cel
+from dragoman.proto.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
+
+NAMESPACE: Final = "dragoman"
+"""Of the metadata that a route carries for its answers."""
+
+_DETAILS: Final = "response.code_details"
+_OF_ROUTE: Final = f"xds.route_metadata.filter_metadata['{NAMESPACE}']"
+_CLAIMS: Final = f"{jwt_authn.FILTER.name}:{jwt_authn.PAYLOAD}"
+
+_ANSWERS: Final[tuple[tuple[str, int, dict[str, str]], ...]] = (
+    (
+        f"{_DETAILS}.startsWith('jwt_authn_access_denied{{Jwt_is_expired')",
+        401,
+        {"error": "token_expired", "message": "the token has expired"},
+    ),
+    (
+        f"{_DETAILS}.startsWith('jwt_authn_access_denied{{Jwt_is_missing')",
+        401,
+        {"error": "unauthorized", "message": "a token is needed"},
+    ),
+    (
+        f"{_DETAILS}.startsWith('jwt_authn_access_denied')",
+        401,  # Envoy says 403 to a token for another audience
+        {"error": "invalid_token", "message": "%LOCAL_REPLY_BODY%"},
+    ),
+    (
+        f"{_DETAILS}.startsWith('rbac_access_denied') && has({_OF_ROUTE}.scopes)",
+        403,
+        {
+            "error": "insufficient_scope",
+            "message": "the token may not do this",
+            "requiredScopes": f"%METADATA(ROUTE:{NAMESPACE}:scopes)%",
+            "currentScopes": f"%DYNAMIC_METADATA({_CLAIMS}:scope)%",
+        },
+    ),
+    (
+        f"{_DETAILS}.startsWith('rbac_access_denied')",
+        403,
+        {"error": "forbidden", "message": "you may not do this"},
+    ),
+)
+"""What happened, the status, the body. The first that holds is taken."""
+
+
+def write(manager: hcm.HttpConnectionManager) -> None:
+    """Adds the answers to a connection manager."""
+    for happened, status, body in _ANSWERS:
+        mapper = manager.local_reply_config.mappers.add()
+        mapper.filter.extension_filter.name = "cel"
+        mapper.filter.extension_filter.typed_config.CopyFrom(
+            proto.pack_any(cel.ExpressionFilter(expression=happened))
+        )
+        mapper.status_code.value = status
+        mapper.body_format_override.json_format.update(dict(body))

@@ -1,0 +1,25 @@
+"""AuthPolicy (dragoman.dev/v1alpha1): who may pass.
+
+It fails closed: under a policy that cannot be put into force, requests are answered 500 and reach no backend.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from dragoman.translators.gateway.models import auth_jwt, auth_rules, meta, policy
+
+
+@meta.shape
+class AuthPolicy(policy.Policy):
+    """AuthPolicySpec."""
+
+    jwt: Annotated[auth_jwt.Jwt | None, Field(description="Tokens (JWT) of issuers that are trusted.")] = None
+    rules: Annotated[auth_rules.Rules | None, Field(description="What must be proven, and by whom.")] = None
+
+
+@meta.excerpt
+class Broken(policy.Policy):
+    """What is read of an AuthPolicy that is wrong: what it protects. That is closed."""

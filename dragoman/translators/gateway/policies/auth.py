@@ -1,0 +1,88 @@
+"""AuthPolicies -> what routes ask of requests.
+
+Fails closed: a route under a policy that cannot be put into force (its keys are not there, it does not
+decode) answers 500 with the diagnostic's code, and no backend is asked.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from dragoman.ir import model as ir
+from dragoman.refs import Ref
+from dragoman.translators.gateway.models import auth_rules, authpolicy, policy
+from dragoman.translators.gateway.policies import auth_sources, merge
+
+Layers = tuple[merge.Layer[authpolicy.AuthPolicy], ...]
+KeysOf = Callable[[Ref], auth_sources.Keys | None]
+
+_CLOSED: Final = 500
+
+
+def apply(route: ir.Route, layers: Layers, keys_of: KeysOf) -> tuple[ir.Route, tuple[ir.Said, ...]]:
+    """The route as the policies want it, and what they say."""
+    broken = next((layer.ref for layer in layers if isinstance(layer.spec, authpolicy.Broken)), None)
+    if broken is not None:
+        return _closed(route, "DRG1802", f"{broken} is not valid"), ()
+    merged = merge.merge(layers)
+    jwt = policy.on(merged.spec.jwt)
+    wanted: ir.Jwt | None = None
+    if jwt is not None:
+        sayer = merged.says.get(("jwt", "providers"))
+        keys = keys_of(sayer) if sayer is not None else None
+        if keys is None or keys.flaws:
+            why = keys.flaws[0].message if keys is not None else "no issuer is named"
+            return _closed(route, "DRG1801", why), merged.said
+        wanted = ir.Jwt(auth_sources.with_keys(jwt, keys.by_name), bool(jwt.optional))
+    rules = policy.on(merged.spec.rules)
+    auth = ir.Auth(wanted, _rules(rules) if rules is not None else None, _scopes(rules))
+    return (replace(route, auth=auth) if auth != ir.Auth() else route), merged.said
+
+
+def _closed(route: ir.Route, code: str, why: str) -> ir.Route:
+    """Nobody passes. The reason is for the operator: it stands in diagnostics and status, not in the
+    answer."""
+    del why
+    body = json.dumps(
+        {"error": "misconfigured", "code": code, "message": "the gateway cannot check who may pass"}
+    )
+    return replace(route, action=ir.Respond(_CLOSED, body), cors=None)
+
+
+@functools.lru_cache(maxsize=4096)
+def _rules(given: auth_rules.Rules) -> ir.AuthRules:
+    return ir.AuthRules(
+        tuple(map(_rule, given.allow)) if given.allow is not None else None,
+        tuple(map(_rule, given.deny or ())),
+        bool(given.shadow),
+    )
+
+
+def _rule(given: auth_rules.Rule) -> ir.AuthRule:
+    claims = [ir.Claim(tuple(one.name.split(".")), one.values) for one in given.claims]
+    if given.scopes is not None:
+        claims += [ir.Claim(("scope",), (scope,)) for scope in given.scopes.all_of]
+        claims += [ir.Claim(("scope",), given.scopes.any_of)] if given.scopes.any_of else []
+    return ir.AuthRule(
+        given.name,
+        tuple(claims),
+        given.methods,
+        tuple((_KINDS[one.type], one.value) for one in given.paths),
+        tuple((one.name.lower(), one.value, one.type == "RegularExpression") for one in given.headers),
+        given.client_addresses,
+    )
+
+
+_KINDS: Final = {"Exact": "exact", "PathPrefix": "prefix", "RegularExpression": "regex"}
+
+
+def _scopes(given: auth_rules.Rules | None) -> tuple[str, ...]:
+    """The scopes that the rules ask for, for the answer to those who lack them."""
+    if given is None:
+        return ()
+    found = [rule.scopes for rule in given.allow or () if rule.scopes is not None]
+    return tuple(dict.fromkeys(scope for one in found for scope in (*one.all_of, *one.any_of)))

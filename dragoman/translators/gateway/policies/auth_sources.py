@@ -1,0 +1,174 @@
+"""Where AuthPolicies get the keys of their issuers from: written down, from ConfigMaps and Secrets, by URL.
+
+What must be fetched is a source, never part of a transform: `wanted` says which URLs, the runtime fetches
+them and puts the answers into `found`. An issuer that says nothing of its keys is asked where they are
+(OpenID Connect Discovery 1.0, section 4); that answer names a further URL.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dragoman.diagnostics import Diagnostic, Severity
+from dragoman.graph.collection import Collection, Context, Graph, Source
+from dragoman.ir import model as ir
+from dragoman.refs import Origin, Ref
+from dragoman.translators import base
+from dragoman.translators.gateway.models import auth_jwt, authpolicy, configmap, meta, secret
+from dragoman.translators.gateway.policies import auth_keys
+
+_DISCOVERY = "/.well-known/openid-configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class _Lack:
+    """Why there is nothing. `early`: nobody has tried to fetch it yet, which is no fault."""
+
+    why: str
+    early: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one policy's issuers, by the provider's name; or why there are none."""
+
+    by_name: dict[str, str]
+    flaws: tuple[Diagnostic, ...]
+
+
+AllKeys = Collection[Ref, Keys]
+
+
+class Sources:
+    """The collections: what is to be fetched, and each policy's keys."""
+
+    def __init__(self, graph: Graph, objects: base.Objects) -> None:
+        self._configmaps = objects[meta.CORE_GROUP, "ConfigMap"]
+        self._secrets = objects[meta.CORE_GROUP, "Secret"]
+        policies: Collection[Ref, base.AnyObject] = objects[meta.DRAGOMAN_GROUP, "AuthPolicy"]
+        self.found: Source[str, base.Fetched] = graph.source("fetched")
+        urls = graph.map_many("URLs of AuthPolicies", policies, self._urls)
+        self.wanted: Collection[str, bool] = graph.group_by(
+            "URLs to fetch", urls, lambda key, _: (key[1],), lambda *_: True
+        )
+        self.keys: AllKeys = graph.map_one("keys of AuthPolicies", policies, self._keys)
+
+    def _urls(self, ctx: Context, ref: Ref, item: base.AnyObject) -> Iterator[tuple[tuple[Ref, str], bool]]:
+        for provider in providers(item):
+            first = _first_url(provider)
+            if first is None:
+                continue
+            yield (ref, first), True
+            if provider.jwks.uri is None:
+                second = _jwks_uri(ctx.fetch(self.found, first), provider.issuer)
+                if not isinstance(second, _Lack):
+                    yield (ref, second), True
+
+    def _keys(self, ctx: Context, ref: Ref, item: base.AnyObject) -> Keys:
+        found: dict[str, str] = {}
+        flaws: list[Diagnostic] = []
+        for at, provider in enumerate(providers(item)):
+            origin = Origin(ref, ("spec", "jwt", "providers", at, "jwks"))
+            text = self._text(ctx, ref, provider)
+            if not isinstance(text, _Lack):
+                try:
+                    found[provider.name] = auth_keys.usable(text, provider.algorithms)
+                    continue
+                except ValueError as failure:
+                    text = _Lack(str(failure))
+            flaws.append(_flaw(provider, text, origin))
+        return Keys(found, tuple(flaws))
+
+    def _text(self, ctx: Context, ref: Ref, provider: auth_jwt.Provider) -> str | _Lack:
+        jwks = provider.jwks
+        if jwks.inline is not None:
+            return jwks.inline
+        if jwks.ref is not None:
+            return self._held(ctx, ref, jwks.ref)
+        first = _first_url(provider)
+        assert first is not None
+        url: str | _Lack = (
+            first if jwks.uri is not None else _jwks_uri(ctx.fetch(self.found, first), provider.issuer)
+        )
+        if isinstance(url, _Lack):
+            return url
+        fetched = ctx.fetch(self.found, url)
+        if fetched is None:
+            return _Lack(f"{url} was not asked yet", early=True)
+        return fetched.body or _Lack(f"{url}: {fetched.error}")
+
+    def _held(self, ctx: Context, ref: Ref, wanted: auth_jwt.KeysReference) -> str | _Lack:
+        target = Ref(meta.CORE_GROUP, wanted.kind, ref.namespace, wanted.name)
+        item = ctx.fetch(self._secrets if wanted.kind == "Secret" else self._configmaps, target)
+        if item is None:
+            return _Lack(f"{target} is not there")
+        held: secret.Secret | configmap.ConfigMap = item.spec
+        if isinstance(held, secret.Secret):
+            text = (held.value(wanted.key) or b"").decode(errors="replace")
+        else:
+            text = held.data.get(wanted.key, "")
+        return text or _Lack(f"{target} has no entry `{wanted.key}`")
+
+
+def _flaw(provider: auth_jwt.Provider, lack: _Lack, origin: Origin) -> Diagnostic:
+    severity = Severity.INFO if lack.early else Severity.ERROR
+    message = f"the keys of {provider.issuer} cannot be used: {lack.why}"
+    label = "requests under the policy are answered 500"
+    return Diagnostic("DRG1801", message, origin.ref, origin.path, severity, label)
+
+
+def providers(item: base.AnyObject) -> tuple[auth_jwt.Provider, ...]:
+    """The issuers that an AuthPolicy names; none of one that is wrong."""
+    spec = item.spec
+    if not isinstance(spec, authpolicy.AuthPolicy) or spec.jwt is None or spec.jwt.disabled:
+        return ()
+    return spec.jwt.providers or ()
+
+
+def _first_url(provider: auth_jwt.Provider) -> str | None:
+    jwks = provider.jwks
+    if jwks.inline is not None or jwks.ref is not None:
+        return None
+    return jwks.uri or f"{provider.issuer.rstrip('/')}{_DISCOVERY}"
+
+
+def _jwks_uri(fetched: base.Fetched | None, issuer: str) -> str | _Lack:
+    """What an issuer's description says of its keys."""
+    where = f"{issuer.rstrip('/')}{_DISCOVERY}"
+    if fetched is None:
+        return _Lack(f"{where} was not asked yet", early=True)
+    if not fetched.body:
+        return _Lack(f"{where}: {fetched.error}")
+    try:
+        said = json.loads(fetched.body)
+    except ValueError:
+        return _Lack(f"{where} is not JSON")
+    if not isinstance(said, dict) or said.get("issuer") != issuer:
+        return _Lack(f"{where} speaks of another issuer")
+    uri = said.get("jwks_uri")
+    if not isinstance(uri, str) or not uri.startswith(("https://", "http://")):
+        return _Lack(f"{where} names no jwks_uri")
+    return uri
+
+
+def with_keys(spec: auth_jwt.Jwt, keys: dict[str, str]) -> tuple[ir.JwtProvider, ...]:
+    """The issuers of a merged section, with their keys."""
+    return tuple(_provider(one, keys[one.name]) for one in spec.providers or ())
+
+
+def _provider(given: auth_jwt.Provider, jwks: str) -> ir.JwtProvider:
+    return ir.JwtProvider(
+        given.issuer,
+        given.audiences,
+        jwks,
+        tuple((one.name, one.prefix) for one in given.from_.headers),
+        given.from_.query_params,
+        given.from_.cookies,
+        round(given.clock_skew),
+        given.require_expiration,
+        given.forward,
+        given.payload_header or "",
+        tuple((one.header, one.claim) for one in given.claims_to_headers),
+    )

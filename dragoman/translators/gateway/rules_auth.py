@@ -1,0 +1,64 @@
+"""Rules of AuthPolicies that span several fields."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from dragoman.diagnostics import Diagnostic, error
+from dragoman.refs import Origin, Ref
+from dragoman.translators.gateway import matching, rules_policies
+from dragoman.translators.gateway.models import auth_jwt, auth_rules, authpolicy, httproute
+
+
+def check(ref: Ref, spec: authpolicy.AuthPolicy) -> Iterator[Diagnostic]:
+    """What is wrong with an AuthPolicy although each of its fields is well formed."""
+    yield from rules_policies.check(ref, spec)
+    if spec.jwt is not None:
+        yield from _jwt(Origin(ref, ("spec", "jwt")), spec.jwt)
+    if spec.rules is not None:
+        for name, rules in (("allow", spec.rules.allow), ("deny", spec.rules.deny)):
+            for at, rule in enumerate(rules or ()):
+                yield from _rule(Origin(ref, ("spec", "rules", name, at)), rule)
+
+
+def _jwt(where: Origin, given: auth_jwt.Jwt) -> Iterator[Diagnostic]:
+    seen: set[str] = set()
+    for at, provider in enumerate(given.providers or ()):
+        here = where.at("providers", at)
+        if provider.name in seen:
+            yield error("DRG1108", f"provider `{provider.name}` is listed twice", here.at("name"))
+        seen.add(provider.name)
+        said = [one for one in ("uri", "inline", "ref") if getattr(provider.jwks, one) is not None]
+        if len(said) > 1:
+            both = " and ".join(f"`{one}`" for one in said)
+            yield error("DRG1108", f"keys come from one place, not from {both}", here.at("jwks"))
+        if not said and not provider.issuer.startswith(("https://", "http://")):
+            message = f"the issuer `{provider.issuer}` is no URL, so nobody can be asked for its keys"
+            yield error("DRG1108", message, here.at("issuer"), help="say `jwks`")
+        if not 0 <= provider.clock_skew <= 86_400:
+            yield error(
+                "DRG1104", "`clockSkew` is out of range", here.at("clockSkew"), label="expected 0s to 24h"
+            )
+
+
+def _rule(where: Origin, given: auth_rules.Rule) -> Iterator[Diagnostic]:
+    for at, network in enumerate(given.client_addresses):
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError:
+            label = "expected a network such as 10.0.0.0/8 or 2001:db8::/32"
+            message = f"`{network}` is no network"
+            yield error("DRG1103", message, where.at("clientAddresses", at), label=label)
+    patterns: list[tuple[Origin, httproute.PathMatch | httproute.HeaderMatch]] = [
+        *((where.at("paths", at), one) for at, one in enumerate(given.paths)),
+        *((where.at("headers", at), one) for at, one in enumerate(given.headers)),
+    ]
+    for here, one in patterns:
+        if one.type == "RegularExpression" and (flaw := matching.flaw_of(one.value)):
+            yield matching.bad(one.value, flaw, here.at("value"))
+    for at, path in enumerate(given.paths):
+        if path.type != "RegularExpression" and not path.value.startswith("/"):
+            yield error(
+                "DRG1103", f"`{path.value}` is no path", where.at("paths", at, "value"), label="expected /..."
+            )
