@@ -203,9 +203,11 @@ def edits(draw: st.DrawFn) -> list[list[tuple[Key, int]]]:
 
 def everything(world: Any) -> dict[str, dict[Any, Any]]:
     outputs = world.outputs
-    collections = {name: getattr(outputs, name) for name in type(outputs).__slots__ if name != "rollouts"}
+    apart = ("rollouts", "fetches")
+    collections = {name: getattr(outputs, name) for name in type(outputs).__slots__ if name not in apart}
     assert outputs.rollouts is not None
-    collections["plans"] = outputs.rollouts.plans
+    assert outputs.fetches is not None
+    collections |= {"plans": outputs.rollouts.plans, "wanted": outputs.fetches.wanted}
     return {name: dict(found.items()) for name, found in collections.items()}
 
 
