@@ -20,7 +20,7 @@ from dragoman import config, garbage
 from dragoman.admin import server as admin
 from dragoman.graph.pipeline import Pipeline
 from dragoman.rollout import access_log, controller, state
-from dragoman.runtime import chronicle, faults, feed, gauges, groups
+from dragoman.runtime import chronicle, faults, feed, fetching, gauges, groups
 from dragoman.runtime.companions import Companion
 from dragoman.sources import base
 from dragoman.telemetry.logs import fields
@@ -72,6 +72,7 @@ class ControlPlane:
             file,
             count=lambda rollout, verdict: self.metrics.verdicts.labels(rollout, verdict).inc(),
         )
+        self._fetcher = fetching.Fetcher(self.pipeline, self._feed.nudge, settings.fetching)
         self._reports = access_log.Service(settings.xds, self.rollouts.heard)
         self.xds = Server(settings.xds, self._groups, self.ledger, [self._reports.handler()])
         self.admin = admin.Server(self, settings.admin.address, settings.admin.port)
@@ -113,9 +114,11 @@ class ControlPlane:
             stack.callback(self._groups.close)
             self.rollouts.restore()
             await self._load()
-            self._groups.ready = True
-            work = (self._feed.run(), self._watch(), self._tidy(), self.rollouts.run())
+            work = (self._feed.run(), self._watch(), self._tidy(), self.rollouts.run(), self._fetcher.run())
             self._supervise(tasks, stack, *work)
+            # Whom to believe should be known before the first proxy asks.
+            await self._fetcher.first(settings.fetching.patience, self._feed.settle)
+            self._groups.ready = True
             self._why = ""
             after = f"{time.time() - self.started:.2f}s"
             xds = f"{settings.xds.address}:{self.xds_port}"

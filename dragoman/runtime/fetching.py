@@ -57,13 +57,15 @@ class Fetcher:
                     self._tasks[url] = tasks.create_task(self._follow(session, url))
                 await self._changed.wait()
 
-    async def first(self, patience: float) -> None:
-        """Waits until every URL that is wanted has answered or failed once, at most `patience` seconds."""
+    async def first(self, patience: float, settle: Callable[[], None]) -> None:
+        """Waits until every URL that is wanted has answered or failed once, at most `patience` seconds. An
+        answer may name a further one: `settle` finishes the batch that takes it in."""
         try:
             async with asyncio.timeout(patience):
                 while set(self._pipeline.wanted) - self._known.keys():
                     self._answered.clear()
                     await self._answered.wait()
+                    settle()
         except TimeoutError:
             pass
 

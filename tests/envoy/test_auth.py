@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.harness import manifests, net, pods, tokens
 from tests.harness.load import Reply, read_reply
@@ -227,3 +228,35 @@ async def test_a_policy_that_is_wrong_closes(site: Site) -> None:
     )
     await site.served("m.test", status=401)
     assert (await ask(site)).status == 401
+
+
+async def test_an_issuer_is_asked_for_its_keys_and_may_go_down_afterwards(site: Site) -> None:
+    """OpenID Connect Discovery, then the keys; a new key is taken up, and what was good stays."""
+    port = net.free_port()
+    issuer = tokens.Issuer(f"http://127.0.0.1:{port}")
+    answers = {
+        "/.well-known/openid-configuration": {"issuer": issuer.name, "jwks_uri": f"{issuer.name}/keys"},
+        "/keys": json.loads(issuer.jwks),
+    }
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(answers[request.path])
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        site.plane.write("shop.yaml", *await site.service("shop"), http_route("shop", rule("shop")))
+        provider = {"name": "main", "issuer": issuer.name, "audiences": ["shop"]}
+        site.plane.write("auth.yaml", policy("all", GATEWAY, jwt={"providers": [provider]}))
+        await site.served(HOST, status=401)
+        assert (await ask(site, "/", bearer(issuer.token(aud="shop")))).status == 200
+    finally:
+        await runner.cleanup()
+    site.plane.write(
+        "more.yaml", *await site.service("more"), http_route("more", rule("more"), hostnames=["m.test"])
+    )
+    await site.served("m.test", status=401)
+    assert (await ask(site, "/", bearer(issuer.token(aud="shop")))).status == 200

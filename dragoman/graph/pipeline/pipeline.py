@@ -310,15 +310,11 @@ def _merge(graph: Graph, outputs: Sequence[base.Outputs]) -> base.Outputs:
     first, *others = outputs
     if not others:
         return first
-    apart = {
-        name: next((found for o in outputs if (found := getattr(o, name)) is not None), None)
-        for name in ("rollouts", "fetches")
-    }
-    names = [name for name in base.Outputs.__slots__ if name not in apart]
-    merged: dict[str, Any] = {
-        name: graph.union(name, *(getattr(o, name) for o in outputs)) for name in names
-    }
-    return replace(first, **merged, **apart)
+    names = [name for name in base.Outputs.__slots__ if name not in ("rollouts", "fetches")]
+    merged: dict[str, Any] = {name: graph.union(name, *(getattr(o, name) for o in outputs)) for name in names}
+    rolling = next((o.rollouts for o in outputs if o.rollouts is not None), None)
+    fetching = next((o.fetches for o in outputs if o.fetches is not None), None)
+    return replace(first, rollouts=rolling, fetches=fetching, **merged)
 
 
 def _lost(loss: binds.Loss) -> Diagnostic:
