@@ -11,6 +11,7 @@ from dragoman.cli import failure, options
 
 if TYPE_CHECKING:
     from dragoman.ratelimit import server as servers
+    from dragoman.ratelimit.transport import base
     from dragoman.sources import files
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -34,6 +35,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     show_default=True,
     metavar="HOST:PORT",
     help="Where Envoy asks; unix:/PATH for a socket.",
+)
+@click.option(
+    "--streams",
+    "streams_listen",
+    metavar="HOST:PORT",
+    help="Where Envoy reports quotas (RLQS), and where health watches and reflection are; with `--transport "
+    "grpc` they are at --listen.",
 )
 @click.option(
     "--admin",
@@ -94,6 +102,7 @@ def command(
     paths: tuple[str, ...],
     store: str,
     listen: str,
+    streams_listen: str | None,
     admin_listen: str,
     transport: servers.Carrier,
     tls_certificate: Path | None,
@@ -121,6 +130,7 @@ def command(
     Examples:
       dragoman ratelimit limits/
       dragoman ratelimit limits.yaml --store redis://127.0.0.1:6379 --headers draft --body
+      dragoman ratelimit limits/ --streams 127.0.0.1:8083
       dragoman ratelimit limits/ --listen unix:/run/ratelimit.sock --admin off
       dragoman ratelimit limits/ --store 'redis+sentinel://10.0.0.1,10.0.0.2/mymaster?password_file=/run/redis'
     """
@@ -137,12 +147,15 @@ def command(
         tls = base.Tls(tls_certificate, tls_key, tls_client_ca)
     elif tls_certificate is not None or tls_key is not None or tls_client_ca is not None:
         raise failure.Failure("--tls-certificate and --tls-key come together", code="DRG5001")
-    host, port = _address("--listen", listen)
+    streams = None
+    if streams_listen is not None:
+        streams = base.Settings(*_listen("--streams", streams_listen), tls)
     admin_host, admin_port = _address("--admin", admin_listen) if admin_listen != "off" else ("", None)
     settings = servers.Settings(
         store=store,
         carrier=transport,
-        listen=base.Settings(host, port or 0, tls),
+        listen=base.Settings(*_listen("--listen", listen), tls),
+        streams=streams,
         admin_address=admin_host,
         admin_port=admin_port,
         patience=store_timeout,
@@ -184,8 +197,9 @@ async def _run(settings: servers.Settings, source: files.Files, grace: float) ->
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.put_nowait, number)
-    where = settings.listen.address
-    click.echo(f"rate limits on {where if where.startswith('unix:') else f'{where}:{server.port}'}", err=True)
+    click.echo(f"rate limits on {_where(settings.listen, server.port)}", err=True)
+    if settings.streams is not None:
+        click.echo(f"streams on {_where(settings.streams, server.streams_port)}", err=True)
     if server.admin_port:
         click.echo(f"metrics on http://{settings.admin_address}:{server.admin_port}/metrics", err=True)
     following = asyncio.create_task(server.follow(source))
@@ -220,6 +234,16 @@ def _load(server: servers.Server, source: files.Files) -> None:
         click.echo(text.report(found), err=True)
     if any(each.severity is Severity.ERROR for each in found):
         raise click.exceptions.Exit(1)
+
+
+def _listen(option: str, text: str) -> tuple[str, int]:
+    """Address and port as a transport takes them."""
+    host, port = _address(option, text)
+    return host, port or 0
+
+
+def _where(listen: base.Settings, port: int) -> str:
+    return listen.address if listen.address.startswith("unix:") else f"{listen.address}:{port}"
 
 
 def _address(option: str, text: str) -> tuple[str, int | None]:

@@ -235,6 +235,27 @@ class Table:
             )
         return tuple(Hit(limit, counted, named or limit.metric) for limit in node.limits)
 
+    def find_unordered(self, domain: str, entries: Iterable[Entry]) -> tuple[Hit, ...]:
+        """`find` for entries that have no order, each key once: in an order that a rule has."""
+        node = self._domains.get(domain)
+        found = None if node is None else _ordered(node, tuple(entries))
+        return () if found is None else self.find(domain, found)
+
+
+def _ordered(node: Node, entries: tuple[Entry, ...]) -> tuple[Entry, ...] | None:
+    """The entries in an order that ends at a rule below `node`. No node is tried twice: there is but one
+    way to each.
+    """
+    if not entries:
+        return None if node.limits is None else ()
+    for position, entry in enumerate(entries):
+        child = node.step(*entry)
+        if child is not None:
+            rest = _ordered(child, entries[:position] + entries[position + 1 :])
+            if rest is not None:
+                return (entry, *rest)
+    return None
+
 
 def metric(domain: str, matches: Iterable[Match]) -> str:
     """What metrics call a limit that says nothing else: `domain.key_value.key`."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from aiohttp import web
 
 from dragoman.diagnostics import Diagnostic, Severity
 from dragoman.ratelimit import configuration, metrics, rules, service
+from dragoman.ratelimit.rlqs import service as quotas
 from dragoman.ratelimit.stores import base as stores, guard, memory
 from dragoman.ratelimit.stores.redis import cluster, store as redis, url
 from dragoman.ratelimit.transport import base as transport
@@ -31,12 +32,15 @@ Carrier = Literal["http2", "grpc"]
 class Settings:
     """`store`: `memory`, or a URL that `stores.redis.url` reads. `patience`: seconds that Redis may take.
     `instances`: how many services share the counts, for limits that count locally while Redis is away.
+    `streams`: where gRPC's own server listens for what the thin one cannot carry (quotas, health watches,
+    reflection); None for nowhere. With the carrier `grpc` they are on `listen` in any case.
     `admin_port` None: no HTTP server for metrics and health.
     """
 
     store: str = "memory"
     carrier: Carrier = "http2"
     listen: transport.Settings = field(default_factory=transport.Settings)
+    streams: transport.Settings | None = None
     admin_address: str = "127.0.0.1"
     admin_port: int | None = None
     patience: float = redis.PATIENCE
@@ -50,24 +54,32 @@ class Settings:
 class Server:
     """`start` listens (OSError where it cannot), `follow` keeps up with files, `stop` drains.
 
-    Raises ValueError for a store that is none. `port` and `admin_port` are there after `start`.
+    Raises ValueError for a store that is none. `port`, `streams_port` and `admin_port` are there after
+    `start`.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = metrics.Metrics()
         self.port = 0
+        self.streams_port = 0
         self.admin_port = 0
         self._store = self._make_store()
         self.service = service.Service(self._store, self.metrics, settings.options)
+        self.quotas = quotas.Quotas(self.metrics, settings.instances)
+        self.service.followers.append(self.quotas.load)
         self.configuration = configuration.Configuration(settings.merge_domains, settings.presentation)
         self._transport: transport.Server | None = None
+        self._streams: transport.Server | None = None
         self._admin: web.AppRunner | None = None
 
     async def start(self) -> None:
         await self._store.start()
         self._transport = self._make_transport()
         self.port = await self._transport.start()
+        if self.settings.streams is not None:
+            self._streams = self._grpc(self.settings.streams)
+            self.streams_port = await self._streams.start()
         if self.settings.admin_port is not None:
             await self._start_admin(self.settings.admin_port)
 
@@ -77,8 +89,7 @@ class Server:
         """
         self.service.drain()
         await asyncio.sleep(grace)
-        if self._transport is not None:
-            await self._transport.stop()
+        await asyncio.gather(*(each.stop() for each in (self._transport, self._streams) if each is not None))
         if self._admin is not None:
             await self._admin.cleanup()
         await self._store.stop()
@@ -138,14 +149,18 @@ class Server:
         return guarded
 
     def _make_transport(self) -> transport.Server:
-        handlers = self.service.handlers()
         if self.settings.carrier == "grpc":
-            from dragoman.ratelimit.transport import grpc_aio
-
-            return grpc_aio.Server(self.settings.listen, handlers, self.service.streams())
+            return self._grpc(self.settings.listen)
         from dragoman.ratelimit.transport.http2 import server as http2
 
-        return http2.Server(self.settings.listen, handlers)
+        return http2.Server(self.settings.listen, self.service.handlers())
+
+    def _grpc(self, listen: transport.Settings) -> transport.Server:
+        from dragoman.ratelimit.transport import grpc_aio
+
+        listen = replace(listen, max_message=max(listen.max_message, quotas.LARGEST))
+        streams = {**self.service.streams(), **self.quotas.streams()}
+        return grpc_aio.Server(listen, self.service.handlers(), streams)
 
     # Metrics and health over HTTP
 

@@ -12,7 +12,7 @@ import asyncio
 import enum
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,6 +62,8 @@ class Service:
         self, store: stores.Store, measures: metrics.Metrics, options: Options | None = None
     ) -> None:
         self.state = State.STARTING
+        self.followers: list[Callable[[rules.Table], None]] = []
+        """Who is told of every table that is loaded."""
         self._watchers: set[asyncio.Event] = set()
         self._store = store
         self._metrics = measures
@@ -75,6 +77,8 @@ class Service:
         self._table = table
         self._plans.clear()
         self._metrics.loads["taken"] += 1
+        for follower in self.followers:
+            follower(table)
         if self.state is State.STARTING:
             self._enter(State.SERVING)
 
@@ -138,7 +142,9 @@ class Service:
             return transport.Status(transport.Code.NOT_FOUND, "unknown service")
         return self._health()
 
-    async def watch(self, requests: AsyncIterator[bytes], peer: transport.Peer) -> AsyncIterator[bytes]:
+    async def watch(
+        self, requests: AsyncIterator[bytes], peer: transport.Peer
+    ) -> AsyncGenerator[bytes, None]:
         """grpc.health.v1.Health/Watch: the state, and again when it changes."""
         async for request in requests:
             try:

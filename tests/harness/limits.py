@@ -152,21 +152,21 @@ def bootstrap(port: int, backend: int, services: Sequence[int], log: Path, timeo
             "match": {"prefix": path},
             "route": {"cluster": "backend"},
             "typed_per_filter_config": {
-                "ratelimit": _typed(f"{_FILTERS}.ratelimit.v3.RateLimitPerRoute", rate_limits=limits)
+                "ratelimit": typed(f"{_FILTERS}.ratelimit.v3.RateLimitPerRoute", rate_limits=limits)
             },
         }
         for path, limits in ROUTES.items()
     ]
     metadata = "envoy.filters.http.ratelimit"
     text = f"%REQ(:PATH)% %RESPONSE_CODE% %DYNAMIC_METADATA({metadata}:limit)%\n"
-    manager = _typed(
+    manager = typed(
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="http",
         route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         access_log=[
             {
                 "name": "file",
-                "typed_config": _typed(
+                "typed_config": typed(
                     "envoy.extensions.access_loggers.file.v3.FileAccessLog",
                     path=str(log),
                     log_format={"text_format_source": {"inline_string": text}},
@@ -177,7 +177,7 @@ def bootstrap(port: int, backend: int, services: Sequence[int], log: Path, timeo
             # Hits have to be a number, which a header's value is not.
             {
                 "name": "cost",
-                "typed_config": _typed(
+                "typed_config": typed(
                     f"{_FILTERS}.header_to_metadata.v3.Config",
                     request_rules=[
                         {
@@ -191,40 +191,43 @@ def bootstrap(port: int, backend: int, services: Sequence[int], log: Path, timeo
                     ],
                 ),
             },
-            {"name": "ratelimit", "typed_config": _typed(f"{_FILTERS}.ratelimit.v3.RateLimit", **limiter)},
-            {"name": "router", "typed_config": _typed(f"{_FILTERS}.router.v3.Router")},
+            {"name": "ratelimit", "typed_config": typed(f"{_FILTERS}.ratelimit.v3.RateLimit", **limiter)},
+            {"name": "router", "typed_config": typed(f"{_FILTERS}.router.v3.Router")},
         ],
     )
-    h2 = {_HTTP: _typed(_HTTP, explicit_http_config={"http2_protocol_options": {}})}
     return {
         "node": {"id": "test", "cluster": "test"},
-        "admin": {"address": _tcp(net.free_port())},
+        "admin": {"address": tcp(net.free_port())},
         "static_resources": {
             "listeners": [
                 {
                     "name": "http",
-                    "address": _tcp(port),
+                    "address": tcp(port),
                     "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
                 }
             ],
             "clusters": [
-                _cluster("backend", [backend]),
-                _cluster("ratelimit", services, typed_extension_protocol_options=h2, health_checks=[_HEALTH]),
+                cluster("backend", [backend]),
+                cluster("ratelimit", services, typed_extension_protocol_options=H2, health_checks=[_HEALTH]),
             ],
         },
     }
 
 
-def _typed(name: str, **fields: Any) -> Json:
+def typed(name: str, **fields: Any) -> Json:
     return {"@type": f"type.googleapis.com/{name}", **fields}
 
 
-def _tcp(port: int) -> Json:
+H2: Json = {_HTTP: typed(_HTTP, explicit_http_config={"http2_protocol_options": {}})}
+"""A cluster's protocol options for gRPC."""
+
+
+def tcp(port: int) -> Json:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def _cluster(name: str, ports: Sequence[int], **more: Any) -> Json:
-    endpoints = [{"endpoint": {"address": _tcp(port)}} for port in ports]
+def cluster(name: str, ports: Sequence[int], **more: Any) -> Json:
+    endpoints = [{"endpoint": {"address": tcp(port)}} for port in ports]
     assignment = {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}
     return {"name": name, "type": "STATIC", "connect_timeout": "2s", "load_assignment": assignment, **more}
 

@@ -10,7 +10,7 @@ The service is written against this module alone; `http2` and `grpc_aio` are the
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
@@ -97,8 +97,9 @@ Handler: TypeAlias = Callable[[bytes, Call], Answer]
 Handlers: TypeAlias = Mapping[str, Handler]
 """By full method path: `/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit`."""
 
-StreamHandler: TypeAlias = Callable[[AsyncIterator[bytes], Peer], AsyncIterator[bytes]]
-"""Takes the request messages, yields the responses; raises StatusError for an end other than OK."""
+StreamHandler: TypeAlias = Callable[[AsyncIterator[bytes], Peer], AsyncGenerator[bytes, None]]
+"""Takes the request messages, yields the responses; raises StatusError for an end other than OK. It is closed
+when the stream has ended, however that came about."""
 
 StreamHandlers: TypeAlias = Mapping[str, StreamHandler]
 

@@ -8,6 +8,7 @@ stops it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final
@@ -120,8 +121,9 @@ def _unary(handler: base.Handler) -> Any:
 def _stream(handler: base.StreamHandler) -> Any:
     async def serve(requests: AsyncIterator[bytes], context: Context) -> None:
         try:
-            async for response in handler(requests, _peer(context)):
-                await context.write(response)
+            async with contextlib.aclosing(handler(requests, _peer(context))) as responses:
+                async for response in responses:
+                    await context.write(response)
         except base.StatusError as failure:
             end = failure.status
         except Exception:

@@ -289,11 +289,11 @@ async def test_a_missing_certificate_is_an_os_error(kind: Kind, tmp_path: Path) 
 
 
 async def test_the_fallback_carries_streams() -> None:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from dragoman.ratelimit.transport import grpc_aio
 
-    async def count(requests: AsyncIterator[bytes], peer: base.Peer) -> AsyncIterator[bytes]:
+    async def count(requests: AsyncIterator[bytes], peer: base.Peer) -> AsyncGenerator[bytes, None]:
         async for request in requests:
             if request == b"stop":
                 raise base.StatusError(base.Status(base.Code.FAILED_PRECONDITION, "stopped"))
