@@ -74,6 +74,11 @@ CODES: Final[dict[str, str]] = {
     # 19xx: files of the rate-limit service
     "DRG1901": "a descriptor stands twice",
     "DRG1902": "a domain stands in two files",
+    # 197x: quotas (limits that Envoy keeps by itself)
+    "DRG1971": "Envoy cannot keep the quota as it is said",
+    "DRG1972": "the quota lets everything pass when the service is gone",
+    "DRG1973": "the quota has too many buckets",
+    "DRG1974": "the limit is not one for quotas",
     # 165x: ClientPolicy
     "DRG1652": "HTTP/3 cannot be served on the listener",
     # 18xx: who may pass

@@ -68,6 +68,12 @@ class Server:
         self.service = service.Service(self._store, self.metrics, settings.options)
         self.quotas = quotas.Quotas(self.metrics, settings.instances)
         self.service.followers.append(self.quotas.load)
+        self.metrics.mirror(
+            "quota_buckets_refused",
+            "Buckets of quotas that got no assignment.",
+            "reason",
+            lambda: {"bounds": self.quotas.refused},
+        )
         self.configuration = configuration.Configuration(settings.merge_domains, settings.presentation)
         self._transport: transport.Server | None = None
         self._streams: transport.Server | None = None

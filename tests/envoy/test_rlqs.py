@@ -144,6 +144,47 @@ async def test_a_changed_limit_is_taken_at_once(tmp_path: Path, envoy_binary: Pa
         await net.until("no limit, no denials", lambda: client.seen[200] > 1000)
 
 
+async def test_envoy_crashes_on_a_token_bucket_before_the_first_assignment(
+    tmp_path: Path, envoy_binary: Path
+) -> None:
+    """Why `ir.quota` refuses it. When this fails, Envoy has learnt it."""
+    bucket = {"token_bucket": {"max_tokens": 5, "tokens_per_fill": 5, "fill_interval": "1s"}}
+    port = net.free_port()
+    async with Envoy(quotas.bootstrap(port, net.free_port(), unassigned=bucket), tmp_path) as envoy:
+
+        async def gone() -> bool:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await limits.fetch(port, "/", x_user="u1")
+            return not envoy.running()
+
+        await net.until("Envoy has ended", gone)
+
+
+@pytest.mark.parametrize(
+    "expired",
+    [
+        {"reuse_last_assignment": {}, "seconds": 60},
+        {"token_bucket": {"max_tokens": 5, "tokens_per_fill": 5, "fill_interval": "0.5s"}, "seconds": 60},
+        {"requests_per_time_unit": {"requests_per_time_unit": 5, "time_unit": "SECOND"}, "seconds": 60},
+    ],
+    ids=["reuse", "half-second", "per-unit"],
+)
+async def test_envoy_lets_everything_pass(tmp_path: Path, envoy_binary: Path, expired: quotas.Json) -> None:
+    """Why `ir.quota` refuses these."""
+    quota = rlqs.Quotas(metrics.Metrics(), ttl=2)
+    quota.load(table(0))
+    port = net.free_port()
+    async with contextlib.AsyncExitStack() as stack:
+        gone = await stack.enter_async_context(contextlib.AsyncExitStack())
+        service = await gone.enter_async_context(serving(quota))
+        await stack.enter_async_context(Envoy(quotas.bootstrap(port, service, expired=expired), tmp_path))
+        client = await stack.enter_async_context(Client(port, "u1"))
+        await net.until("all is denied", lambda: client.seen[429] > 50)
+        await gone.aclose()
+        before = client.seen[200]
+        await net.until("all passes", lambda: client.seen[200] > before + 500)
+
+
 @pytest.mark.parametrize(
     ("expired", "passes"),
     [

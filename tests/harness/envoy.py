@@ -54,6 +54,9 @@ class Envoy:
         assert self._process is not None
         return self._process.pid
 
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     @property
     def log(self) -> str:
         return (self._folder / "envoy.log").read_text()

@@ -41,8 +41,11 @@ def bootstrap(
         strategy = {key: value for key, value in expired.items() if key != "seconds"}
         settings["expired_assignment_behavior"] = {
             "expired_assignment_behavior_timeout": f"{expired['seconds']}s",
-            "fallback_rate_limit": strategy,
         }
+        if "reuse_last_assignment" in strategy:
+            settings["expired_assignment_behavior"] |= strategy
+        else:
+            settings["expired_assignment_behavior"]["fallback_rate_limit"] = strategy
     matcher = {
         "predicate": {"single_predicate": {"input": _HEADER, "value_match": {"prefix": "u"}}},
         "on_match": {

@@ -44,17 +44,21 @@ class Quotas:
         self._boxes: dict[int, _Box] = {}
         self._loaded = False
         self._timer: asyncio.TimerHandle | None = None
-        measures.mirror(
-            "quota_buckets_refused",
-            "Buckets of quotas that got no assignment: too many, or too long a name.",
-            "reason",
-            lambda: {"bounds": self._books.refused},
-        )
 
     def load(self, table: rules.Table) -> None:
         """Assigns by this table from now on; who has something else is told."""
         self._loaded = True
         self._deliver(self._books.load(table, time.monotonic()))
+
+    @property
+    def streaming(self) -> int:
+        """Streams that are open."""
+        return self._books.streams
+
+    @property
+    def refused(self) -> int:
+        """Buckets that got no assignment."""
+        return self._books.refused
 
     def streams(self) -> transport.StreamHandlers:
         return {METHOD: self.stream}
