@@ -84,6 +84,8 @@ CODES: Final[dict[str, str]] = {
     # 18xx: who may pass
     "DRG1801": "the keys of an issuer cannot be used",
     "DRG1802": "the AuthPolicy is not valid, so nobody passes",
+    "DRG1811": "an API key cannot be used",
+    "DRG1812": "two clients have the same API key",
     # 2xxx: references
     "DRG2001": "the parent is not there",
     "DRG2002": "the parent has no such listener",

@@ -14,6 +14,8 @@ from dragoman import proto, resource
 _SECRET: Final = frozenset(
     ("private_key", "password", "pkcs12", "session_ticket_keys", "generic_secret", "private_key_provider")
 )
+_KEYS: Final = "credentials"
+"""API keys, and whose they are."""
 _MAPS: Final = frozenset(
     ("typed_per_filter_config", "typed_extension_protocol_options", "typed_filter_metadata")
 )
@@ -44,6 +46,8 @@ def _is_map(value: dict[str, Any]) -> bool:
 
 
 def _shown(key: str, value: Any) -> Any:
+    if key == _KEYS and isinstance(value, list):
+        return [each | {"key": "[redacted]"} for each in value]
     if key in _SECRET:
         return "[redacted]"
     if key in _CERTIFICATES and isinstance(value, dict):

@@ -38,6 +38,16 @@ _ANSWERS: Final[tuple[tuple[str, int, dict[str, str]], ...]] = (
         {"error": "invalid_token", "message": "%LOCAL_REPLY_BODY%"},
     ),
     (
+        f"{_DETAILS} == 'missing_api_key'",
+        401,
+        {"error": "unauthorized", "message": "an API key is needed"},
+    ),
+    (
+        f"{_DETAILS} == 'unknown_api_key' || {_DETAILS} == 'missing_credentials'",
+        401,
+        {"error": "invalid_key", "message": "the API key is not known"},
+    ),
+    (
         f"{_DETAILS}.startsWith('rbac_access_denied') && has({_OF_ROUTE}.scopes)",
         403,
         {

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dragoman.ir.keys import ApiKeys
+
 
 @dataclass(frozen=True, slots=True)
 class JwtProvider:
@@ -50,7 +52,7 @@ class Claim:
 class AuthRule:
     """What a request must meet, all of it. `paths`: (kind of match, value) with the kinds `exact`, `prefix`
     (whole segments) and `regex`; `headers`: (lower-case name, value, whether it is a regular expression).
-    Of `methods`, `paths` and `addresses` (CIDR) one is enough."""
+    Of `methods`, `paths`, `addresses` (CIDR), `consumers` and `groups` one is enough."""
 
     name: str = ""
     claims: tuple[Claim, ...] = ()
@@ -58,6 +60,8 @@ class AuthRule:
     paths: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str, bool], ...] = ()
     addresses: tuple[str, ...] = ()
+    consumers: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +82,4 @@ class Auth:
     jwt: Jwt | None = None
     rules: AuthRules | None = None
     scopes: tuple[str, ...] = ()
+    keys: ApiKeys | None = None

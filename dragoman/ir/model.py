@@ -43,6 +43,7 @@ from dragoman.ir.client import (
     TableSettings as TableSettings,
     TlsTermination as TlsTermination,
 )
+from dragoman.ir.keys import ApiKeys as ApiKeys, Client as Client, Keys as Keys, KeySet as KeySet
 from dragoman.ir.order import Order
 from dragoman.ir.policy import Said as Said
 from dragoman.ir.traffic import (

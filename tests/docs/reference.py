@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "reference"
 CRDS = ROOT / "manifests" / "crds"
 
-KINDS = (*attach.KINDS, "Rollout")
+KINDS = (*attach.KINDS, "Consumer", "Rollout")
 """The kinds with a page. Backend's schema has rules that its model does not say; it is kept by hand."""
 
 _MADE = "made by `python -m tests.docs.reference` from the models"

@@ -57,8 +57,13 @@ class Discovered(Filter, Protocol):
     def type_url(self) -> str:
         """The type of its configuration."""
 
+    @property
+    def sensitive(self) -> bool:
+        """Whether its configuration holds secrets."""
+
     def demands(self, route: ir.Route) -> Iterable[Hashable]:
-        """The parts of the shared configuration that the route names: IR values."""
+        """The parts of the shared configuration that the route names: IR values. Of a `KeySet` the filter
+        gets the content (`Keys`), as it is at the time: what is taken out of it is gone at once."""
 
     def shared(self, demands: Collection[Hashable]) -> Config:
         """The configuration with these parts, whatever order they come in; none is fine."""

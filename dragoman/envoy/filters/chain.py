@@ -12,9 +12,11 @@ from typing import Final, cast
 from dragoman import proto, resource
 from dragoman.envoy import sources
 from dragoman.envoy.filters import (
+    api_keys,
     base,
     bodies,
     cache,
+    clients,
     cors,
     custom_response,
     fallbacks,
@@ -45,7 +47,10 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     bodies.FILTER,  # before whoever reads bodies; it compresses what those behind it have made
     identity.FILTER,  # before those that set what it drops
     jwt_authn.FILTER,
-    rbac.FILTER,  # what tokens prove is known by now
+    api_keys.FILTER,
+    clients.FILTER,  # takes what the former found
+    clients.TOLD,
+    rbac.FILTER,  # what tokens and keys prove is known by now
     cache.FILTER,  # what stands before it is asked each time, what stands after it only when the backend is
     header_mutation.FILTER,  # behind authentication: values may come from what it found
     query_parameters.FILTER,  # to which the former hands values
@@ -56,7 +61,7 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
 )
 
 DISCOVERED: Final[Mapping[str, base.Discovered]] = {
-    each.name: each for each in (identity.FILTER, jwt_authn.FILTER)
+    each.name: each for each in (identity.FILTER, jwt_authn.FILTER, api_keys.FILTER)
 }
 """Those whose configuration is a resource of its own."""
 
@@ -77,9 +82,10 @@ def demands(route: ir.Route) -> frozenset[Demand]:
 def encode_shared(name: str, parts: Collection[Hashable]) -> resource.Resource:
     """The configuration of a discovered filter: one ECDS resource."""
     made = DISCOVERED[name].shared(parts)
+    sensitive = DISCOVERED[name].sensitive
     message = core.TypedExtensionConfig(name=name)
     message.typed_config.type_url, message.typed_config.value = made
-    return resource.make(resource.EXTENSION, name, proto.serialize(message))
+    return resource.make(resource.EXTENSION, name, proto.serialize(message), sensitive=sensitive)
 
 
 def write_filters(target: hcm.HttpConnectionManager) -> None:

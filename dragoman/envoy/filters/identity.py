@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable
 
 from dragoman import proto
-from dragoman.envoy.filters import base
+from dragoman.envoy.filters import api_keys, base, clients
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
 
@@ -21,18 +21,19 @@ class Identity:
 
     name = "dragoman.identity"
     disabled = False
+    sensitive = False
     type_url = proto.type_url("envoy.extensions.filters.http.header_mutation.v3.HeaderMutation")
 
     def per_route(self, route: ir.Route) -> None:
         del route  # the same for all
 
     def demands(self, route: ir.Route) -> Iterable[str]:
-        if route.auth is None or route.auth.jwt is None:
-            return ()
-        providers = route.auth.jwt.providers
-        names = [
-            name for one in providers for name in (one.payload_header, *(head for head, _ in one.claims))
-        ]
+        names: list[str] = []
+        if route.auth is not None and route.auth.jwt is not None:
+            for one in route.auth.jwt.providers:
+                names += (one.payload_header, *(header for header, _ in one.claims))
+        if route.auth is not None and route.auth.keys is not None:
+            names += (api_keys.CLIENT, *(header for header, _ in clients.HEADERS))
         return [name.lower() for name in names if name]
 
     def shared(self, demands: Collection[Hashable]) -> base.Config:

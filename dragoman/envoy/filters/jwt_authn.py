@@ -27,6 +27,7 @@ class JwtAuthn:
 
     name = "envoy.filters.http.jwt_authn"
     disabled = True
+    sensitive = False
     type_url = proto.type_url("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication")
 
     def per_route(self, route: ir.Route) -> base.Config | None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from dragoman.envoy.filters import base, jwt_authn
+from dragoman.envoy.filters import base, clients, jwt_authn
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.rbac import v3 as config
 from dragoman.proto.envoy.extensions.filters.http.rbac import v3 as rbac
@@ -32,28 +32,73 @@ class Rbac:
         return base.config(rbac.RBAC())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
-        return None if route.auth is None or route.auth.rules is None else _per_route(route.auth.rules)
+        if route.auth is None or (route.auth.rules is None and route.auth.keys is None):
+            return None
+        return _per_route(route.auth.rules, route.auth.keys)
 
 
 FILTER = Rbac()
 
 
 @functools.lru_cache(maxsize=4096)
-def _per_route(rules: ir.AuthRules) -> base.Config:
+def _per_route(rules: ir.AuthRules | None, keys: ir.ApiKeys | None) -> base.Config:
+    """A dry run of the rules is none of whose keys are good here."""
     message = rbac.RBACPerRoute()
-    target = message.rbac.shadow_rules if rules.shadow else message.rbac.rules
+    known = [_member(keys)] if keys is not None else []
+    if rules is not None and rules.shadow:
+        _allow(message.rbac.shadow_rules, _met(rules))
+    else:
+        known += _met(rules) if rules is not None else []
+    if known:
+        _allow(message.rbac.rules, known)
+    return base.config(message)
+
+
+def _allow(target: config.RBAC, all_of: list[config.Principal]) -> None:
     target.action = config.RBAC.ALLOW
     policy = target.policies[POLICY]
     policy.permissions.add().any = True
-    principal = policy.principals.add()
-    both = principal.and_ids.ids
+    policy.principals.add().and_ids.ids.extend(all_of)
+
+
+def _met(rules: ir.AuthRules) -> list[config.Principal]:
+    """What must hold where there are rules."""
+    both = [config.Principal()]
     if rules.allow is None:
-        both.add().any = True
+        both[0].any = True
     else:
-        _any_of(both.add(), [_rule(rule) for rule in rules.allow])
+        _any_of(both[0], [_rule(rule) for rule in rules.allow])
     if rules.deny:
-        _any_of(both.add().not_id, [_rule(rule) for rule in rules.deny])
-    return base.config(message)
+        both.append(config.Principal())
+        _any_of(both[1].not_id, [_rule(rule) for rule in rules.deny])
+    return both
+
+
+def _member(keys: ir.ApiKeys) -> config.Principal:
+    """A client of one of the sets. The filter before this one knows the keys of all routes together."""
+    several: list[config.Principal] = []
+    for one in keys.sets:
+        parts = [_client("namespace", one.namespace), _client("secret", one.secret)]
+        if not one.secret and (keys.consumers or keys.groups):
+            parts.append(limit := config.Principal())
+            named = [_client("id", name) for name in keys.consumers]
+            _any_of(limit, [*named, *(_client("groups", group) for group in keys.groups)])
+        several.append(_all_of(parts))
+    made = config.Principal()
+    _any_of(made, several)
+    return made
+
+
+def _client(field: str, value: str) -> config.Principal:
+    """A field of the client, or an entry of the list `groups`. No client meets nothing."""
+    made = config.Principal()
+    matcher = made.sourced_metadata.metadata_matcher
+    matcher.filter = clients.NAMESPACE
+    for step in (clients.CLIENT, field):
+        matcher.path.add().key = step
+    target = matcher.value.list_match.one_of if field == "groups" else matcher.value
+    target.string_match.exact = value
+    return made
 
 
 def _any_of(target: config.Principal, several: Iterable[config.Principal]) -> None:
@@ -93,6 +138,8 @@ def _rule(rule: ir.AuthRule) -> config.Principal:
         [_method(method) for method in rule.methods],
         [_path(kind, value) for kind, value in rule.paths],
         [_address(network) for network in rule.addresses],
+        [_client("id", name) for name in rule.consumers],
+        [_client("groups", group) for group in rule.groups],
     ):
         if several:
             parts.append(made := config.Principal())

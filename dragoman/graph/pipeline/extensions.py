@@ -5,6 +5,9 @@ A new part is sent before the route that names it, which the planner sees to. A 
 more lingers: routes that the proxies still have may name it, and a filter that does not find a part refuses
 the request. So it goes a while after the last route that named it (`LINGER` seconds, far longer than any
 proxy takes to follow), when `expire` is called.
+
+A part may only name its content (`ir.KeySet`): then what lingers is the name, and the content is looked up,
+so that a key that is taken away goes at once.
 """
 
 from __future__ import annotations
@@ -34,7 +37,11 @@ class Extensions:
     """Builds the collections; keeps parts for a while."""
 
     def __init__(
-        self, graph: Graph, chains: Collection[binds.NameKey, ir.FilterChain], placed: Collection[Any, Any]
+        self,
+        graph: Graph,
+        chains: Collection[binds.NameKey, ir.FilterChain],
+        placed: Collection[Any, Any],
+        keys: Collection[ir.KeySet, ir.Keys],
     ) -> None:
         self._lingering: Source[EntryKey, bool] = graph.source("filter parts that linger")
         self._until: dict[EntryKey, float] = {}
@@ -56,7 +63,10 @@ class Extensions:
 
         def encode(ctx: Context, key: tuple[str, str], _: bool) -> Resource:
             found: frozenset[Hashable] | None = ctx.fetch(parts, key)
-            return chain.encode_shared(key[1], found or frozenset())
+            contents: list[Hashable | None] = []
+            for one in found or ():
+                contents.append(ctx.fetch(keys, one) if isinstance(one, ir.KeySet) else one)
+            return chain.encode_shared(key[1], [one for one in contents if one is not None])
 
         self.resources: Collection[tuple[str, str], Resource] = graph.map_one(
             "ECDS", graph.group_by("filters of groups", chains, _filters, lambda *_: True), encode

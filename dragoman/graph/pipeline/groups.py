@@ -138,7 +138,7 @@ class Groups:
             lambda ctx, key, found: _table(key[1], found, ctx.fetch(self._binds.tables, key)),
         )
 
-        self.extensions = extensions.Extensions(graph, self._chains, placed)
+        self.extensions = extensions.Extensions(graph, self._chains, placed, outputs.keys)
         self._used = graph.union(
             "used",
             graph.group_by(

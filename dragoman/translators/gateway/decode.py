@@ -41,6 +41,7 @@ from dragoman.translators.gateway.models import (
     backendtlspolicy,
     clientpolicy,
     configmap,
+    consumer,
     endpointslice,
     gateway,
     gatewayclass,
@@ -137,6 +138,7 @@ READERS: Final[Mapping[tuple[str, str], _Reader]] = {
     (meta.DRAGOMAN_GROUP, "ClientPolicy"): _reader(
         clientpolicy.ClientPolicy, "v1alpha1", check=rules_clients.check
     ),
+    (meta.DRAGOMAN_GROUP, "Consumer"): _reader(consumer.Consumer, "v1alpha1"),
     (meta.DRAGOMAN_GROUP, "Rollout"): _reader(rollout.Rollout, "v1alpha1", check=rules_rollout.check),
     (meta.DISCOVERY_GROUP, "EndpointSlice"): _reader(endpointslice.EndpointSlice, "v1", body=True),
     (meta.CORE_GROUP, "Service"): _reader(service.Service, "v1", body=True),

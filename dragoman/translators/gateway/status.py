@@ -132,6 +132,11 @@ def of_backend(item: base.AnyObject, flaw: str | None) -> base.Status:
     return base.Status(item.ref, {"conditions": _conditions((accepted,), item)})
 
 
+def of_consumer(item: base.AnyObject, conditions: Iterable[base.Condition]) -> base.Status:
+    """ConsumerStatus: conditions."""
+    return base.Status(item.ref, {"conditions": _conditions(conditions, item)})
+
+
 def of_rollout(
     item: base.AnyObject, conditions: Iterable[base.Condition], more: Mapping[str, Any]
 ) -> base.Status:

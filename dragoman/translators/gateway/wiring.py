@@ -44,7 +44,7 @@ from dragoman.translators.gateway import (
     wiring_routes,
 )
 from dragoman.translators.gateway.models import meta
-from dragoman.translators.gateway.policies import attach, auth_sources, effects
+from dragoman.translators.gateway.policies import attach, auth_clients, auth_sources, effects
 from dragoman.translators.gateway.wiring_routes import Findings
 
 _REQUESTS: Final[Mapping[str, wiring_routes.Translate]] = {
@@ -75,6 +75,7 @@ def build(
     )
     sources = backends.build(graph, objects, granted, vault, policies, attached)
     auth = auth_sources.Sources(graph, objects)
+    clients = auth_clients.Clients(graph, objects)
     requests = {kind: objects[meta.GATEWAY_GROUP, kind] for kind in _REQUESTS}
     standing = wiring_routes.attachments(graph, requests["HTTPRoute"], requests["GRPCRoute"], parents)
     rolling = wiring_rollouts.Rollouts(graph, objects[meta.DRAGOMAN_GROUP, "Rollout"], requests, sources)
@@ -137,6 +138,7 @@ def build(
         wiring_policies.statuses(graph, objects, sources, auth.keys, ancestors, parents.trust, controller),
         graph.map_one("Backend status", objects[meta.DRAGOMAN_GROUP, "Backend"], backend_status),
         rolling.statuses,
+        clients.statuses,
     )
     diagnostics = graph.union(
         "diagnostics",
@@ -150,6 +152,7 @@ def build(
         backend_side.findings,
         vault.findings,
         rolling.findings,
+        clients.findings,
     )
     return base.Outputs(
         gateways=parents.served,
@@ -161,6 +164,7 @@ def build(
         statuses=statuses,
         diagnostics=diagnostics,
         unmatched=effects.unmatched(graph, parents.stacks),
+        keys=clients.keys,
         rollouts=base.Rollouts(rolling.plans, sources.rollouts.progress),
         fetches=base.Fetches(auth.wanted, auth.found),
     )

@@ -17,7 +17,13 @@ from dragoman.refs import Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import backends, clienttrust, status, tlspolicies
 from dragoman.translators.gateway.models import meta
-from dragoman.translators.gateway.policies import attach, auth_sources, traffic_failures, traffic_tls
+from dragoman.translators.gateway.policies import (
+    attach,
+    auth_clients,
+    auth_sources,
+    traffic_failures,
+    traffic_tls,
+)
 from dragoman.translators.gateway.wiring_parents import Parents
 
 
@@ -163,10 +169,11 @@ def _wrong(
             flaws = (ctx.fetch(sources.unsafe, ref) or {}).values()
             return [*wrong, *(("InvalidCertificateRef", one) for one in flaws)]
         case "AuthPolicy":
-            if not auth_sources.providers(item):
+            if not auth_sources.providers(item) and not auth_clients.secrets(item):
                 return None
             found = ctx.fetch(keys, ref)
-            return [("InvalidKeys", one) for one in (found.flaws if found is not None else ())]
+            wrong = [("InvalidKeys", one) for one in (found.flaws if found is not None else ())]
+            return [*wrong, *(("InvalidKeys", one) for one in (found.astray if found is not None else ()))]
         case _:
             return None
 

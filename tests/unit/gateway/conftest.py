@@ -32,6 +32,7 @@ VERSIONS = {
     **dict.fromkeys(
         ("Backend", "TrafficPolicy", "HTTPPolicy", "ClientPolicy", "AuthPolicy"), "dragoman.dev/v1alpha1"
     ),
+    "Consumer": "dragoman.dev/v1alpha1",
     "Rollout": "dragoman.dev/v1alpha1",
 }
 CLUSTER_SCOPED = ("GatewayClass", "Namespace")

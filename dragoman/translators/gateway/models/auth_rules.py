@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from dragoman.translators.gateway.models import httproute, meta, policy
+from dragoman.translators.gateway.models import consumer, httproute, meta, policy
 
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
 Texts = Annotated[tuple[Text, ...], Field(max_length=64)]
@@ -37,6 +37,14 @@ class Rule:
     ] = ""
     scopes: Annotated[Scopes | None, Field(description="Scopes of the token.")] = None
     claims: Annotated[tuple[Claim, ...], Field(max_length=16, description="Claims of the token.")] = ()
+    consumers: Annotated[
+        tuple[consumer.Name, ...],
+        Field(max_length=64, description="The client's API key is of one of these Consumers, or entries."),
+    ] = ()
+    groups: Annotated[
+        tuple[consumer.Name, ...],
+        Field(max_length=64, description="The client's Consumer is in one of these groups."),
+    ] = ()
     methods: Annotated[
         tuple[httproute.Method, ...], Field(max_length=9, description="One of these methods.")
     ] = ()

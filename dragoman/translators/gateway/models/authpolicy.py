@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dragoman.translators.gateway.models import auth_jwt, auth_rules, meta, policy
+from dragoman.translators.gateway.models import auth_api_keys, auth_jwt, auth_rules, meta, policy
 
 
 @meta.shape
@@ -17,6 +17,10 @@ class AuthPolicy(policy.Policy):
     """AuthPolicySpec."""
 
     jwt: Annotated[auth_jwt.Jwt | None, Field(description="Tokens (JWT) of issuers that are trusted.")] = None
+    api_keys: Annotated[
+        auth_api_keys.ApiKeys | None,
+        Field(description="API keys, of Consumers and of Secrets. With `jwt`, both are needed."),
+    ] = None
     rules: Annotated[auth_rules.Rules | None, Field(description="What must be proven, and by whom.")] = None
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from dragoman.ir import model as ir
 from dragoman.refs import Ref
 from dragoman.translators.gateway.models import auth_rules, authpolicy, policy
-from dragoman.translators.gateway.policies import auth_sources, merge
+from dragoman.translators.gateway.policies import auth_clients, auth_sources, merge
 
 Layers = tuple[merge.Layer[authpolicy.AuthPolicy], ...]
 KeysOf = Callable[[Ref], auth_sources.Keys | None]
@@ -33,13 +33,15 @@ def apply(route: ir.Route, layers: Layers, keys_of: KeysOf) -> tuple[ir.Route, t
     wanted: ir.Jwt | None = None
     if jwt is not None:
         sayer = merged.says.get(("jwt", "providers"))
-        keys = keys_of(sayer) if sayer is not None else None
-        if keys is None or keys.flaws:
-            why = keys.flaws[0].message if keys is not None else "no issuer is named"
+        held = keys_of(sayer) if sayer is not None else None
+        if held is None or held.flaws:
+            why = held.flaws[0].message if held is not None else "no issuer is named"
             return _closed(route, "DRG1801", why), merged.said
-        wanted = ir.Jwt(auth_sources.with_keys(jwt, keys.by_name), bool(jwt.optional))
+        wanted = ir.Jwt(auth_sources.with_keys(jwt, held.by_name), bool(jwt.optional))
     rules = policy.on(merged.spec.rules)
-    auth = ir.Auth(wanted, _rules(rules) if rules is not None else None, _scopes(rules))
+    keys = policy.on(merged.spec.api_keys)
+    asked = auth_clients.asked(keys, merged.says[("apiKeys",)].namespace) if keys is not None else None
+    auth = ir.Auth(wanted, _rules(rules) if rules is not None else None, _scopes(rules), asked)
     return (replace(route, auth=auth) if auth != ir.Auth() else route), merged.said
 
 
@@ -74,6 +76,8 @@ def _rule(given: auth_rules.Rule) -> ir.AuthRule:
         tuple((_KINDS[one.type], one.value) for one in given.paths),
         tuple((one.name.lower(), one.value, one.type == "RegularExpression") for one in given.headers),
         given.client_addresses,
+        given.consumers,
+        given.groups,
     )
 
 

@@ -17,7 +17,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway.models import auth_jwt, authpolicy, configmap, meta, secret
-from dragoman.translators.gateway.policies import auth_keys
+from dragoman.translators.gateway.policies import auth_clients, auth_keys
 
 _DISCOVERY = "/.well-known/openid-configuration"
 
@@ -32,10 +32,12 @@ class _Lack:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of one policy's issuers, by the provider's name; or why there are none."""
+    """The keys of one policy's issuers, by the provider's name; or why there are none. `astray`: what is
+    wrong with its Secrets of API keys."""
 
     by_name: dict[str, str]
     flaws: tuple[Diagnostic, ...]
+    astray: tuple[Diagnostic, ...] = ()
 
 
 AllKeys = Collection[Ref, Keys]
@@ -79,7 +81,7 @@ class Sources:
                 except ValueError as failure:
                     text = _Lack(str(failure))
             flaws.append(_flaw(provider, text, origin))
-        return Keys(found, tuple(flaws))
+        return Keys(found, tuple(flaws), tuple(auth_clients.astray(ctx, self._secrets, ref, item)))
 
     def _text(self, ctx: Context, ref: Ref, provider: auth_jwt.Provider) -> str | _Lack:
         jwks = provider.jwks
