@@ -201,8 +201,8 @@ async def test_nobody_learns_a_key_from_the_control_plane(shop: Site) -> None:
     shown = [shop.plane.log]
     # As `dragoman snapshot show` and the console have it.
     pages = ("status", "objects", "diagnostics", "snapshot?body=1", "proxies", "collections")
-    for page in (*pages, f"explain?url=http://{HOST}/admin"):
-        shown.append(str(await shop.plane.get(f"/api/v1/{page}")))
+    asked = (*pages, f"explain?url=http://{HOST}/admin")
+    shown += [str(await shop.plane.get(f"/api/v1/{page}")) for page in asked]
     assert "[redacted]" in "".join(shown)
     shown.append(await shop.plane.get("/metrics"))
     for text in (OLD, NEW, BOB, PARTNER):

@@ -61,12 +61,15 @@ class Extensions:
             lambda _, __, found: frozenset(key.part for key in found),
         )
 
+        def content(ctx: Context, part: Hashable) -> Iterable[Hashable]:
+            if not isinstance(part, ir.KeySet):
+                return (part,)
+            held = ctx.fetch(keys, part)
+            return (held,) if held is not None else ()
+
         def encode(ctx: Context, key: tuple[str, str], _: bool) -> Resource:
             found: frozenset[Hashable] | None = ctx.fetch(parts, key)
-            contents: list[Hashable | None] = []
-            for one in found or ():
-                contents.append(ctx.fetch(keys, one) if isinstance(one, ir.KeySet) else one)
-            return chain.encode_shared(key[1], [one for one in contents if one is not None])
+            return chain.encode_shared(key[1], [one for part in found or () for one in content(ctx, part)])
 
         self.resources: Collection[tuple[str, str], Resource] = graph.map_one(
             "ECDS", graph.group_by("filters of groups", chains, _filters, lambda *_: True), encode
