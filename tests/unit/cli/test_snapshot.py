@@ -18,11 +18,12 @@ def test_table(call: Call, hello: Path) -> None:
         ["CDS", "Backend/hello/hello"],
         ["CDS", "Backend/hello/hello-canary"],
         ["ECDS", "dragoman.identity"],
+        ["ECDS", "envoy.filters.http.api_key_auth"],
         ["ECDS", "envoy.filters.http.jwt_authn"],
         ["LDS", "127.0.0.1:8080"],
         ["RDS", "127.0.0.1:8080"],
     ]
-    assert "RDS 127.0.0.1:8080" in lines[5]
+    assert "RDS 127.0.0.1:8080" in lines[6]
 
 
 def test_whole_resources(call: Call, hello: Path) -> None:
