@@ -1,7 +1,8 @@
 """`python -m benchmarks` (`make bench`): runs every measurement and writes `benchmarks/RESULTS.md`.
 
 `--quick` leaves out the largest sizes; `--only` names some of `own`, `listeners`, `latency`, `cold`,
-`fanout`, `startup`, `ratelimit-transport`. A partial run prints its tables and leaves the file alone.
+`fanout`, `startup`, `ratelimit-transport`, `ratelimit`. A partial run prints its tables and leaves the file
+alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dragoman
-from benchmarks import cold, fanout, latency, listeners, own, report, startup, transport
+from benchmarks import cold, fanout, latency, listeners, own, ratelimit, report, startup, transport
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -27,7 +28,16 @@ def main() -> int:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=("own", "listeners", "latency", "cold", "fanout", "startup", "ratelimit-transport"),
+        choices=(
+            "own",
+            "listeners",
+            "latency",
+            "cold",
+            "fanout",
+            "startup",
+            "ratelimit-transport",
+            "ratelimit",
+        ),
     )
     options = parser.parse_args()
     routes = (100, 1_000) if options.quick else (100, 1_000, 10_000)
@@ -41,6 +51,7 @@ def main() -> int:
         "fanout": lambda folder: asyncio.run(fanout.measure(folder, streams)),
         "startup": startup.measure,
         "ratelimit-transport": transport.measure,
+        "ratelimit": ratelimit.measure,
     }
     # As pip does when it installs; an editable checkout, under PYTHONDONTWRITEBYTECODE, never would.
     compileall.compile_dir(Path(dragoman.__file__).parent, quiet=1)

@@ -48,13 +48,13 @@ def measure(_folder: Path) -> list[Table]:
         servers = {kind: stack.enter_context(Child("benchmarks.transport", "serve", kind)) for kind in kinds}
         ports = {kind: int(server.hear()) for kind, server in servers.items()}
         for kind in kinds:
-            _round(load, ports[kind], 500, 16)  # warm
+            run(load, ports[kind], 500, 16)  # warm
         for _ in range(_ROUNDS):
             for case in sorted(cases, key=lambda case: case[1]):
                 kind, streams = case[0].removesuffix(_TRACED), case[1]
                 calls = _CALLS[kind.partition("+")[0]] // (1 if streams > 2 else 2)
                 before = processes.cpu(servers[kind].pid)
-                seconds = _round(load, ports[kind], calls, streams, traced=case[0] != kind)
+                seconds = run(load, ports[kind], calls, streams, traced=case[0] != kind)
                 cpu[case].append((processes.cpu(servers[kind].pid) - before) / calls)
                 rate[case].append(calls / seconds)
     return [_table(cpu, rate)]
@@ -92,8 +92,8 @@ def _loops() -> list[str]:
     return ["", "+uvloop"] if importlib.util.find_spec("uvloop") else [""]
 
 
-def _round(load: Child, port: int, calls: int, streams: int, *, traced: bool = False) -> float:
-    """Seconds."""
+def run(load: Child, port: int, calls: int, streams: int, *, traced: bool = False) -> float:
+    """So many calls by the child `load`; seconds."""
     load.say(f"{port} {calls} {streams} {int(traced)}")
     return float(load.hear())
 

@@ -201,6 +201,10 @@ class Table:
     def domains(self) -> list[str]:
         return list(self._domains)
 
+    def roots(self) -> Iterator[tuple[str, Node]]:
+        """Domains, each with what stands above its first entries."""
+        yield from self._domains.items()
+
     def limits(self) -> Iterator[Limit]:
         """Every limit, once for each place where it stands."""
         nodes = list(self._domains.values())

@@ -15,7 +15,7 @@ from typing import Literal
 from aiohttp import web
 
 from dragoman.diagnostics import Diagnostic, Severity
-from dragoman.ratelimit import configuration, metrics, rules, service
+from dragoman.ratelimit import configuration, metrics, reflection, rules, service
 from dragoman.ratelimit.rlqs import service as quotas
 from dragoman.ratelimit.stores import base as stores, guard, memory
 from dragoman.ratelimit.stores.redis import cluster, store as redis, url
@@ -165,8 +165,10 @@ class Server:
         from dragoman.ratelimit.transport import grpc_aio
 
         listen = replace(listen, max_message=max(listen.max_message, quotas.LARGEST))
+        handlers = self.service.handlers()
         streams = {**self.service.streams(), **self.quotas.streams()}
-        return grpc_aio.Server(listen, self.service.handlers(), streams)
+        told = reflection.Reflection([*handlers, *streams])
+        return grpc_aio.Server(listen, handlers, {**streams, **told.streams()})
 
     # Metrics and health over HTTP
 

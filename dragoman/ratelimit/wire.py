@@ -92,6 +92,11 @@ def rest(remaining: int, seconds: int) -> bytes:
     return out + _bytes(0x22, b"\x08" + _varint(seconds) if seconds else b"")
 
 
+def field(tag: int, value: bytes) -> bytes:
+    """A length-delimited field, present however short it is."""
+    return _bytes(tag, value)
+
+
 def header(name: str, value: str) -> bytes:
     """A field `response_headers_to_add` of the response."""
     return _bytes(0x1A, _text(0x0A, name) + _text(0x12, value))

@@ -36,12 +36,15 @@ both = pytest.mark.parametrize("transport", ["http2", "grpc"])
 
 
 @asynccontextmanager
-async def envoy_before(folder: Path, *services: limits.Service) -> AsyncIterator[tuple[int, Envoy]]:
+async def envoy_before(
+    folder: Path, *services: limits.Service, open_on_failure: bool = False
+) -> AsyncIterator[tuple[int, Envoy]]:
     """Its port, when it answers."""
     port = net.free_port()
     async with Backend(Echo(Identity("one"))) as backend:
         ports = [service.port for service in services]
-        text = limits.bootstrap(port, backend.port, ports, folder / "access.log")
+        log = folder / "access.log"
+        text = limits.bootstrap(port, backend.port, ports, log, open_on_failure=open_on_failure)
         async with Envoy(text, folder) as envoy:
             yield port, envoy
 
@@ -256,3 +259,52 @@ async def test_one_of_two_services_ends_under_load_and_nobody_notices(
         stop.set()
         await asyncio.gather(*clients)
         assert set(seen) == {200}
+
+
+@both
+async def test_the_service_is_killed_under_load_and_envoy_fails_open(
+    tmp_path: Path, envoy_binary: Path, transport: str
+) -> None:
+    """No request fails while nobody can be asked; what passes so is counted; limits are back afterwards."""
+    service = limits.Service(tmp_path, LIMITS, "--transport", transport)
+    async with service, envoy_before(tmp_path, service, open_on_failure=True) as (port, envoy):
+        seen: Counter[int] = Counter()
+        stop = asyncio.Event()
+
+        async def client(number: int) -> None:
+            while not stop.is_set():
+                seen[(await limits.fetch(port, "/user", x_user=f"user{number}")).status] += 1
+
+        async def allowed() -> int:
+            name = "cluster.backend.ratelimit.failure_mode_allowed"
+            return (await envoy.stats(name)).get(name, 0)
+
+        clients = [asyncio.create_task(client(number)) for number in range(4)]
+        await net.until("the limit denies", lambda: seen[429] > 20)
+        assert await allowed() == 0
+        await service.kill()
+        passed = seen[200]
+        await net.until("what nobody can be asked about passes", lambda: seen[200] > passed + 40)
+        assert await allowed() >= 40
+        await service.start()  # with empty counts
+        denied = seen[429]
+        await net.until("the limit denies again", lambda: seen[429] > denied + 20)
+        counted = await allowed()
+        more = seen[429]
+        await net.until("and goes on to", lambda: seen[429] > more + 20)
+        assert await allowed() == counted
+        stop.set()
+        await asyncio.gather(*clients)
+        assert set(seen) == {200, 429}
+
+
+async def test_the_service_is_killed_and_envoy_fails_closed(tmp_path: Path, envoy_binary: Path) -> None:
+    service = limits.Service(tmp_path, LIMITS)
+    async with service, envoy_before(tmp_path, service) as (port, _):
+        assert await statuses(port, "/user", 3, x_user="bob") == [200] * 3
+        await service.kill()
+
+        async def closed() -> bool:
+            return (await statuses(port, "/user", 3, x_user="bob")) == [500] * 3
+
+        await net.until("nothing passes", closed)

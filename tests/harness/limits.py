@@ -135,12 +135,22 @@ ROUTES: dict[str, list[Json]] = {
 """Path prefix -> the route's `rate_limits`."""
 
 
-def bootstrap(port: int, backend: int, services: Sequence[int], log: Path, timeout: str = "5s") -> Json:
-    """Listens on `port`; the access log has path, status, and what the service says of a denial."""
+def bootstrap(
+    port: int,
+    backend: int,
+    services: Sequence[int],
+    log: Path,
+    timeout: str = "5s",
+    *,
+    open_on_failure: bool = False,
+) -> Json:
+    """Listens on `port`; the access log has path, status, and what the service says of a denial.
+    `open_on_failure`: what cannot be asked passes.
+    """
     limiter = {
         "domain": "shop",
         "timeout": timeout,
-        "failure_mode_deny": True,
+        "failure_mode_deny": not open_on_failure,
         "rate_limit_service": {
             "transport_api_version": "V3",
             "grpc_service": {"envoy_grpc": {"cluster_name": "ratelimit"}},

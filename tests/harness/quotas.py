@@ -24,11 +24,9 @@ _HEADER = {
 }
 
 
-def bootstrap(
-    port: int, service: int, *, expired: Json | None = None, unassigned: Json = ALLOW, backend: int = 0
-) -> Json:
-    """`expired`: the strategy after an assignment has ended, and for how long (`{"blanket_rule": ...,
-    "seconds": 60}`). `backend`: a port to send requests to, instead of answering them.
+def http_filter(expired: Json | None = None, unassigned: Json = ALLOW, domain: str = "shop") -> Json:
+    """The filter; it asks the cluster `rlqs`. `expired`: the strategy after an assignment has ended, and for
+    how long (`{"blanket_rule": ..., "seconds": 60}`).
     """
     settings: Json = {
         "bucket_id_builder": {
@@ -57,12 +55,19 @@ def bootstrap(
             }
         },
     }
-    quota = limits.typed(
+    typed = limits.typed(
         f"{_FILTERS}.rate_limit_quota.v3.RateLimitQuotaFilterConfig",
         rlqs_server={"envoy_grpc": {"cluster_name": "rlqs"}},
-        domain="shop",
+        domain=domain,
         bucket_matchers={"matcher_list": {"matchers": [matcher]}},
     )
+    return {"name": "quota", "typed_config": typed}
+
+
+def bootstrap(
+    port: int, service: int, *, expired: Json | None = None, unassigned: Json = ALLOW, backend: int = 0
+) -> Json:
+    """`backend`: a port to send requests to, instead of answering them."""
     route: Json = {"match": {"prefix": "/"}}
     if backend:
         route["route"] = {"cluster": "backend"}
@@ -73,7 +78,7 @@ def bootstrap(
         stat_prefix="http",
         route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
         http_filters=[
-            {"name": "quota", "typed_config": quota},
+            http_filter(expired, unassigned),
             {"name": "router", "typed_config": limits.typed(f"{_FILTERS}.router.v3.Router")},
         ],
     )
