@@ -165,7 +165,8 @@ def _direct(services: dict[Kind, Service], redis: _Redis | None, stack: contextl
 
 
 async def _through_envoy(folder: Path, services: dict[Kind, Service]) -> Table:
-    ways: dict[str, Kind | None] = {"no limit": None, **{str(kind): kind for kind in services}}
+    ways: dict[str, Kind | None] = {"no limit": None}
+    ways |= {str(kind): kind for kind in services if kind != Kind("Redis", "grpc")}
     quota = "quotas (RLQS)"
     ports = {name: net.free_port() for name in (*ways, quota)}
     memory = services[Kind("memory", "http2")]

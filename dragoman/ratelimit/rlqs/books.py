@@ -225,7 +225,7 @@ class Books:
             if pool.dirty:
                 if len(pool.holders) <= AT_ONCE:
                     self._cut(pool, now, out)
-            elif now - pool.balanced >= REBALANCE and pool.key.pot is not None:
+            elif pool.key.pot is not None and pool.key.pot.units and now - pool.balanced >= REBALANCE:
                 self._rebalance(pool, pool.key.pot, now, out)
         return out
 
@@ -334,12 +334,17 @@ class Books:
         here = [each for each in pool.holders.values() if not each.gone]
         if not here:
             return []
-        free = pot.units - sum(each.units for each in pool.holders.values() if each.gone)
-        equal = pot.units / pot.seconds / len(here)
-        demands = [equal if each.demand is None else max(each.demand, equal / 10) for each in here]
-        largest = max(demands)
-        weights = [max(int(demand / largest * 1e9), 1) if largest else 1 for demand in demands]
-        return list(zip(here, shares.split(max(free, 0), weights), strict=True))
+        free = max(pot.units - sum(each.units for each in pool.holders.values() if each.gone), 0)
+        equal = free // len(here)
+        floor = pot.units / pot.seconds / len(here) / 10
+        known = [(each, max(each.demand, floor)) for each in here if each.demand is not None]
+        out = [(each, equal) for each in here if each.demand is None]
+        if not known:
+            return list(zip(here, shares.split(free, [1] * len(here)), strict=True))
+        largest = max(demand for _, demand in known)
+        weights = [max(int(demand / largest * 1e9), 1) for _, demand in known]
+        parts = shares.split(free - equal * len(out), weights)
+        return out + [(each, units) for (each, _), units in zip(known, parts, strict=True)]
 
     def _rebalance(self, pool: Pool, pot: shares.Pot, now: float, out: list[Push]) -> None:
         """Cuts anew if somebody goes short who would get noticeably more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from hypothesis import settings, strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dragoman.ratelimit import metrics, rules
@@ -101,6 +101,17 @@ def test_the_first_gets_everything_and_a_newcomer_half_at_once() -> None:
     }
 
 
+def test_a_newcomer_gets_an_equal_share_however_much_others_want() -> None:
+    world = World()
+    first, second = world.books.open("10.0.0.1"), world.books.open("10.0.0.2")
+    world.report(first)
+    for _ in range(3):
+        world.wait(5)
+        world.report(first, 5000, 95_000)
+    world.report(second)
+    assert world.units() == {first: 50_000, second: 50_000}
+
+
 def test_shares_follow_demand_and_then_stay() -> None:
     world = World()
     streams = [world.books.open(f"10.0.0.{number}") for number in range(3)]
@@ -123,6 +134,34 @@ def test_shares_follow_demand_and_then_stay() -> None:
             world.report(stream, demand * 5)
     assert world.units() == units
     assert world.fresh == fresh  # no bucket began anew
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=6).filter(any))
+def test_shares_come_to_rest_at_the_demand(demands: list[int]) -> None:
+    """Steady demand, whatever it is: who goes short has its part, or nearly, and it stays so."""
+    world = World()
+    streams = {world.books.open(f"10.0.0.{number}"): demand for number, demand in enumerate(demands)}
+    for stream in streams:
+        world.report(stream)
+    for turn in range(16):
+        world.wait(5)
+        for stream, demand in streams.items():
+            if (stream, BUCKET) in world.told:
+                world.report(stream, demand * 5)
+        if turn == 10:
+            fresh, units = dict(world.fresh), world.units()
+    here = {stream: streams[stream] for stream in world.units()}
+    floor = LIMIT / len(here) / 10
+    total = sum(max(demand, floor) for demand in here.values())
+    for stream, demand in here.items():
+        part = max(demand, floor) / total
+        share = world.units()[stream] / POT.units
+        if demand > share * LIMIT:
+            assert share > part * 0.85
+    if set(units) == set(here):  # idle ones are abandoned after a minute
+        assert world.units() == units
+        assert dict(world.fresh) == fresh
 
 
 def test_grants_are_renewed_without_reports() -> None:
@@ -186,6 +225,8 @@ def test_blanket_answers() -> None:
     world.report(stream)
     pushes = world.take(world.books.load(table(0), world.now))
     assert pushes == [books.Push(stream, BUCKET, books.Rule.DENY)]
+    world.wait(10)
+    assert world.report(stream, 0, 50) == world.report(stream, 0, 0) == []
     pushes = world.take(world.books.load(table(100), world.now))
     assert pushes == [books.Push(stream, BUCKET, shares.Grant(100_000, 1000, 100))]
     pushes = world.take(world.books.load(table(100, shadow=True), world.now))

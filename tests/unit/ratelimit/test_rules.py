@@ -92,3 +92,25 @@ def test_the_first_of_two_rules_counts() -> None:
     first, second = (rules.Limit(FixedWindow(number, 1_000_000)) for number in (1, 2))
     table = rules.Table(rules.Rule("d", (rules.Match("k"),), (limit,)) for limit in (first, second))
     assert [hit.limit for hit in table.find("d", [("k", "v")])] == [first]
+
+
+def test_entries_without_an_order_are_found_in_a_rules_order() -> None:
+    limit = rules.Limit(FixedWindow(1, 1_000_000), metric="m")
+    other = rules.Limit(FixedWindow(2, 1_000_000), metric="o")
+    table = rules.Table(
+        [
+            rules.Rule(
+                "d",
+                (rules.Match("z", "1"), rules.Match("a"), rules.Match("m", "x*", wildcard=True)),
+                (limit,),
+            ),
+            rules.Rule("d", (rules.Match("a"), rules.Match("z", "2")), (other,)),
+        ]
+    )
+    (hit,) = table.find_unordered("d", [("a", "v"), ("m", "x1"), ("z", "1")])
+    assert (hit.limit, hit.counted) == (limit, (("z", "1"), ("a", "v"), ("m", "x1")))
+    (hit,) = table.find_unordered("d", [("z", "2"), ("a", "v")])
+    assert hit.limit is other
+    for entries in ([("a", "v")], [("a", "v"), ("z", "3")], [("a", "v"), ("m", "y"), ("z", "1")], []):
+        assert table.find_unordered("d", entries) == ()
+    assert table.find_unordered("e", [("a", "v")]) == ()
