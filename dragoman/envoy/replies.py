@@ -65,6 +65,10 @@ _ANSWERS: Final[tuple[tuple[str, int, dict[str, str]], ...]] = (
 )
 """What happened, the status, the body. The first that holds is taken."""
 
+_CHALLENGE: Final = "ApiKey"
+"""What a request without a good key is asked for (RFC 9110, 11.6.1): the filter for tokens says it itself,
+that for keys does not."""
+
 
 def write(manager: hcm.HttpConnectionManager) -> None:
     """Adds the answers to a connection manager."""
@@ -76,3 +80,7 @@ def write(manager: hcm.HttpConnectionManager) -> None:
         )
         mapper.status_code.value = status
         mapper.body_format_override.json_format.update(dict(body))
+        if "api_key" in happened:
+            challenge = mapper.headers_to_add.add()
+            challenge.header.key = "www-authenticate"
+            challenge.header.value = _CHALLENGE

@@ -123,6 +123,7 @@ async def test_nobody_else_passes(shop: Site, lines: tuple[str, ...], expected: 
     reply = await ask(shop, "/", *lines)
     assert (reply.status, error(reply)) == (401, expected)
     assert reply.headers["content-type"] == "application/json"
+    assert reply.headers["www-authenticate"] == "ApiKey"
     assert shop.backends["shop"].echo.seen == before
 
 
