@@ -121,40 +121,31 @@ ATTACKS: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-async def test_what_is_no_good_token_never_reaches_the_backend(shop: Site, attack: str) -> None:
-    line, expected = ATTACKS[attack]
+async def test_what_is_no_good_token_never_reaches_the_backend(shop: Site) -> None:
     before = list(shop.backends["shop"].echo.seen)
-    reply = await ask(shop, "/", *([line] if line else []))
-    assert (reply.status, error(reply)) == (401, expected)
-    assert reply.headers["content-type"] == "application/json"
-    assert "www-authenticate" in reply.headers
+    for attack, (line, expected) in ATTACKS.items():
+        reply = await ask(shop, "/", *([line] if line else []))
+        assert (reply.status, error(reply)) == (401, expected), attack
+        assert reply.headers["content-type"] == "application/json", attack
+        assert "www-authenticate" in reply.headers, attack
     assert shop.backends["shop"].echo.seen == before
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "//",
-        "/x/../",
-        "/open/../",
-        "/open/..;/",
-        "/open%2f..%2f",
-        "/%6fpen/../",
-        "/OPEN",
-        "/opening",
-        "/open/%2e%2e/",
-    ],
+PATHS = (
+    *("//", "/x/../", "/open/../", "/open/..;/", "/open%2f..%2f", "/%6fpen/../", "/OPEN", "/opening"),
+    "/open/%2e%2e/",
 )
-async def test_no_way_round_by_the_path(shop: Site, path: str) -> None:
+
+
+async def test_no_way_round_by_the_path(shop: Site) -> None:
     """`/open` is open, and nothing else that looks like it."""
     before = list(shop.backends["shop"].echo.seen)
-    reply = await ask(shop, path)
-    assert reply.status in (401, 307)
-    if reply.status == 307:  # escaped slashes are unescaped first, by way of the client
-        assert (
-            await ask(shop, reply.headers["location"].partition(HOST)[2] or reply.headers["location"])
-        ).status == 401
+    for path in PATHS:
+        reply = await ask(shop, path)
+        if reply.status == 307:  # escaped slashes are unescaped first, by way of the client
+            location = reply.headers["location"]
+            reply = await ask(shop, location.partition(HOST)[2] or location)
+        assert reply.status == 401, path
     assert shop.backends["shop"].echo.seen == before
 
 
