@@ -208,3 +208,29 @@ async def test_panic_asks_everybody(site: Site) -> None:
     assert await many(20, site.port, HOST, PAUSE) == {"500": 20}
     stats = await site.envoy.stats(r"cluster\.Service/shop/shop/80\.outlier_detection\.ejections_active")
     assert list(stats.values()) == [1]
+
+
+@pytest.mark.parametrize("target", ["HTTPRoute", "Service"])
+async def test_an_open_breaker_hands_over_to_another_backend(site: Site, target: str) -> None:
+    """While it is open the other backend answers, and nobody sees an error; closed, the first one is back."""
+    one, other = await pod(site, "one"), await pod(site, "other")
+    wanted = policy(
+        "p",
+        target,
+        "shop",
+        outlierDetection={"breaker": True, "interval": "100ms", "baseEjectionTime": "3s"},
+        fallback={"backendRef": {"name": "other", "port": 80}},
+    )
+    site.plane.write("policy.yaml", wanted)
+    site.plane.write("shop.yaml", *slices("shop", one), *slices("other", other), route("shop", "shop"))
+    await site.served(HOST)
+    one.mood.status, one.mood.asked = 500, 0
+    assert await many(40, site.port, HOST, PAUSE) == {"500": 5, "other": 35}
+    assert one.mood.asked == 5
+    one.mood.status = 200
+
+    async def back() -> bool:
+        return set(await many(1, site.port, HOST)) == {"one"}
+
+    await net.until("the first one back", back, pause=0.1)
+    assert await many(20, site.port, HOST, PAUSE) == {"one": 20}
