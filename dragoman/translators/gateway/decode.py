@@ -21,6 +21,7 @@ from dragoman.document import Document
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import (
+    closing,
     complaints,
     keypairs,
     rules_auth,
@@ -149,22 +150,21 @@ READERS: Final[Mapping[tuple[str, str], _Reader]] = {
 KINDS: Final = tuple(READERS)
 
 
-_CLOSED: Final[Mapping[str, type]] = {"AuthPolicy": authpolicy.Broken}
-"""Kinds that fail closed, and what is read of an object that is wrong."""
-
-
 def decode(document: Document) -> base.Decoded:
     """An object, or diagnostics that say why not. `document.ref` must be of one of `KINDS`."""
     decoded = _decode(document)
-    shape = _CLOSED.get(document.ref.kind) if decoded.object is None else None
-    if shape is None or document.ref.group != meta.DRAGOMAN_GROUP:
+    ref, spec = document.ref, document.body.get("spec")
+    candidates = closing.CANDIDATES.get(ref.kind) if decoded.object is None else None
+    if candidates is None or ref.group != meta.DRAGOMAN_GROUP or not isinstance(spec, Mapping):
         return decoded
-    try:
-        spec = _validator(shape)(_without_nulls(document.body.get("spec") or {}))
-    except pydantic.ValidationError:
-        return decoded  # nobody can tell what it was to protect
-    about, _ = _meta(document.ref, document.body.get("metadata"))
-    return base.Decoded(None, decoded.diagnostics, base.Object(document.ref, about, spec))
+    about, _ = _meta(ref, document.body.get("metadata"))
+    for shape, part in candidates(spec):
+        try:
+            found = _validator(shape)(_without_nulls(part))
+        except pydantic.ValidationError:
+            continue
+        return base.Decoded(None, decoded.diagnostics, base.Object(ref, about, found))
+    return decoded
 
 
 def _decode(document: Document) -> base.Decoded:
