@@ -25,7 +25,7 @@ def invalid(
     form, which stays in force, came to."""
     message = "; ".join(one.message for one in findings)
     kept = "; the last good form stays in force" if status is not None else ""
-    kept = "; what it is to protect is closed" if closed else kept
+    kept = "; what it is to protect stays protected" if closed else kept
     condition = {"type": "Accepted", "status": "False", "reason": "Invalid", "message": f"{message}{kept}"}
     return _folded(status or base.Status(ref, {}), condition)
 
