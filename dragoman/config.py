@@ -8,11 +8,12 @@ listeners bind to loopback, nothing is open to the network unless told otherwise
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
 
 import pydantic
 import yaml
@@ -89,6 +90,45 @@ class Admin(_Section):
     port: Port = 18001
 
 
+RATELIMIT_PORT: Final = 18002
+"""What a configuration shows where no service listens yet."""
+
+
+class RateLimit(_Section):
+    """The rate-limit service inside `dragoman run`. `port` 0: a free one, of which Envoys hear by CDS.
+    `advertised`: the address by which Envoys reach it, where that is not `address`. `store`: `memory`, or
+    Redis as in `dragoman ratelimit --store`; `store_timeout` in seconds. `instances`: how many control
+    planes share that Redis. `metrics_port`: its own metrics and health over HTTP; none without.
+    `enabled` False: Envoys ask whoever answers at that address and port, and nobody is told the limits.
+    """
+
+    enabled: bool = True
+    address: str = "127.0.0.1"
+    port: Port = 0
+    advertised: str = ""
+    store: str = "memory"
+    store_timeout: Annotated[float, pydantic.Field(strict=True, ge=0.001, le=0.4)] = 0.05
+    instances: Size = 1
+    metrics_port: Port | None = None
+
+    @property
+    def reached(self) -> str:
+        """The address that Envoys are told."""
+        return self.advertised or self.address
+
+    @pydantic.model_validator(mode="after")
+    def _reachable(self) -> RateLimit:
+        try:
+            address = ipaddress.ip_address(self.reached)
+        except ValueError:
+            raise ValueError("`address` and `advertised` should be IP addresses") from None
+        if address.is_unspecified:
+            raise ValueError("`advertised` should say which address Envoys are to ask")
+        if not self.enabled and not self.port:
+            raise ValueError("`port` should say where the service listens that is not ours")
+        return self
+
+
 class Log(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
@@ -124,6 +164,7 @@ class Settings(_Section):
     xds: Xds = Xds()
     gateways: Gateways = Gateways()
     admin: Admin = Admin()
+    ratelimit: RateLimit = RateLimit()
     log: Log = Log()
     batch: Batch = Batch()
     state: State = State()

@@ -86,6 +86,9 @@ CODES: Final[dict[str, str]] = {
     "DRG1802": "the AuthPolicy is not valid, so nobody passes",
     "DRG1811": "an API key cannot be used",
     "DRG1812": "two clients have the same API key",
+    # 195x: RateLimitPolicy
+    "DRG1951": "a limit is not whole",
+    "DRG1952": "Envoy itself cannot count it so",
     # 2xxx: references
     "DRG2001": "the parent is not there",
     "DRG2002": "the parent has no such listener",

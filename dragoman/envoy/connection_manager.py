@@ -12,7 +12,7 @@ import functools
 from typing import Final, assert_never
 
 from dragoman import proto
-from dragoman.envoy import addresses, durations, headers, replies, reports, sources
+from dragoman.envoy import addresses, durations, headers, limit_replies, replies, reports, sources
 from dragoman.envoy.filters import chain as filter_chain
 from dragoman.ir import client
 from dragoman.proto.envoy.config.common.mutation_rules import v3 as mutation_rules
@@ -90,6 +90,7 @@ def _shared(settings: client.Http, quic: bool) -> bytes:
     if settings.request:
         durations.assign(manager.request_timeout, settings.request)
     manager.upgrade_configs.add().upgrade_type = "websocket"
+    limit_replies.write(manager.local_reply_config)
     filter_chain.write_filters(manager)
     replies.write(manager)
     reports.write(manager)

@@ -36,7 +36,10 @@ _GATEWAY_API: Final = (
     *("Gateway", "ListenerSet", "BackendTLSPolicy"),
     *("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"),
 )
-_OWN: Final = ("Backend", "TrafficPolicy", "HTTPPolicy", "ClientPolicy", "AuthPolicy", "Consumer")
+_OWN: Final = (
+    *("Backend", "TrafficPolicy", "HTTPPolicy", "ClientPolicy", "AuthPolicy", "Consumer"),
+    "RateLimitPolicy",
+)
 _GROUPS: Final = {
     **dict.fromkeys(_OWN, "dragoman.dev"),
     **dict.fromkeys(_GATEWAY_API, "gateway.networking.k8s.io"),

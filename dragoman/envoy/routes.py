@@ -21,6 +21,7 @@ from dragoman.envoy import (
     headers,
     matches,
     naming,
+    ratelimits,
     replies,
     reports,
     rewrites,
@@ -76,6 +77,10 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
     match action:
         case ir.Forward():
             clusters = _forward(message, action, route)
+            if route.limits and message.HasField("route"):
+                ratelimits.write(message.route, route.limits)
+                if not all(limit.local for limit in route.limits):
+                    clusters |= {ratelimits.CLUSTER}
             pins = sessions.pins(message, action) if action.session is not None else ()
             spec = caching.cached(route) if scope is not None else None
             if spec is not None and scope is not None:

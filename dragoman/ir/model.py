@@ -46,6 +46,7 @@ from dragoman.ir.client import (
 from dragoman.ir.keys import ApiKeys as ApiKeys, Client as Client, Keys as Keys, KeySet as KeySet
 from dragoman.ir.order import Order
 from dragoman.ir.policy import Said as Said
+from dragoman.ir.ratelimit import RateLimit as RateLimit
 from dragoman.ir.traffic import (
     Abort as Abort,
     Answer as Answer,
@@ -381,6 +382,7 @@ class Route:
     treatment: Treatment = UNTREATED
     rollout: str = ""
     cache: Cache | None = None
+    limits: tuple[RateLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

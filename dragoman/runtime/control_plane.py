@@ -20,7 +20,7 @@ from dragoman import config, garbage
 from dragoman.admin import server as admin
 from dragoman.graph.pipeline import Pipeline
 from dragoman.rollout import access_log, controller, state
-from dragoman.runtime import chronicle, faults, feed, fetching, gauges, groups
+from dragoman.runtime import chronicle, faults, feed, fetching, gauges, groups, ratelimits
 from dragoman.runtime.companions import Companion
 from dragoman.sources import base
 from dragoman.telemetry.logs import fields
@@ -113,6 +113,10 @@ class ControlPlane:
             stack.callback(self._reports.close)
             stack.callback(self._groups.close)
             self.rollouts.restore()
+            if settings.ratelimit.enabled:
+                service = ratelimits.RateLimits(settings.ratelimit, self.pipeline)
+                stack.push_async_callback(service.stop)
+                await service.start()
             await self._load()
             work = (self._feed.run(), self._watch(), self._tidy(), self.rollouts.run(), self._fetcher.run())
             self._supervise(tasks, stack, *work)

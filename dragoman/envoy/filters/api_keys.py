@@ -39,6 +39,9 @@ class ApiKeyAuth:
     def demands(self, route: ir.Route) -> Iterable[ir.KeySet]:
         return route.auth.keys.sets if route.auth is not None and route.auth.keys is not None else ()
 
+    def slot(self, part: Hashable) -> Hashable:
+        return part
+
     def shared(self, demands: Collection[Hashable]) -> base.Config:
         message = api_key_auth.ApiKeyAuth()
         owners: dict[str, ir.Client | None] = {}

@@ -65,6 +65,9 @@ class Discovered(Filter, Protocol):
         """The parts of the shared configuration that the route names: IR values. Of a `KeySet` the filter
         gets the content (`Keys`), as it is at the time: what is taken out of it is gone at once."""
 
+    def slot(self, part: Hashable) -> Hashable:
+        """What only one part can have: of two for the same slot, the one that routes still name is meant."""
+
     def shared(self, demands: Collection[Hashable]) -> Config:
         """The configuration with these parts, whatever order they come in; none is fine."""
 

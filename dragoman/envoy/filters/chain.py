@@ -17,6 +17,7 @@ from dragoman.envoy.filters import (
     bodies,
     cache,
     clients,
+    cookies,
     cors,
     custom_response,
     fallbacks,
@@ -24,8 +25,10 @@ from dragoman.envoy.filters import (
     header_mutation,
     identity,
     jwt_authn,
+    local_ratelimit,
     maintenance,
     query_parameters,
+    ratelimit,
     rbac,
     router,
     stateful_session,
@@ -51,6 +54,9 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     clients.FILTER,  # takes what the former found
     clients.TOLD,
     rbac.FILTER,  # what tokens and keys prove is known by now
+    cookies.FILTER,
+    local_ratelimit.FILTER,  # behind who may pass: keys may be claims; what is denied here costs no call
+    *ratelimit.FILTERS,
     cache.FILTER,  # what stands before it is asked each time, what stands after it only when the backend is
     header_mutation.FILTER,  # behind authentication: values may come from what it found
     query_parameters.FILTER,  # to which the former hands values
@@ -61,7 +67,7 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
 )
 
 DISCOVERED: Final[Mapping[str, base.Discovered]] = {
-    each.name: each for each in (identity.FILTER, jwt_authn.FILTER, api_keys.FILTER)
+    each.name: each for each in (identity.FILTER, jwt_authn.FILTER, api_keys.FILTER, local_ratelimit.FILTER)
 }
 """Those whose configuration is a resource of its own."""
 
@@ -74,7 +80,7 @@ _NONE: Final[frozenset[Demand]] = frozenset()
 
 def demands(route: ir.Route) -> frozenset[Demand]:
     """The parts of shared configurations that a route names."""
-    if route.auth is None:
+    if route.auth is None and not route.limits:
         return _NONE
     return frozenset((name, one) for name, each in DISCOVERED.items() for one in each.demands(route))
 

@@ -36,6 +36,9 @@ class Identity:
             names += (api_keys.CLIENT, *(header for header, _ in clients.HEADERS))
         return [name.lower() for name in names if name]
 
+    def slot(self, part: Hashable) -> Hashable:
+        return part
+
     def shared(self, demands: Collection[Hashable]) -> base.Config:
         message = header_mutation.HeaderMutation()
         for name in sorted(map(str, demands)):

@@ -38,6 +38,9 @@ class JwtAuthn:
     def demands(self, route: ir.Route) -> Iterable[ir.Jwt]:
         return (route.auth.jwt,) if route.auth is not None and route.auth.jwt is not None else ()
 
+    def slot(self, part: Hashable) -> Hashable:
+        return part
+
     def shared(self, demands: Collection[Hashable]) -> base.Config:
         message = jwt_authn.JwtAuthentication(bypass_cors_preflight=True)
         wanted = sorted((cast(ir.Jwt, one) for one in demands), key=_name)

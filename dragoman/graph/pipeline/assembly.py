@@ -35,6 +35,7 @@ class Seat:
     binds: tuple[ir.Bind, ...]
     protocol: ir.Protocol
     hostname: str
+    gateway: Ref
     certificate: ir.SecretKey | None = None
 
     @property
@@ -75,6 +76,7 @@ def seat(placement: Placement, listener: ir.GatewayListener) -> Seat:
         binds(placement, listener),
         listener.protocol,
         listener.hostname or hosts.ANY,
+        placement.gateway.gateway,
         placement.gateway.certificate,
     )
 
@@ -116,6 +118,13 @@ def _with_certificate(
         replace(b, cluster=clusters.get(b.cluster, b.cluster)) if b.cluster is not None else b
         for b in backends
     )
+
+
+def with_gateway(route: ir.Route, gateway: Ref) -> ir.Route:
+    """The route whose limits count for one Gateway."""
+    if not route.limits:
+        return route
+    return replace(route, limits=tuple(replace(limit, gateway=gateway.id) for limit in route.limits))
 
 
 def with_port(route: ir.Route, seat: Seat) -> ir.Route:

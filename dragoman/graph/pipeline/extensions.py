@@ -12,7 +12,7 @@ so that a key that is taken away goes at once.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from dragoman.envoy.filters import chain
@@ -58,7 +58,7 @@ class Extensions:
             "parts of filters",
             graph.union("filter parts served", named, self._lingering),
             lambda key, _: (key[:2],),
-            lambda _, __, found: frozenset(key.part for key in found),
+            lambda _, __, found: _served(found),
         )
 
         def content(ctx: Context, part: Hashable) -> Iterable[Hashable]:
@@ -81,20 +81,35 @@ class Extensions:
         left, self._left = self._left, []
         for key in left:
             if key not in self._named:
+                for other in [each for each in self._until if each != key and _slot(each) == _slot(key)]:
+                    self._drop(other)
                 self._until[key] = now + LINGER
-                self._lingering.put(key, True)
+                self._lingering.put(key, False)
         return bool(left)
 
     def expire(self, now: float) -> bool:
         """Lets go what has lingered long enough; whether there was anything."""
         over = [key for key, until in self._until.items() if until <= now]
         for key in over:
-            del self._until[key]
-            self._lingering.remove(key)
+            self._drop(key)
         return bool(over)
+
+    def _drop(self, key: EntryKey) -> None:
+        del self._until[key]
+        self._lingering.remove(key)
 
     def _note(self, changes: list[Change[EntryKey, bool]]) -> None:
         self._left += [change.key for change in changes if change.new is None]
+
+
+def _served(found: Mapping[EntryKey, bool]) -> frozenset[Hashable]:
+    """The parts that routes name, and those that linger (False), if nothing has come in their place."""
+    taken = {_slot(key) for key, named in found.items() if named}
+    return frozenset(key.part for key, named in found.items() if named or _slot(key) not in taken)
+
+
+def _slot(key: EntryKey) -> tuple[str, str, Hashable]:
+    return key.group, key.filter, chain.DISCOVERED[key.filter].slot(key.part)
 
 
 def _filters(key: binds.NameKey, found: ir.FilterChain) -> Iterable[tuple[str, str]]:

@@ -26,7 +26,7 @@ from dragoman.envoy import (
 )
 from dragoman.envoy.filters import chain as filter_chain
 from dragoman.graph.collection import Collection, Context, Graph, Source
-from dragoman.graph.pipeline import assembly, binds, compromises, extensions
+from dragoman.graph.pipeline import assembly, binds, compromises, extensions, limits
 from dragoman.graph.pipeline.binds import PortKey
 from dragoman.ir import model as ir
 from dragoman.ir.order import LAST, Order
@@ -139,6 +139,7 @@ class Groups:
         )
 
         self.extensions = extensions.Extensions(graph, self._chains, placed, outputs.keys)
+        self.limits = limits.Limits(graph, outputs, placed)
         self._used = graph.union(
             "used",
             graph.group_by(
@@ -413,8 +414,10 @@ def _finish(
     seat: assembly.Seat,
     certified: Mapping[ir.ClusterKey, ir.ClusterKey],
 ) -> tuple[ir.Route, encoder.EncodedRoute]:
-    """The route as this listener has it: redirects may depend on its port, clusters on its Gateway."""
+    """The route as this listener has it: redirects may depend on its port, clusters and limits on its
+    Gateway."""
     finished = assembly.with_certificate(assembly.with_port(route, seat), certified)
+    finished = assembly.with_gateway(finished, seat.gateway)
     return (route, encoded) if finished is route else (finished, encoder.encode_route(finished))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -77,9 +77,15 @@ class Pipeline:
         self._watch(groups.clusters, resource.CLUSTER, lambda key: naming.cluster(key[1]))
         self._watch(groups.inner_listeners, resource.LISTENER, lambda key: naming.inner(key[1]))
         self._watch(groups.inner_clusters, resource.CLUSTER, lambda key: naming.inner(key[1]))
+        self._watch(groups.limits.clusters, resource.CLUSTER, lambda key: key[1])
         self._watch(groups.endpoints, resource.ENDPOINT, lambda key: naming.cluster(key[1]))
         self._watch(groups.extensions.resources, resource.EXTENSION, lambda key: key[1])
         self._watch(groups.secrets, resource.SECRET, lambda key: naming.secret(key[1]))
+        self._limits_taken: Callable[[Collection[ir.RateLimit]], None] | None = None
+        self._limits_changed = False
+        groups.limits.counted.subscribe(self._note_limits)
+        own = self._settings.ratelimit
+        groups.limits.at(own.reached, own.port or config.RATELIMIT_PORT)
 
     # --- documents in -------------------------------------------------------------------------------------
 
@@ -110,6 +116,15 @@ class Pipeline:
             self._graph.commit()
         self._deliver()
         self._touched.clear()
+
+    def count_limits(
+        self, address: str, port: int, taken: Callable[[Collection[ir.RateLimit]], None]
+    ) -> None:
+        """Says where the rate-limit service is, and what is to be told of every change of its limits: all of
+        them, before any proxy hears of it. Takes effect with the next commit."""
+        self._groups.limits.at(address, port)
+        self._limits_taken = taken
+        self._limits_changed = True
 
     def expire(self) -> None:
         """Lets go what was only kept for proxies to follow. To be called now and then."""
@@ -296,7 +311,13 @@ class Pipeline:
 
         collection.subscribe(changed)
 
+    def _note_limits(self, _: object) -> None:
+        self._limits_changed = True
+
     def _deliver(self) -> None:
+        if self._limits_changed and self._limits_taken is not None:
+            self._limits_changed = False
+            self._limits_taken([limit for limit, _ in self._groups.limits.counted.items()])
         pending, self._pending = self._pending, {}
         for group, changes in pending.items():
             self._rejections.record(changes, self._touched)

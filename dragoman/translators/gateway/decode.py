@@ -32,6 +32,7 @@ from dragoman.translators.gateway import (
     rules_http,
     rules_httppolicy,
     rules_policies,
+    rules_ratelimit,
     rules_rollout,
     rules_streams,
     rules_traffic,
@@ -52,6 +53,7 @@ from dragoman.translators.gateway.models import (
     listenerset,
     meta,
     namespace,
+    ratelimitpolicy,
     referencegrant,
     rollout,
     secret,
@@ -141,6 +143,9 @@ READERS: Final[Mapping[tuple[str, str], _Reader]] = {
     ),
     (meta.DRAGOMAN_GROUP, "Consumer"): _reader(consumer.Consumer, "v1alpha1"),
     (meta.DRAGOMAN_GROUP, "Rollout"): _reader(rollout.Rollout, "v1alpha1", check=rules_rollout.check),
+    (meta.DRAGOMAN_GROUP, "RateLimitPolicy"): _reader(
+        ratelimitpolicy.RateLimitPolicy, "v1alpha1", check=rules_ratelimit.check
+    ),
     (meta.DISCOVERY_GROUP, "EndpointSlice"): _reader(endpointslice.EndpointSlice, "v1", body=True),
     (meta.CORE_GROUP, "Service"): _reader(service.Service, "v1", body=True),
     (meta.CORE_GROUP, "Secret"): _reader(secret.Secret, "v1", body=True, check=keypairs.check),

@@ -20,10 +20,11 @@ def test_table(call: Call, hello: Path) -> None:
         ["ECDS", "dragoman.identity"],
         ["ECDS", "envoy.filters.http.api_key_auth"],
         ["ECDS", "envoy.filters.http.jwt_authn"],
+        ["ECDS", "envoy.filters.http.local_ratelimit"],
         ["LDS", "127.0.0.1:8080"],
         ["RDS", "127.0.0.1:8080"],
     ]
-    assert "RDS 127.0.0.1:8080" in lines[6]
+    assert "RDS 127.0.0.1:8080" in lines[7]
 
 
 def test_whole_resources(call: Call, hello: Path) -> None:

@@ -30,7 +30,8 @@ VERSIONS = {
     "ReferenceGrant": f"{GATEWAY}/v1beta1",
     "EndpointSlice": "discovery.k8s.io/v1",
     **dict.fromkeys(
-        ("Backend", "TrafficPolicy", "HTTPPolicy", "ClientPolicy", "AuthPolicy"), "dragoman.dev/v1alpha1"
+        ("Backend", "TrafficPolicy", "HTTPPolicy", "ClientPolicy", "AuthPolicy", "RateLimitPolicy"),
+        "dragoman.dev/v1alpha1",
     ),
     "Consumer": "dragoman.dev/v1alpha1",
     "Rollout": "dragoman.dev/v1alpha1",

@@ -81,6 +81,35 @@ Duration = Annotated[
 ]
 
 
+_WINDOWS: Final = {
+    "Second": 1.0,
+    "Minute": 60.0,
+    "Hour": 3600.0,
+    "Day": 86_400.0,
+    "Week": 604_800.0,
+    "Month": 2_592_000.0,
+}
+
+
+def window(value: Any) -> float:
+    """A length of time by its name, or as a duration; in seconds."""
+    if isinstance(value, str) and value in _WINDOWS:
+        return _WINDOWS[value]
+    try:
+        found = seconds(value)
+    except PydanticCustomError:
+        found = 0.0
+    if found < 0.05:
+        words = ", ".join(_WINDOWS)
+        raise PydanticCustomError(
+            "window", f"expected one of {words}, or a duration of 50ms at least, such as 90s"
+        )
+    return found
+
+
+Window = Annotated[float, BeforeValidator(window), WithJsonSchema({"type": "string"})]
+
+
 @shape
 class ParentReference:
     """From a route to what it wants to be attached to."""

@@ -28,6 +28,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "AuthPolicy": (*_GATEWAYS, *_ROUTES),
     "HTTPPolicy": (*_GATEWAYS, *_ROUTES),
     "ClientPolicy": _GATEWAYS,
+    "RateLimitPolicy": (*_GATEWAYS, *_ROUTES),
 }
 """Each kind of policy, and the kinds that it may target."""
 

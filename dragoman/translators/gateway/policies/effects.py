@@ -19,6 +19,7 @@ from dragoman.translators.gateway.policies import (
     auth,
     http,
     merge,
+    ratelimits,
     stacks,
     traffic_backends,
     traffic_requests,
@@ -54,6 +55,10 @@ def on_route(
         treatment = merge.merge(whole.http)
         route, more = http.apply(route, treatment)
         findings, said = findings + more, said + treatment.said
+    if whole.limits:
+        limits = merge.merge(whole.limits)
+        route, more = ratelimits.apply(route, limits, whole.limits)
+        findings, said = findings + more, said + limits.said
     if whole.auth:
         # Last: where nobody may pass, nothing else matters.
         route, asked = auth.apply(route, whole.auth, keys_of)

@@ -88,6 +88,9 @@ def _fold(below: Any, above: Any, path: FieldPath, ref: Ref, says: dict[FieldPat
         if present is not None and type(present) is type(given) and _merges(given):
             values[name] = _fold(present, given, here, ref, says)
             continue
+        if isinstance(present, dict) and _named(given):
+            values[name] = _fold_named(present, given, here, ref, says)
+            continue
         values[name] = given
         for at in [at for at in says if at[: len(here)] == here]:
             del says[at]
@@ -96,6 +99,26 @@ def _fold(below: Any, above: Any, path: FieldPath, ref: Ref, says: dict[FieldPat
         values["disabled"] = None  # said again by someone more specific: on
         says.pop((*path, "disabled"), None)
     return _made(type(below), values)
+
+
+def _fold_named(
+    below: Mapping[str, Any], above: Mapping[str, Any], path: FieldPath, ref: Ref, says: dict[FieldPath, Ref]
+) -> dict[str, Any]:
+    """Sections by name: those of one name merge, others are added."""
+    values = dict(below)
+    for name, given in above.items():
+        here = (*path, name)
+        if name in values:
+            values[name] = _fold(values[name], given, here, ref, says)
+        else:
+            values[name] = given
+            says.update(dict.fromkeys(_leaves(given, here), ref))
+    return values
+
+
+def _named(value: Any) -> bool:
+    """Whether it is a mapping from names to sections."""
+    return isinstance(value, dict) and bool(value) and all(map(_merges, value.values()))
 
 
 def _merges(value: Any) -> bool:
@@ -113,6 +136,10 @@ def _made(shape: type, values: Mapping[str, Any]) -> Any:
 
 def _leaves(value: Any, path: FieldPath = ()) -> Iterator[FieldPath]:
     """The fields that are said: scalars, lists and whole shapes."""
+    if path and _named(value):
+        for name, section in value.items():
+            yield from _leaves(section, (*path, name))
+        return
     if path and not _merges(value):
         yield path
         return
@@ -141,6 +168,9 @@ def _value(spec: Any, path: FieldPath) -> str:
     """The value of a field in words."""
     duration = False
     for step in path:
+        if isinstance(spec, dict):
+            spec = spec[step]
+            continue
         name = next(name for name, alias in _aliases(_shape(spec)).items() if alias == step)
         duration = name in _durations(_shape(spec))
         spec = getattr(spec, name)
@@ -177,4 +207,4 @@ def _durations(shape: Any) -> frozenset[str]:
 
 
 def _lasts(hint: Any) -> bool:
-    return hint == meta.Duration or any(_lasts(part) for part in typing.get_args(hint))
+    return hint in (meta.Duration, meta.Window) or any(_lasts(part) for part in typing.get_args(hint))

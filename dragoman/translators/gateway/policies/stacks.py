@@ -12,7 +12,14 @@ from typing import Final, NamedTuple, TypeVar
 from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.refs import Ref
 from dragoman.translators.gateway import attachment
-from dragoman.translators.gateway.models import authpolicy, clientpolicy, httppolicy, policy, trafficpolicy
+from dragoman.translators.gateway.models import (
+    authpolicy,
+    clientpolicy,
+    httppolicy,
+    policy,
+    ratelimitpolicy,
+    trafficpolicy,
+)
 from dragoman.translators.gateway.policies import attach, merge
 
 S = TypeVar("S", bound=policy.Policy)
@@ -25,6 +32,7 @@ class Stack(NamedTuple):
     http: tuple[merge.Layer[httppolicy.HttpPolicy], ...] = ()
     client: tuple[merge.Layer[clientpolicy.ClientPolicy], ...] = ()
     auth: tuple[merge.Layer[authpolicy.AuthPolicy], ...] = ()
+    limits: tuple[merge.Layer[ratelimitpolicy.RateLimitPolicy], ...] = ()
 
     def over(self, more: Mapping[str, attach.AnyLayer] | None) -> Stack:
         """With the policies of something more specific."""
@@ -35,6 +43,7 @@ class Stack(NamedTuple):
             _over(self.http, more.get("HTTPPolicy")),
             _over(self.client, more.get("ClientPolicy")),
             _over(self.auth, more.get("AuthPolicy")),
+            _over(self.limits, more.get("RateLimitPolicy")),
         )
 
 

@@ -1,0 +1,170 @@
+"""A route's limits in Envoy's words: what of a request becomes a descriptor's entries, and the cluster of the
+rate-limit service.
+
+Limits that Envoy counts are told in the route's action; those of the service in the configuration of its
+filters, for Envoy 1.40 takes costs from there alone. `ir.ratelimit.shapes` says what entries come out.
+Called by `routes` and the filters.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from dragoman import proto, resource
+from dragoman.envoy import durations
+from dragoman.ir import model as ir, ratelimit
+from dragoman.proto.envoy.config.cluster import v3 as cluster_proto
+from dragoman.proto.envoy.config.route import v3 as route_proto
+from dragoman.proto.envoy.extensions.rate_limit_descriptors.expr import v3 as expr
+from dragoman.proto.envoy.extensions.upstreams.http import v3 as http
+
+CLUSTER: Final = "ratelimit"
+"""The rate-limit service. No object has this name (no slash)."""
+
+COOKIES: Final = "dragoman.cookies"
+"""Dynamic metadata that hold cookies; `filters.cookies` writes them."""
+_CLAIMS: Final = "envoy.filters.http.jwt_authn"
+_PAYLOAD: Final = "payload"
+
+_NUMBER: Final = "[1-9][0-9]{0,8}"
+"""A cost. Others, and none, cost 1: Envoy would send no descriptor at all."""
+_HTTP: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_CONNECT: Final = 1.0
+
+Action = route_proto.RateLimit.Action
+
+
+def write(target: route_proto.RouteAction, limits: Iterable[ir.RateLimit]) -> None:
+    """The limits that Envoy counts itself."""
+    for limit in limits:
+        if limit.local:
+            found = target.rate_limits.add()
+            entry = found.actions.add().generic_key
+            entry.descriptor_key, entry.descriptor_value = "gateway", limit.gateway
+            _write(found, limit)
+            shown = limit.told.x_ratelimit
+            found.x_ratelimit_option = found.DRAFT_VERSION_03 if shown else found.OFF
+
+
+def asked(limit: ir.RateLimit) -> Iterator[route_proto.RateLimit]:
+    """What the service is asked about a limit."""
+    cost = limit.cost
+    if cost is None:
+        yield _asked(limit)
+    elif cost.response:
+        look = _asked(limit)
+        look.hits_addend.number.value = 0
+        yield look
+        charge = _asked(limit)
+        charge.hits_addend.format = f"%RESP({cost.header})%"
+        charge.apply_on_stream_done = True
+        yield charge
+    else:
+        said = _asked(limit, ratelimit.SAID)
+        said.hits_addend.format = f"%REQ({cost.header})%"
+        yield said
+        yield _asked(limit, ratelimit.DEFAULT)
+
+
+def _asked(limit: ir.RateLimit, cost: str = "") -> route_proto.RateLimit:
+    message = route_proto.RateLimit()
+    _write(message, limit, cost)
+    return message
+
+
+def _write(target: route_proto.RateLimit, limit: ir.RateLimit, cost: str = "") -> None:
+    conditions = iter(limit.when)
+    for entry in ratelimit.head(limit, cost):
+        action = target.actions.add()
+        if entry.key == ratelimit.WHEN:
+            _condition(action.header_value_match, entry, next(conditions))
+        elif entry.key == ratelimit.COST and limit.cost is not None:
+            said = ratelimit.Condition(limit.cost.header, _NUMBER, regex=True, invert=cost != ratelimit.SAID)
+            _condition(action.header_value_match, entry, said)
+        else:
+            action.generic_key.descriptor_key = entry.key
+            action.generic_key.descriptor_value = entry.value or ""
+    for part in limit.key:
+        _part(target.actions.add(), part)
+
+
+def _condition(
+    target: Action.HeaderValueMatch, entry: ratelimit.Entry, condition: ratelimit.Condition
+) -> None:
+    target.descriptor_key, target.descriptor_value = entry.key, entry.value or ""
+    target.expect_match.value = not condition.invert
+    header = target.headers.add()
+    header.name = condition.header
+    if condition.value is None:
+        header.present_match = True
+    elif condition.regex:
+        header.string_match.safe_regex.regex = condition.value
+    else:
+        header.string_match.exact = condition.value
+
+
+def _part(target: Action, part: ratelimit.KeyPart) -> None:
+    key = ratelimit.entry_key(part)
+    match part.part:
+        case ratelimit.Part.ADDRESS:
+            masked = target.masked_remote_address
+            masked.v4_prefix_mask_len.value, masked.v6_prefix_mask_len.value = part.bits4, part.bits6
+        case ratelimit.Part.QUERY:
+            query = target.query_parameters
+            query.query_parameter_name, query.descriptor_key = part.name, key
+            query.skip_if_absent = True
+        case ratelimit.Part.COOKIE:
+            _metadata(target.metadata, key, COOKIES, (part.name,))
+        case ratelimit.Part.CLAIM:
+            _metadata(target.metadata, key, _CLAIMS, (_PAYLOAD, *part.name.split(".")))
+        case _:
+            target.extension.name = "envoy.rate_limit_descriptors.expr"
+            target.extension.typed_config.CopyFrom(
+                proto.pack_any(expr.Descriptor(descriptor_key=key, text=_expression(part)))
+            )
+
+
+def _metadata(target: Action.MetaData, key: str, namespace: str, path: Iterable[str]) -> None:
+    target.descriptor_key = key
+    target.default_value = ratelimit.ABSENT
+    target.metadata_key.key = namespace
+    for step in path:
+        target.metadata_key.path.add().key = step
+
+
+def _expression(part: ratelimit.KeyPart) -> str:
+    """CEL. A header's name has neither quotes nor backslashes."""
+    match part.part:
+        case ratelimit.Part.PATH:
+            return "request.url_path"
+        case ratelimit.Part.METHOD:
+            return "request.method"
+        case ratelimit.Part.HOST:
+            return "request.host"
+        case _:
+            name = f'"{part.name}"'
+            found = f"request.headers[{name}]"
+            return f'{name} in request.headers && {found} != "" ? {found} : "{ratelimit.ABSENT}"'
+
+
+@functools.lru_cache(maxsize=64)
+def cluster(address: str, port: int) -> resource.Resource:
+    """The cluster of the service. It is asked for its health, so that one that ends is not asked any more."""
+    message = cluster_proto.Cluster(name=CLUSTER, type=cluster_proto.Cluster.STATIC)
+    message.load_assignment.cluster_name = CLUSTER
+    place = message.load_assignment.endpoints.add().lb_endpoints.add().endpoint.address.socket_address
+    place.address, place.port_value = address, port
+    durations.assign(message.connect_timeout, _CONNECT)
+    options = http.HttpProtocolOptions()
+    options.explicit_http_config.http2_protocol_options.SetInParent()
+    packed = message.typed_extension_protocol_options[_HTTP]
+    packed.type_url, packed.value = proto.type_url(options), proto.serialize(options)
+    check = message.health_checks.add()
+    for duration, seconds in ((check.timeout, 1.0), (check.interval, 1.0), (check.no_traffic_interval, 1.0)):
+        durations.assign(duration, seconds)
+    check.unhealthy_threshold.value = check.healthy_threshold.value = 1
+    check.grpc_health_check.service_name = "ratelimit"
+    message.common_lb_config.healthy_panic_threshold.SetInParent()
+    return resource.make(resource.CLUSTER, CLUSTER, proto.serialize(message))

@@ -1,0 +1,91 @@
+"""Limits of the control plane's policies as rules of the service: the way past files.
+
+Called by `runtime` with every change. The same limit gives the same rule, whatever its numbers: counts stay.
+A limit that is gone is known for a while, since proxies may still ask for it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Final
+
+from dragoman.ir import model as ir, ratelimit
+from dragoman.ratelimit import rules
+from dragoman.ratelimit.algorithms import (
+    Algorithm,
+    FixedWindow,
+    LeakyBucket,
+    SlidingCounter,
+    SlidingLog,
+    TokenBucket,
+    base,
+)
+
+LINGER: Final = 60.0
+"""Seconds that a limit is known after it is gone."""
+
+_ON_ERROR: Final = {
+    ratelimit.Failure.OPEN: rules.OnError.OPEN,
+    ratelimit.Failure.CLOSED: rules.OnError.CLOSED,
+    ratelimit.Failure.LOCAL: rules.OnError.LOCAL,
+}
+
+
+class Limits:
+    """`table` of the limits that there are now."""
+
+    def __init__(self) -> None:
+        self._there: frozenset[ir.RateLimit] = frozenset()
+        self._gone: dict[ir.RateLimit, float] = {}
+
+    def table(self, limits: Iterable[ir.RateLimit], now: float) -> rules.Table:
+        """`now` in seconds, of any clock that does not go back."""
+        there = frozenset(limits)
+        self._gone.update((limit, now + LINGER) for limit in self._there - there)
+        self._gone = {limit: end for limit, end in self._gone.items() if end > now and limit not in there}
+        self._there = there
+        # The first of several rules for one descriptor counts.
+        return rules.Table(rule for limit in (*there, *self._gone) for rule in of(limit))
+
+
+@functools.lru_cache(maxsize=4096)
+def of(limit: ir.RateLimit) -> tuple[rules.Rule, ...]:
+    """The rules of a limit: one for each form of its descriptor."""
+    told = limit.told
+    made = rules.Limit(
+        _algorithm(limit),
+        name=limit.name,
+        metric=f"{limit.gateway}.{limit.id}",
+        policy=limit.policy,
+        shadow=limit.shadow,
+        on_error=_ON_ERROR[limit.failure],
+        presentation=rules.Presentation(
+            told.x_ratelimit, told.draft, told.retry_after, told.body, told.message
+        ),
+    )
+    return tuple(
+        rules.Rule(limit.gateway, tuple(map(_match, shape)), (made,)) for shape in ratelimit.shapes(limit)
+    )
+
+
+def _match(entry: ratelimit.Entry) -> rules.Match:
+    anything = entry.value is None or entry.key == ratelimit.PLACE
+    return rules.Match(entry.key, None if anything else entry.value, counted=entry.counted)
+
+
+def _algorithm(limit: ir.RateLimit) -> Algorithm:
+    """What is charged when all is done has to count although it does not fit."""
+    window = round(limit.window * base.SECOND)
+    denied = limit.cost is not None and limit.cost.response
+    match limit.counting:
+        case ratelimit.Counting.FIXED_WINDOW:
+            return FixedWindow(limit.amount, window, denied)
+        case ratelimit.Counting.SLIDING_LOG:
+            return SlidingLog(limit.amount, window, denied)
+        case ratelimit.Counting.SLIDING_COUNTER:
+            return SlidingCounter(limit.amount, window, denied)
+        case ratelimit.Counting.TOKEN_BUCKET:
+            return TokenBucket(limit.amount, window, limit.burst, denied)
+        case ratelimit.Counting.LEAKY_BUCKET:
+            return LeakyBucket(limit.amount, window, limit.burst, limit.delay, limit.nodelay, denied)

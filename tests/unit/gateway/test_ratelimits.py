@@ -1,0 +1,152 @@
+"""RateLimitPolicies: what the policies of all levels come to on a route."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dragoman.ir import model as ir, ratelimit
+
+SITE = """
+kind: GatewayClass
+metadata: {name: dragoman}
+spec: {controllerName: dragoman.dev/gateway-controller}
+---
+kind: Gateway
+metadata: {name: edge}
+spec:
+  gatewayClassName: dragoman
+  listeners: [{name: http, port: 8080, protocol: HTTP}]
+---
+kind: Service
+metadata: {name: shop}
+spec: {ports: [{port: 80}]}
+---
+kind: HTTPRoute
+metadata: {name: route}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+  - {name: first, backendRefs: [{name: shop, port: 80}]}
+  - {matches: [{path: {value: /b}}], backendRefs: [{name: shop, port: 80}]}
+"""
+EDGE = "{kind: Gateway, name: edge}"
+ROUTE = "{kind: HTTPRoute, name: route}"
+
+
+def policy(name: str, target: str, limits: str) -> str:
+    return (
+        f"kind: RateLimitPolicy\nmetadata: {{name: {name}}}\n"
+        f"spec: {{targetRefs: [{target}], limits: {{{limits}}}}}\n"
+    )
+
+
+@pytest.fixture
+def site(world: Any) -> Any:
+    return world.apply(SITE)
+
+
+def limits(site: Any, rule: int = 0) -> dict[str, ir.RateLimit]:
+    return {limit.name: limit for limit in site.routes().routes[rule].limits}
+
+
+def codes(site: Any) -> set[str]:
+    return {one.partition(" ")[0] for one in site.findings()} - {"DRG1405"}
+
+
+def test_limits_of_one_name_merge_field_by_field(site: Any) -> None:
+    site.apply(
+        policy(
+            "edge", EDGE, "a: {requests: 9, per: Minute, key: [{type: Path}]}, b: {requests: 1, per: 90s}"
+        ),
+        policy("own", ROUTE, "a: {requests: 3}, c: {requests: 2, per: Week}"),
+    )
+    found = limits(site)
+    assert {name: (one.amount, one.window) for name, one in found.items()} == {
+        "a": (3, 60.0),
+        "b": (1, 90.0),
+        "c": (2, 604_800.0),
+    }
+    assert found["a"].key == (ratelimit.KeyPart(ratelimit.Part.PATH),)
+    assert [one.id for one in found.values()] == [
+        "default/edge+default/own/a",
+        "default/edge/b",
+        "default/own/c",
+    ]
+    assert found["a"].policy == "default/own"
+    said = {one.name: str(one.origin.ref.name) for one in site.routes().routes[0].said}
+    assert said["limits.a.requests"] == "own"
+    assert said["limits.a.per"] == "edge"
+
+
+def test_a_limit_is_switched_off_and_on(site: Any) -> None:
+    site.apply(
+        policy("edge", EDGE, "a: {requests: 9, per: Minute}"),
+        policy("own", ROUTE, "a: {disabled: true}"),
+        policy("first", "{kind: HTTPRoute, name: route, sectionName: first}", "a: {requests: 1}"),
+    )
+    assert limits(site)["a"].amount == 1
+    assert limits(site, 1) == {}
+
+
+def test_a_changed_number_is_the_same_limit_for_others(site: Any) -> None:
+    site.apply(policy("own", ROUTE, "a: {requests: 9, per: Minute}"))
+    before = limits(site)["a"]
+    site.apply(policy("own", ROUTE, "a: {requests: 1, per: Hour}"))
+    after = limits(site)["a"]
+    assert before != after
+    assert (before.id, list(ratelimit.shapes(before))) == (after.id, list(ratelimit.shapes(after)))
+
+
+def test_scopes(site: Any) -> None:
+    site.apply(
+        policy(
+            "edge",
+            EDGE,
+            "a: {requests: 1, per: Day, scope: Route}, b: {requests: 1, per: Day, scope: Rule},"
+            " c: {requests: 1, per: Day}",
+        )
+    )
+    first, second = limits(site), limits(site, 1)
+    assert first["a"].place == second["a"].place != ""
+    assert first["b"].place != second["b"].place
+    assert first["c"].place == ""
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        ("{requests: 1}", "DRG1951"),
+        ("{per: Day}", "DRG1951"),
+        ("{shadow: true}", "DRG1951"),
+        ("{requests: 1, per: Day, where: Local, cost: {header: x}}", "DRG1952"),
+        ("{requests: 1, per: Day, where: Local, algorithm: {type: LeakyBucket}}", "DRG1952"),
+        ("{requests: 1, per: Day, where: Local, body: {disabled: true}}", "DRG1952"),
+        ("{requests: 1, per: Minute, algorithm: {type: LeakyBucket, burst: 2}}", "DRG1104"),
+        ("{requests: 100001, per: Minute, algorithm: {type: SlidingWindowLog}}", "DRG1104"),
+    ],
+)
+def test_what_cannot_be_is_left_out_alone(site: Any, limit: str, code: str) -> None:
+    site.apply(policy("own", ROUTE, f"bad: {limit}, good: {{requests: 1, per: Day}}"))
+    assert codes(site) == {code}
+    assert list(limits(site)) == ["good"]
+
+
+def test_conditions_become_expressions(site: Any) -> None:
+    site.apply(
+        policy(
+            "own",
+            ROUTE,
+            "a: {requests: 1, per: Day, when: [{methods: [GET, PUT]}, {path: {value: /a.b/}},"
+            " {path: {type: Exact, value: /}}, {path: {value: /}}, {header: {name: Host, value: x}}]}",
+        )
+    )
+    found = [(one.header, one.value, one.regex) for one in limits(site)["a"].when]
+    assert found == [
+        (":method", "GET|PUT", True),
+        (":path", r"/a\.b([/?].*)?", True),
+        (":path", r"/(\?.*)?", True),
+        (":path", "/.*", True),
+        (":authority", "x", False),
+    ]
