@@ -2,7 +2,8 @@
 
 The Go service, started with CONFIG_TYPE=GRPC_XDS_SOTW, asks an ADS server for this type and counts by it. Its
 messages are not in Envoy, so their few fields are described here, in our own words (numbers and names are the
-protocol's: ratelimit/config/ratelimit/v3/rls_conf.proto). What the type has no place for is said, limit by
+protocol's: ratelimit/config/ratelimit/v3/rls_conf.proto). A service of January 2026 reads them all but
+`quota_mode`, which later versions of the type have. What the type has no place for is said, limit by
 limit, and never left out in silence. Serving the resources is the xDS server's business.
 """
 

@@ -7,7 +7,6 @@ costs no more than the buckets that it has. The server gives `streams` to a tran
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Final
@@ -83,11 +82,10 @@ class Quotas:
                     yield response(pushes[first : first + _BATCH], self._ttl)
             reader.result()
         finally:
-            reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError, transport.StatusError):
-                await reader
             del self._boxes[number]
             self._books.close(number)
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
 
     async def _read(self, number: int, requests: AsyncIterator[bytes]) -> None:
         domain = ""

@@ -143,3 +143,19 @@ async def test_a_stream_that_is_cut_off_is_noticed() -> None:
         assert (
             action.quota_assignment_action.rate_limit_strategy.token_bucket.tokens_per_fill.value == 100_000
         )
+
+
+async def test_a_fault_while_reading_leaves_nothing_behind() -> None:
+    """The transport's own failure to read, or ours."""
+    quota = rlqs.Quotas(metrics.Metrics())
+    quota.load(table(100))
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield report({"user": "bob"})
+        raise OSError("cut")
+
+    stream = quota.stream(broken(), base.Peer("127.0.0.1:1"))
+    with pytest.raises(OSError, match="cut"):
+        async for _ in stream:
+            pass
+    assert quota.streaming == 0
