@@ -185,7 +185,12 @@ def prepare(request: Request, settings: client.Http = client.DEFAULT_CLIENTS.htt
     marked = sorted({name for name, _ in request.headers if "_" in name})
     if settings.underscores is client.Underscores.DROP:
         notes.extend(f"the header `{name}` was dropped: its name has an underscore" for name in marked)
-    elif marked and settings.underscores is client.Underscores.REJECT and reply is None:
+    elif (
+        marked
+        and settings.underscores is client.Underscores.REJECT
+        and (reply is None or reply.status == 307)
+    ):
+        # Headers are read before the path is looked at.
         reply = Reply(400, f"the name of the header `{marked[0]}` has an underscore")
     if settings.early:
         notes.append("headers were changed before a route was looked for (earlyHeaders)")
