@@ -109,7 +109,8 @@ def read(key: ir.SecretKey, item: base.AnyObject | None) -> ir.Secret | keypairs
     held: secret.Secret | configmap.ConfigMap = item.spec
     if key.use in ("ca", "crl"):
         entry = "ca.crt" if key.use == "ca" else "ca.crl"
-        found = held.value(entry) if isinstance(held, secret.Secret) else held.data.get(entry, "").encode()
+        text = held.value(entry) if isinstance(held, secret.Secret) else held.data.get(entry, "")
+        found = text.encode(errors="replace") if isinstance(text, str) else text
         if key.use == "crl":
             return keypairs.revoked(found) or ir.Secret(key, crl=found or b"", origin=origin)
         return keypairs.trust(found) or ir.Secret(key, ca=found or b"", origin=origin)

@@ -34,4 +34,4 @@ class Secret:
     def value(self, key: str) -> bytes | None:
         """The bytes under `key`."""
         text = self.string_data.get(key)
-        return self.data.get(key) if text is None else text.encode()
+        return self.data.get(key) if text is None else text.encode(errors="replace")
