@@ -10,7 +10,7 @@ import re2
 
 from dragoman.diagnostics import Locate
 from dragoman.envoy import naming
-from dragoman.explain import expect, text
+from dragoman.explain import expect, limits, text
 from dragoman.ir import describe, dump, model as ir, rewrite, treated
 from dragoman.ir.match import Candidate, Compile, Match, Matcher, Outcome
 from dragoman.ir.request import Prepared, Request
@@ -154,6 +154,8 @@ def _won(view: dump.View, match: Match, route: ir.Route, place: _Place, compile:
             found[name] = dump.plain(getattr(route, name))
     if route.treatment:
         found["treatment"] = dump.plain(route.treatment)
+    if route.limits:
+        found["limits"] = list(limits.found(route, match.request, match.prepared, compile))
     if route.said:
         found["policies"] = [{"name": e.name, "value": e.value, **place(e.origin)} for e in route.said]
     if route.cors is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from dragoman.explain import treatment
+from dragoman.explain import limits, treatment
 
 Data = Mapping[str, Any]
 
@@ -40,6 +40,7 @@ def lines(data: Data) -> Iterator[str]:
             yield f"  {title:<12}  {mutation(data[name])}"
     if "treatment" in data:
         yield from treatment.lines(data["treatment"])
+    yield from limits.lines(data)
     yield from _policies(data, "  policies      ")
     if "cors" in data:
         yield f"  cors          allows {', '.join(data['cors']['allow_origins'])}"

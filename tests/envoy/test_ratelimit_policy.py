@@ -107,6 +107,33 @@ async def test_a_global_limit(site: Site) -> None:
     assert await tables(site) == routes, "a number is the service's business alone"
 
 
+async def test_what_is_behind_a_denial(site: Site) -> None:
+    """The service's word for it reaches what Envoy writes."""
+    await start(site)
+    told = {
+        "apiVersion": "dragoman.dev/v1alpha1",
+        "kind": "HTTPPolicy",
+        "metadata": {"name": "told", "namespace": "shop"},
+        "spec": {
+            "targetRefs": [ROUTE],
+            "responseHeaders": {
+                "set": [
+                    {
+                        "name": "x-behind",
+                        "value": "%DYNAMIC_METADATA(envoy.filters.http.ratelimit:policy)%"
+                        " %DYNAMIC_METADATA(envoy.filters.http.ratelimit:limit)%",
+                    }
+                ]
+            },
+        },
+    }
+    limits = policy(ROUTE, day=limit(1), paced=limit(9, "Second", failure="Closed"))
+    await change(site, told, limits)
+    assert await statuses(site, 1) == [200]
+    denied = await ask(site)
+    assert (denied.status, denied.headers["x-behind"]) == (429, "shop/p day")
+
+
 async def test_a_local_limit_survives_changes_of_routes(site: Site) -> None:
     await start(site)
     await change(site, policy(ROUTE, own=limit(3, where="Local", key=USER)))

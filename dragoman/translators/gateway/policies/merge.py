@@ -183,7 +183,7 @@ def _shown(value: Any, duration: bool = False) -> str:
         case bool():
             return str(value).lower()
         case float():
-            return f"{value:g}{'s' if duration else ''}"
+            return f"{value:.10g}{'s' if duration else ''}"
         case tuple():
             return ", ".join(map(_shown, value)) or "none"
         case dict():

@@ -1,0 +1,55 @@
+"""Which limits a request hits, and by what it counts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from dragoman import explain
+from dragoman.ir import model as ir, ratelimit
+from tests.unit.ir.build import route, view
+
+Part, KeyPart, Condition = ratelimit.Part, ratelimit.KeyPart, ratelimit.Condition
+PLAIN = ir.RateLimit("shop/p/a", "a", "shop/p", 10, 60.0, ratelimit.Counting.FIXED_WINDOW)
+
+
+def told(
+    limit: ir.RateLimit, url: str = "http://shop.example/cart", method: str = "GET", **headers: str
+) -> str:
+    pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    world = view({"*": [replace(route("HTTPRoute/shop/cart/0/0", "/cart"), limits=(limit,))]})
+    answer = explain.explain_request(world, explain.parse(method, url, pairs))
+    json.dumps(answer.data)
+    (line,) = [line.strip() for line in answer.lines() if "limit   " in line]
+    return line
+
+
+def test_the_key_as_the_request_has_it() -> None:
+    parts = (
+        KeyPart(Part.ADDRESS, bits4=24),
+        KeyPart(Part.HEADER, "x-user"),
+        KeyPart(Part.COOKIE, "sid"),
+        KeyPart(Part.QUERY, "q"),
+        KeyPart(Part.PATH),
+    )
+    line = told(replace(PLAIN, key=parts), "http://shop.example/cart?q=1", cookie="a=b; sid=7")
+    assert line == (
+        "limit         a: 10 per minute (FixedWindow by the service), client: its address's /24 or /64,"
+        " header x-user: (of all who have none), cookie sid: 7, query q: 1, path: /cart"
+    )
+    local = replace(PLAIN, local=True, shadow=True, window=90.0, place="HTTPRoute/shop/cart")
+    local = replace(local, sharing=ratelimit.Sharing.ROUTE)
+    assert told(local) == (
+        "limit         a: 10 per 90 s (FixedWindow by Envoy, denies nothing), route: HTTPRoute/shop/cart"
+    )
+
+
+def test_what_does_not_count_says_why() -> None:
+    writes = Condition(":method", "POST|PUT", regex=True)
+    path = Condition(":path", r"/cart(\?.*)?", regex=True)
+    friends = Condition("x-friend", invert=True)
+    limit = replace(PLAIN, when=(writes, path, friends))
+    assert told(limit, method="POST").startswith("limit ")
+    assert told(limit) == "no limit      a: 10 per minute, since :method is not `POST|PUT`"
+    assert "since :path is not" in told(limit, "http://shop.example/cart/x", "POST")
+    assert told(limit, method="POST", x_friend="1").endswith("since x-friend is there")
