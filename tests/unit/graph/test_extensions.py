@@ -21,7 +21,7 @@ class World:
         self.graph = Graph()
         self.chains = self.graph.source("chains")
         self.placed = self.graph.source("placed")
-        self.made = extensions.Extensions(self.graph, self.chains, self.placed)
+        self.made = extensions.Extensions(self.graph, self.chains, self.placed, self.graph.source("keys"))
         key = binds.NameKey(binds.PortKey("*", BIND), "*")
         self.chains.put(key, ir.FilterChain("", None, ir.Scope(BIND)))
         self.graph.commit()
