@@ -343,3 +343,25 @@ async def test_when_nobody_counts(site: Site) -> None:
 
     await net.until("it counts again", counted, limit=30)
     assert (await ask(site, "/closed")).status == 429  # by the other limit, but nobody is refused with 503
+
+
+async def test_a_limit_comes_and_goes_under_load(site: Site) -> None:
+    """Nobody is refused because the service, its cluster or the limit is not there yet, or no longer; and no
+    connection is drained for it."""
+    await start(site)
+    async with site.load("shop.example") as load:
+        for number in range(1, 4):
+            wanted = limit(10_000_000 + number, failure="Closed")
+            own = limit(10_000_000, "Second", where="Local")
+            await change(site, policy(ROUTE, many=wanted, own=own))
+            await load.more(200)
+            before = await tables(site)
+            site.plane.remove("policy.yaml")
+
+            async def gone(before: int = before) -> bool:
+                return await tables(site) > before
+
+            await net.until("the limit is gone", gone)
+            await load.more(200)
+    assert not load.failures
+    assert load.opened == load.connections, "a connection was closed"
