@@ -89,8 +89,8 @@ def _provider(wanted: ir.JwtProvider) -> bytes:
         payload_in_metadata=PAYLOAD,
         from_params=wanted.params,
         from_cookies=wanted.cookies,
-        # Routes may be chosen by claims.
-        clear_route_cache=True,
+        # A route is chosen once: filters are woken for that one, so another one's would be passed by.
+        clear_route_cache=False,
     )
     message.local_jwks.inline_string = wanted.jwks
     for name, prefix in wanted.headers:
