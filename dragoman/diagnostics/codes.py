@@ -86,6 +86,7 @@ CODES: Final[dict[str, str]] = {
     "DRG1802": "the AuthPolicy is not valid, so nobody passes",
     "DRG1811": "an API key cannot be used",
     "DRG1812": "two clients have the same API key",
+    "DRG1821": "the service that is asked who may pass is not there",
     # 195x: RateLimitPolicy
     "DRG1951": "a limit is not whole",
     "DRG1952": "Envoy itself cannot count it so",

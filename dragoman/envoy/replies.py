@@ -48,6 +48,16 @@ _ANSWERS: Final[tuple[tuple[str, int, dict[str, str]], ...]] = (
         {"error": "invalid_key", "message": "the API key is not known"},
     ),
     (
+        f"{_DETAILS} == 'ext_authz_error'",  # nobody can be asked: not the client's fault
+        503,
+        {"error": "unavailable", "message": "the gateway cannot find out who may pass"},
+    ),
+    (
+        f"{_DETAILS} == 'csrf_origin_mismatch'",
+        403,
+        {"error": "forbidden", "message": "the request comes from a page of another site"},
+    ),
+    (
         f"{_DETAILS}.startsWith('rbac_access_denied') && has({_OF_ROUTE}.scopes)",
         403,
         {

@@ -95,6 +95,8 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
             _headers(message, route)
         case _:
             assert_never(action)
+    if route.auth is not None and route.auth.external is not None:
+        clusters |= {naming.cluster(route.auth.external.cluster)}
     return EncodedRoute(chunk + _framed(message), clusters, chain.demands(route))
 
 

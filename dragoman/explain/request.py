@@ -161,7 +161,9 @@ def _won(view: dump.View, match: Match, route: ir.Route, place: _Place, compile:
     if route.cors is not None:
         found["cors"] = dump.plain(route.cors)
         origin = ",".join(match.prepared.headers.get("origin", ()))
-        found["origin_allowed"] = any(_allows(each, origin) for each in route.cors.allow_origins)
+        found["origin_allowed"] = any(_allows(each, origin) for each in route.cors.allow_origins) or any(
+            compile(pattern).fullmatch(origin) for pattern in route.cors.patterns
+        )
         found["preflight"] = bool(origin) and _preflight(match.request, match.prepared)
         # A route without a valid backend has no filters: its 500 comes first.
         if found["preflight"] and isinstance(action, ir.Forward) and found["status"] != action.failure:

@@ -43,7 +43,8 @@ def lines(data: Data) -> Iterator[str]:
     yield from limits.lines(data)
     yield from _policies(data, "  policies      ")
     if "cors" in data:
-        yield f"  cors          allows {', '.join(data['cors']['allow_origins'])}"
+        allowed = (*data["cors"]["allow_origins"], *data["cors"].get("patterns", ()))
+        yield f"  cors          allows {', '.join(allowed) or 'nobody'}"
 
 
 def mutation(change: Data) -> str:

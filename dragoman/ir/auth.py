@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dragoman.ir.backends import ClusterKey
 from dragoman.ir.keys import ApiKeys
 
 
@@ -49,10 +50,51 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Principal:
+    """A name in the client's certificate, which was checked: `kind` is `URI` (SPIFFE) or `DNS`; the name is
+    `value`, or begins with it."""
+
+    kind: str
+    value: str
+    prefix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A service that is asked about each request: by gRPC (Envoy's `ext_authz` protocol), or `http`, where
+    the request itself goes to it, its path after `path`. `timeout` in seconds; `fail_open`: requests pass
+    where it gives no answer. `headers` are added to what it is asked, `context` goes along by gRPC. Of an
+    answer by HTTP, `to_backend` are passed on with the request, `to_client` (None: all) with a refusal and
+    `to_client_on_success` with the response. `body`: so many bytes of the body go along."""
+
+    cluster: ClusterKey
+    http: bool = False
+    path: str = ""
+    timeout: float = 0.5
+    fail_open: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
+    context: tuple[tuple[str, str], ...] = ()
+    to_backend: tuple[str, ...] = ()
+    to_client: tuple[str, ...] | None = None
+    to_client_on_success: tuple[str, ...] = ()
+    body: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Csrf:
+    """Requests that change something come from pages of the same host, or of one of `hosts` (host, and port
+    unless it is the scheme's; one `*` label) or `patterns` (regular expressions for the same)."""
+
+    hosts: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AuthRule:
     """What a request must meet, all of it. `paths`: (kind of match, value) with the kinds `exact`, `prefix`
     (whole segments) and `regex`; `headers`: (lower-case name, value, whether it is a regular expression).
-    Of `methods`, `paths`, `addresses` (CIDR), `consumers` and `groups` one is enough."""
+    `user_agents` are regular expressions. Of `methods`, `paths`, `addresses` (CIDR), `consumers`, `groups`,
+    `principals` and `user_agents` one is enough."""
 
     name: str = ""
     claims: tuple[Claim, ...] = ()
@@ -62,6 +104,8 @@ class AuthRule:
     addresses: tuple[str, ...] = ()
     consumers: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    principals: tuple[Principal, ...] = ()
+    user_agents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +127,4 @@ class Auth:
     rules: AuthRules | None = None
     scopes: tuple[str, ...] = ()
     keys: ApiKeys | None = None
+    external: External | None = None

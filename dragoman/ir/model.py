@@ -16,8 +16,11 @@ from dragoman.ir.auth import (
     AuthRule as AuthRule,
     AuthRules as AuthRules,
     Claim as Claim,
+    Csrf as Csrf,
+    External as External,
     Jwt as Jwt,
     JwtProvider as JwtProvider,
+    Principal as Principal,
 )
 from dragoman.ir.backends import (
     NOBODY as NOBODY,
@@ -247,7 +250,7 @@ UNTREATED: Final = Treatment()
 @dataclass(frozen=True, slots=True)
 class Cors:
     """Gateway API's CORS filter. `allow_origins` entries are `*`, exact origins, or origins with one `*`
-    label."""
+    label; `patterns` are regular expressions for whole origins. One that meets either is allowed."""
 
     allow_origins: tuple[str, ...]
     allow_methods: tuple[str, ...] = ()
@@ -255,6 +258,7 @@ class Cors:
     expose_headers: tuple[str, ...] = ()
     allow_credentials: bool = False
     max_age: int = 5
+    patterns: tuple[str, ...] = ()
 
 
 class SessionKind(enum.Enum):
@@ -383,6 +387,13 @@ class Route:
     rollout: str = ""
     cache: Cache | None = None
     limits: tuple[RateLimit, ...] = ()
+    csrf: Csrf | None = None
+
+    def clusters(self) -> tuple[ClusterKey, ...]:
+        """Every cluster that its requests may cause traffic to: those asked whether they may pass, too."""
+        found = self.action.clusters() if isinstance(self.action, Forward) else ()
+        external = self.auth.external if self.auth is not None else None
+        return found if external is None else tuple(dict.fromkeys((*found, external.cluster)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,8 +441,7 @@ class RouteSet:
         """Every cluster that some route or mirror uses."""
         found: set[ClusterKey] = set()
         for route in self.routes:
-            if isinstance(route.action, Forward):
-                found.update(route.action.clusters())
+            found.update(route.clusters())
         return frozenset(found)
 
 

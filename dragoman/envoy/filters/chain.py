@@ -19,7 +19,9 @@ from dragoman.envoy.filters import (
     clients,
     cookies,
     cors,
+    csrf,
     custom_response,
+    ext_authz,
     fallbacks,
     faults,
     header_mutation,
@@ -48,11 +50,14 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     maintenance.CLIENT,
     maintenance.FILTER,  # whose answer is no case for overrides; it sees headers as the client sent them
     bodies.FILTER,  # before whoever reads bodies; it compresses what those behind it have made
+    csrf.FILTER,
     identity.FILTER,  # before those that set what it drops
     jwt_authn.FILTER,
     api_keys.FILTER,
     clients.FILTER,  # takes what the former found
     clients.TOLD,
+    ext_authz.FILTER,  # nobody is asked about a request whose token or key is no good
+    ext_authz.OPEN,
     rbac.FILTER,  # what tokens and keys prove is known by now
     cookies.FILTER,
     local_ratelimit.FILTER,  # behind who may pass: keys may be claims; what is denied here costs no call

@@ -42,14 +42,16 @@ def _policy(spec: ir.Cors) -> base.Config:
         max_age=str(spec.max_age),
     )
     for origin in spec.allow_origins:
-        _origin(policy.allow_origin_string_match.add(), origin)
+        write_origin(policy.allow_origin_string_match.add(), origin)
+    for pattern in spec.patterns:
+        policy.allow_origin_string_match.add().safe_regex.regex = pattern
     policy.allow_credentials.value = spec.allow_credentials
     policy.forward_not_matching_preflights.value = False
     return base.config(policy)
 
 
-def _origin(target: matcher.StringMatcher, origin: str) -> None:
-    """Envoy takes the exact string `*` for any origin."""
+def write_origin(target: matcher.StringMatcher, origin: str) -> None:
+    """One origin, or host, with `*` for labels. Envoy's CORS takes the exact string `*` for any origin."""
     if "*" in origin and origin != "*":
         # Origins end at the port: no slash may stand for a label.
         target.safe_regex.regex = "[^/]+".join(map(re.escape, origin.split("*")))

@@ -106,7 +106,10 @@ def _header(name: str, value: str) -> _Json:
 def _cors(cors: ir.Cors) -> list[_Json]:
     """The headers without which a browser keeps the answer from its page; only for allowed origins."""
     origins = "|".join(
-        "[^/]+".join(map(re.escape, one.split("*"))) for one in cors.allow_origins if one != "*"
+        (
+            *("[^/]+".join(map(re.escape, one.split("*"))) for one in cors.allow_origins if one != "*"),
+            *(f"(?:{one})" for one in cors.patterns),
+        )
     )
     pattern = ".+" if "*" in cors.allow_origins else origins
     allowed = (

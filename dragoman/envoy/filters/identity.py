@@ -12,7 +12,7 @@ from collections.abc import Collection, Hashable, Iterable
 
 from dragoman import proto
 from dragoman.envoy.filters import api_keys, base, clients
-from dragoman.ir import model as ir
+from dragoman.ir import cache, model as ir
 from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
 
 
@@ -34,6 +34,9 @@ class Identity:
                 names += (one.payload_header, *(header for header, _ in one.claims))
         if route.auth is not None and route.auth.keys is not None:
             names += (api_keys.CLIENT, *(header for header, _ in clients.HEADERS))
+        if route.auth is not None and route.auth.external is not None:
+            told = route.auth.external.to_backend
+            names += (name for name in told if name.lower() not in cache.CREDENTIALS)
         return [name.lower() for name in names if name]
 
     def slot(self, part: Hashable) -> Hashable:

@@ -13,13 +13,18 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from dragoman import proto
 from dragoman.envoy.filters import base, clients, jwt_authn
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.rbac import v3 as config
 from dragoman.proto.envoy.extensions.filters.http.rbac import v3 as rbac
+from dragoman.proto.envoy.extensions.rbac.principals.mtls_authenticated import v3 as mtls
+from dragoman.proto.envoy.extensions.transport_sockets.tls import v3 as tls
 
 POLICY: Final = "rules"
 """The one policy's name; it stands in the response code details of those who are refused."""
+
+_SAN_TYPES: Final = {"URI": tls.SubjectAltNameMatcher.URI, "DNS": tls.SubjectAltNameMatcher.DNS}
 
 
 class Rbac:
@@ -140,6 +145,8 @@ def _rule(rule: ir.AuthRule) -> config.Principal:
         [_address(network) for network in rule.addresses],
         [_client("id", name) for name in rule.consumers],
         [_client("groups", group) for group in rule.groups],
+        [_principal(one) for one in rule.principals],
+        [_user_agent(pattern) for pattern in rule.user_agents],
     ):
         if several:
             parts.append(made := config.Principal())
@@ -161,6 +168,28 @@ def _claim(claim: ir.Claim) -> config.Principal:
             target.string_match.exact = value
     made = config.Principal()
     _any_of(made, several)
+    return made
+
+
+def _principal(wanted: ir.Principal) -> config.Principal:
+    """A name of the client's certificate. Envoy's `authenticated` would believe certificates that nobody
+    checked, where a listener lets these in."""
+    message = mtls.Config()
+    message.san_matcher.san_type = _SAN_TYPES[wanted.kind]
+    if wanted.prefix:
+        message.san_matcher.matcher.prefix = wanted.value
+    else:
+        message.san_matcher.matcher.exact = wanted.value
+    made = config.Principal()
+    made.custom.name = "envoy.rbac.principals.mtls_authenticated"
+    made.custom.typed_config.CopyFrom(proto.pack_any(message))
+    return made
+
+
+def _user_agent(pattern: str) -> config.Principal:
+    made = config.Principal()
+    made.header.name = "user-agent"
+    made.header.string_match.safe_regex.regex = pattern
     return made
 
 

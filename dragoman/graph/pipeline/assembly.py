@@ -92,7 +92,13 @@ def certified(cluster: ir.Cluster, key: ir.ClusterKey) -> ir.Cluster:
 def with_certificate(route: ir.Route, clusters: Mapping[ir.ClusterKey, ir.ClusterKey]) -> ir.Route:
     """The route with some of its clusters replaced by those that get a client certificate."""
     action = route.action
-    if not clusters or not isinstance(action, ir.Forward):
+    if not clusters:
+        return route
+    if route.auth is not None and route.auth.external is not None:
+        external = route.auth.external
+        asked = replace(external, cluster=clusters.get(external.cluster, external.cluster))
+        route = replace(route, auth=replace(route.auth, external=asked))
+    if not isinstance(action, ir.Forward):
         return route
     backends = _with_certificate(action.backends, clusters)
     mirrors = tuple(replace(m, cluster=clusters.get(m.cluster, m.cluster)) for m in action.mirrors)

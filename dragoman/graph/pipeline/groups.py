@@ -422,9 +422,8 @@ def _finish(
 
 
 def _clusters(route: ir.Route) -> tuple[ir.ClusterKey, ...]:
-    if not isinstance(route.action, ir.Forward):
-        return ()
-    return route.action.clusters() + route.action.pairs()
+    pairs = route.action.pairs() if isinstance(route.action, ir.Forward) else ()
+    return route.clusters() + pairs
 
 
 def _fallback(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin, Ref
-from dragoman.translators.gateway import matching, rules_policies
+from dragoman.translators.gateway import matching, rules_auth_more, rules_policies
 from dragoman.translators.gateway.models import auth_jwt, auth_rules, authpolicy, httproute
 
 
@@ -16,6 +16,12 @@ def check(ref: Ref, spec: authpolicy.AuthPolicy) -> Iterator[Diagnostic]:
     yield from rules_policies.check(ref, spec)
     if spec.jwt is not None:
         yield from _jwt(Origin(ref, ("spec", "jwt")), spec.jwt)
+    if spec.cors is not None:
+        yield from rules_auth_more.cors(Origin(ref, ("spec", "cors")), spec.cors)
+    if spec.csrf is not None:
+        yield from rules_auth_more.csrf(Origin(ref, ("spec", "csrf")), spec.csrf)
+    if spec.external is not None:
+        yield from rules_auth_more.external(Origin(ref, ("spec", "external")), spec.external)
     if spec.rules is not None:
         for name, rules in (("allow", spec.rules.allow), ("deny", spec.rules.deny)):
             for at, rule in enumerate(rules or ()):
@@ -43,6 +49,7 @@ def _jwt(where: Origin, given: auth_jwt.Jwt) -> Iterator[Diagnostic]:
 
 
 def _rule(where: Origin, given: auth_rules.Rule) -> Iterator[Diagnostic]:
+    yield from rules_auth_more.rule(where, given)
     for at, network in enumerate(given.client_addresses):
         try:
             ipaddress.ip_network(network, strict=False)

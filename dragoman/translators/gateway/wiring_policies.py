@@ -20,6 +20,7 @@ from dragoman.translators.gateway.models import meta
 from dragoman.translators.gateway.policies import (
     attach,
     auth_clients,
+    auth_external,
     auth_sources,
     traffic_failures,
     traffic_tls,
@@ -169,11 +170,19 @@ def _wrong(
             flaws = (ctx.fetch(sources.unsafe, ref) or {}).values()
             return [*wrong, *(("InvalidCertificateRef", one) for one in flaws)]
         case "AuthPolicy":
-            if not auth_sources.providers(item) and not auth_clients.secrets(item):
+            if not (
+                auth_sources.providers(item) or auth_clients.secrets(item) or auth_external.refers(item.spec)
+            ):
                 return None
             found = ctx.fetch(keys, ref)
             wrong = [("InvalidKeys", one) for one in (found.flaws if found is not None else ())]
-            return [*wrong, *(("InvalidKeys", one) for one in (found.astray if found is not None else ()))]
+            wrong += [("InvalidKeys", one) for one in (found.astray if found is not None else ())]
+            lost = (
+                auth_external.unresolved(ctx, sources, ref, item.spec)
+                if auth_external.refers(item.spec)
+                else None
+            )
+            return [*wrong, *([(lost.reason, lost.finding)] if lost is not None else ())]
         case _:
             return None
 

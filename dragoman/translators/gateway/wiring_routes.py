@@ -14,8 +14,10 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import attachment, backends, rivals, routes_http, status, streams
+from dragoman.translators.gateway.models import authpolicy
 from dragoman.translators.gateway.policies import (
     attach,
+    auth_external,
     auth_sources,
     effects,
     merge,
@@ -165,8 +167,9 @@ class Requests:
         if whole == stacks.EMPTY:
             return route, findings
         reserve = self._reserve(ctx, route, stack, whole)
+        asked = self._asked(ctx, whole)
         found, more = effects.on_route(
-            route, stack, whole, reserve, lambda policy: ctx.fetch(self._auth.keys, policy)
+            route, stack, whole, reserve, lambda policy: ctx.fetch(self._auth.keys, policy), asked
         )
         return found, (*findings, *more)
 
@@ -186,6 +189,21 @@ class Requests:
         if found is None or isinstance(found, backends.Unresolved):
             return None
         own = backends.own_policies(ctx, self._sources, found, stack)
+        return None if backends.barred_by(ctx, self._sources, own) else found
+
+    def _asked(self, ctx: Context, whole: stacks.Stack) -> ir.ClusterKey | None:
+        """The cluster of the service that an AuthPolicy has asked. None where the reference leads nowhere, or
+        to what policies keep everybody from: it is reported with its policy."""
+        if not whole.auth or any(not isinstance(one.spec, authpolicy.AuthPolicy) for one in whole.auth):
+            return None
+        merged = merge.merge(whole.auth)
+        origin = merged.origin("external", "backendRef")
+        if origin is None:
+            return None
+        found = auth_external.cluster(ctx, self._sources, merged.spec, origin)
+        if found is None or isinstance(found, backends.Unresolved):
+            return None
+        own = backends.own_policies(ctx, self._sources, found, stacks.EMPTY)
         return None if backends.barred_by(ctx, self._sources, own) else found
 
     def _accepted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,20 @@ class Scopes:
 
     all_of: Annotated[Texts, Field(description="The token has all of these.")] = ()
     any_of: Annotated[Texts, Field(description="The token has one of these at least.")] = ()
+
+
+@meta.shape
+class Principal:
+    """A name in the client's certificate, which a ClientPolicy has had checked: `exact` or `prefix`."""
+
+    type: Annotated[
+        Literal["URI", "DNS"],
+        Field(description="Which names are looked at. SPIFFE identities are URIs. Default: URI."),
+    ] = "URI"
+    exact: Annotated[Text | None, Field(description="The whole name.")] = None
+    prefix: Annotated[
+        Text | None, Field(description="What it begins with: `spiffe://shop.example/ns/api/`.")
+    ] = None
 
 
 @meta.shape
@@ -57,6 +71,13 @@ class Rule:
     client_addresses: Annotated[
         tuple[Annotated[str, Field(max_length=49)], ...],
         Field(max_length=64, description="The client's address is in one of these networks (CIDR)."),
+    ] = ()
+    principals: Annotated[
+        tuple[Principal, ...],
+        Field(max_length=32, description="The client's certificate has one of these names."),
+    ] = ()
+    user_agents: Annotated[
+        Texts, Field(description="The whole `User-Agent` meets one of these RE2 expressions.")
     ] = ()
 
 

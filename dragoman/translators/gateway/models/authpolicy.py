@@ -9,7 +9,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dragoman.translators.gateway.models import auth_api_keys, auth_jwt, auth_rules, meta, policy
+from dragoman.translators.gateway.models import (
+    auth_api_keys,
+    auth_browsers,
+    auth_external,
+    auth_jwt,
+    auth_rules,
+    meta,
+    policy,
+)
 
 
 @meta.shape
@@ -20,6 +28,15 @@ class AuthPolicy(policy.Policy):
     api_keys: Annotated[
         auth_api_keys.ApiKeys | None,
         Field(description="API keys, of Consumers and of Secrets. With `jwt`, both are needed."),
+    ] = None
+    external: Annotated[
+        auth_external.External | None, Field(description="A service that is asked whether a request passes.")
+    ] = None
+    cors: Annotated[auth_browsers.Cors | None, Field(description="Pages of other origins that may ask.")] = (
+        None
+    )
+    csrf: Annotated[
+        auth_browsers.Csrf | None, Field(description="Refuses what pages of other hosts try to change.")
     ] = None
     rules: Annotated[auth_rules.Rules | None, Field(description="What must be proven, and by whom.")] = None
 

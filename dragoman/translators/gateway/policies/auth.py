@@ -15,7 +15,13 @@ from typing import Final
 from dragoman.ir import model as ir
 from dragoman.refs import Ref
 from dragoman.translators.gateway.models import auth_rules, authpolicy, policy
-from dragoman.translators.gateway.policies import auth_clients, auth_sources, merge
+from dragoman.translators.gateway.policies import (
+    auth_browsers,
+    auth_clients,
+    auth_external,
+    auth_sources,
+    merge,
+)
 
 Layers = tuple[merge.Layer[authpolicy.AuthPolicy], ...]
 KeysOf = Callable[[Ref], auth_sources.Keys | None]
@@ -23,8 +29,11 @@ KeysOf = Callable[[Ref], auth_sources.Keys | None]
 _CLOSED: Final = 500
 
 
-def apply(route: ir.Route, layers: Layers, keys_of: KeysOf) -> tuple[ir.Route, tuple[ir.Said, ...]]:
-    """The route as the policies want it, and what they say."""
+def apply(
+    route: ir.Route, layers: Layers, keys_of: KeysOf, asked: ir.ClusterKey | None = None
+) -> tuple[ir.Route, tuple[ir.Said, ...]]:
+    """The route as the policies want it, and what they say. `asked`: the cluster of the service that
+    `external` names, if its reference leads somewhere."""
     broken = next((layer.ref for layer in layers if isinstance(layer.spec, authpolicy.Broken)), None)
     if broken is not None:
         return _closed(route, "DRG1802", f"{broken} is not valid"), ()
@@ -40,8 +49,16 @@ def apply(route: ir.Route, layers: Layers, keys_of: KeysOf) -> tuple[ir.Route, t
         wanted = ir.Jwt(auth_sources.with_keys(jwt, held.by_name), bool(jwt.optional))
     rules = policy.on(merged.spec.rules)
     keys = policy.on(merged.spec.api_keys)
-    asked = auth_clients.asked(keys, merged.says[("apiKeys",)].namespace) if keys is not None else None
-    auth = ir.Auth(wanted, _rules(rules) if rules is not None else None, _scopes(rules), asked)
+    known = auth_clients.asked(keys, merged.says[("apiKeys",)].namespace) if keys is not None else None
+    external: ir.External | None = None
+    service = policy.on(merged.spec.external)
+    if service is not None:
+        if asked is None:
+            return _closed(route, "DRG1821", "the service that is to be asked is not there"), merged.said
+        external = auth_external.made(service, asked)
+    held_rules = _rules(rules) if rules is not None else None
+    auth = ir.Auth(wanted, held_rules, _scopes(rules), known, external)
+    route = auth_browsers.apply(route, merged.spec)
     return (replace(route, auth=auth) if auth != ir.Auth() else route), merged.said
 
 
@@ -78,6 +95,11 @@ def _rule(given: auth_rules.Rule) -> ir.AuthRule:
         given.client_addresses,
         given.consumers,
         given.groups,
+        tuple(
+            ir.Principal(one.type, one.exact or one.prefix or "", one.exact is None)
+            for one in given.principals
+        ),
+        given.user_agents,
     )
 
 

@@ -37,10 +37,11 @@ def on_route(
     whole: stacks.Stack,
     reserve: ir.ClusterKey | None,
     keys_of: auth.KeysOf,
+    asked: ir.ClusterKey | None = None,
 ) -> Effect:
     """The route with what `whole` says of it; its clusters with what `stack`, the part of it that backends
     do not say themselves, says of them. `reserve`: the cluster that takes over, where `whole` says one;
-    `keys_of`: the keys of an AuthPolicy's issuers."""
+    `keys_of`: the keys of an AuthPolicy's issuers; `asked`: the cluster of the service that it has asked."""
     findings = _NOTHING
     said: tuple[ir.Said, ...] = ()
     if whole.traffic:
@@ -61,8 +62,8 @@ def on_route(
         findings, said = findings + more, said + limits.said
     if whole.auth:
         # Last: where nobody may pass, nothing else matters.
-        route, asked = auth.apply(route, whole.auth, keys_of)
-        said += asked
+        route, more_said = auth.apply(route, whole.auth, keys_of, asked)
+        said += more_said
     return (replace(route, said=said) if said else route), findings
 
 
