@@ -31,6 +31,7 @@ POLICIES: dict[str, dict[str, Any]] = {
         "tls": {"minVersion": "TLSv1.1", "maxVersion": "TLSv1.2", "ciphers": ["ECDHE-ECDSA-AES128-SHA"]}
     },
     "cipher": {"tls": {"maxVersion": "TLSv1.2", "ciphers": ["ECDHE-ECDSA-AES256-GCM-SHA384"]}},
+    "curve": {"tls": {"curves": ["X25519"]}},
     "http1": {"tls": {"alpn": ["http/1.1"]}},
     "mutual": {
         "clientValidation": {**CA, "subjectAltNames": [{"type": "URI", "prefix": "spiffe://shop.example/"}]},
@@ -129,6 +130,14 @@ async def test_ciphers(site: Clients) -> None:
     assert await version(site, "plain", small) == "TLSv1.2"
     assert await version(site, "cipher", small) == ""
     assert await version(site, "cipher", large) == "TLSv1.2"
+
+
+async def test_curves(site: Clients) -> None:
+    narrow = trusting()
+    narrow.set_ecdh_curve("prime256v1")  # what this client can do, and nothing else
+    assert await version(site, "plain", narrow) == "TLSv1.3"
+    assert await version(site, "curve", narrow) == ""
+    assert await version(site, "curve", trusting()) == "TLSv1.3"
 
 
 async def test_alpn(site: Clients) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from tests.harness import net
-from tests.harness.pods import ask, backend, many, pod, policy, route, slices
+from tests.harness.pods import Pod, ask, backend, many, pod, policy, route, slices
 from tests.harness.site import Site
 
 pytestmark = pytest.mark.envoy
@@ -82,6 +82,44 @@ async def test_an_endpoint_that_fails_is_left_alone(site: Site) -> None:
     assert found == {"good": 56, "500": 4}
     site.backends["bad"].mood.status = 200  # type: ignore[attr-defined]
     assert await many(30, site.port, HOST) == {"good": 30}
+
+
+def flaky(one: Pod) -> None:
+    """From now on every other request fails: never two in a row."""
+    mood = one.mood
+    answer = type(mood).answer
+
+    def every_other(request: object) -> object:
+        mood.status = 500 if mood.status == 200 else 200
+        return answer(mood, request)  # type: ignore[arg-type]
+
+    one.echo = type("Flaky", (), {"identity": mood.identity, "answer": staticmethod(every_other)})()
+
+
+async def test_gateway_errors_are_502_to_504(site: Site) -> None:
+    """Answers 500 do not count; answers 503 do."""
+    await failing(site, consecutiveGatewayErrors=3, baseEjectionTime="300s")
+    assert (await many(40, site.port, HOST, PAUSE))["500"] >= 10
+    site.backends["bad"].mood.status = 503  # type: ignore[attr-defined]
+    found = await many(40, site.port, HOST, PAUSE)
+    assert found == {"good": 37, "503": 3}
+
+
+async def test_an_endpoint_that_succeeds_less_often_than_the_others(site: Site) -> None:
+    """By statistics: one of four fails every second time, never twice in a row."""
+    names = ("one", "two", "three", "bad")
+    pods = [await pod(site, name) for name in names]
+    rate = {"minimumEndpoints": 4, "minimumRequests": 5, "deviations": 1.0}
+    detection = {"successRate": rate, "interval": "1s", "baseEjectionTime": "300s"}
+    site.plane.write("policy.yaml", policy("p", *SHOP, outlierDetection=detection))
+    site.plane.write("shop.yaml", *slices("shop", *pods), route("shop", "shop"))
+    await site.served(HOST)
+    flaky(pods[3])
+
+    async def alone() -> bool:
+        return not {"bad", "500"} & set(await many(20, site.port, HOST, PAUSE))
+
+    await net.until("it is left alone", alone, limit=20)
 
 
 async def test_it_is_left_alone_whatever_else_changes(site: Site) -> None:
@@ -181,14 +219,7 @@ async def test_a_failing_share_of_requests(site: Site) -> None:
     site.plane.write("policy.yaml", policy("p", *SHOP, outlierDetection=detection))
     site.plane.write("shop.yaml", *slices("shop", *pods), route("shop", "shop"))
     await site.served(HOST)
-    bad = pods[1].mood
-    answer = type(bad).answer
-
-    def every_other(request: object) -> object:
-        bad.status = 500 if bad.status == 200 else 200
-        return answer(bad, request)  # type: ignore[arg-type]
-
-    pods[1].echo = type("Flaky", (), {"identity": bad.identity, "answer": staticmethod(every_other)})()
+    flaky(pods[1])
 
     async def alone() -> bool:
         return await many(60, site.port, HOST) == {"good": 60}

@@ -70,6 +70,19 @@ async def test_a_connection_is_enough_for_tcp(site: Site) -> None:
     await only(site, "one", "two")
 
 
+async def test_what_a_tcp_check_says_and_hears(site: Site) -> None:
+    """The text that is sent, and the text that the answer must hold."""
+    one, two = await pod(site, "one"), await pod(site, "two")
+    asks = {"send": "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "receive": "health 200"}
+    site.plane.write("policy.yaml", policy("p", *SHOP, healthCheck={"tcp": asks, **SOON}))
+    site.plane.write("shop.yaml", *slices("shop", one, two), route("shop", "shop"))
+    await only(site, "one", "two")
+    two.mood.health = 500
+    await only(site, "one")
+    two.mood.health = 200
+    await only(site, "one", "two")
+
+
 async def test_a_fallback_takes_over_and_gives_back(site: Site) -> None:
     first, second = await pod(site, "first"), await pod(site, "second")
     endpoints = ({"port": first.port}, {"port": second.port, "priority": 1})
