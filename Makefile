@@ -24,7 +24,7 @@ test: $(DEV_READY) proto
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy --strict dragoman benchmarks
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/pytest -n 2
+	$(VENV)/bin/pytest -n 3 --dist worksteal
 
 fmt: $(DEV_READY)
 	$(VENV)/bin/ruff check --fix .

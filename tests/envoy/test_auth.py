@@ -49,9 +49,7 @@ def jwt(**more: Any) -> manifests.Body:
 
 
 def token(header: dict[str, Any] | None = None, **claims: Any) -> str:
-    return (
-        ISSUER.token(header, aud="shop", **claims) if "aud" not in claims else ISSUER.token(header, **claims)
-    )
+    return ISSUER.token(header, **{"aud": "shop", "exp": NOW + 3600, **claims})
 
 
 GATEWAY = {"kind": "Gateway", "name": "edge"}
@@ -109,7 +107,7 @@ ATTACKS: dict[str, tuple[str, str]] = {
     "alg none": (bearer(token({"alg": "none"})), "invalid_token"),
     "HS256 with the public key": (bearer(token({"alg": "HS256"})), "invalid_token"),
     "unknown kid": (bearer(token({"kid": "two"})), "invalid_token"),
-    "another key of the same name": (bearer(IMPOSTOR.token(aud="shop")), "invalid_token"),
+    "another key of the same name": (bearer(IMPOSTOR.token(aud="shop", exp=NOW + 3600)), "invalid_token"),
     "another issuer": (bearer(token(iss="https://evil.example")), "invalid_token"),
     "expired": (bearer(token(exp=NOW - 3600)), "token_expired"),
     "not yet valid": (bearer(token(nbf=NOW + 3600)), "invalid_token"),

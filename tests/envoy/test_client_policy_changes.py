@@ -59,8 +59,14 @@ async def _change_one_of_two(site: Site) -> None:
             pass
         return not load.failures
 
+    async def routed(host: str) -> bool:
+        async with Load(port, host, tls=context, connections=1, warm=1) as load:
+            pass
+        return not load.failures
+
     for host in hosts:
         await net.until(f"{host} served", lambda host=host: answers(host, 307))  # type: ignore[misc]
+        await net.until(f"{host} routed", lambda host=host: routed(host))  # type: ignore[misc]
     async with Load(port, hosts[0], tls=context) as drained, Load(port, hosts[1], tls=context) as kept:
         for _ in range(2):
             policy = client_policy({"paths": {"escapedSlashes": "Reject"}}, section="a")

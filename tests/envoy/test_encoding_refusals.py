@@ -100,4 +100,4 @@ def test_dumps_are_envoys_own_json() -> None:
     for each in snapshot(bad_cluster(), *tls_listener()):
         cls = proto.message(each.type_url)
         read = proto.from_dict(cls, dump.to_dict(each))
-        assert proto.serialize(read) == proto.serialize(cls.FromString(each.payload))
+        assert proto.to_dict(read) == proto.to_dict(cls.FromString(each.payload))

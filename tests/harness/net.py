@@ -26,7 +26,7 @@ async def until(
     what: str,
     condition: Callable[[], Any],
     *,
-    limit: float = 20.0,
+    limit: float = 45.0,
     pause: float = 0.01,
 ) -> Any:
     """The first truthy value of `condition`; `AssertionError` naming `what` when none comes within `limit`
