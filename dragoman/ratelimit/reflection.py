@@ -111,7 +111,7 @@ def _parse(request: bytes) -> tuple[bytes, int, str]:
     host, kind, value, at = b"", 0, "", 0
     while at < len(request):
         tag, at = _varint(request, at)
-        if tag & 7 != 2:
+        if tag & 7 != 2 or not tag >> 3:  # there is no field 0
             raise ValueError
         size, at = _varint(request, at)
         content, at = request[at : at + size], at + size
