@@ -118,7 +118,7 @@ def _parse(request: bytes) -> tuple[bytes, int, str]:
         if at > len(request):
             raise ValueError
         if tag >> 3 == 1:
-            host = content
+            host = content.decode().encode()
         elif tag >> 3 == _EXTENSION:
             kind, value = _EXTENSION, ""  # a message; none is found in any case
         elif tag >> 3 in _NAMES:
