@@ -28,6 +28,8 @@ _NAMES: Final = (1, _FILE, _SYMBOL, _EXTENSION, _EXTENSIONS, _LIST)
 # Tags of ServerReflectionResponse's fields, all of them length-delimited.
 _VALID_HOST, _ORIGINAL, _FILES, _NUMBERS, _SERVICES, _ERROR = 0x0A, 0x12, 0x22, 0x2A, 0x32, 0x3A
 
+_LAST_FIELD: Final = 2**29 - 1
+
 
 class Reflection:
     """Tells of the services whose methods (full paths) are given, and of itself."""
@@ -111,7 +113,7 @@ def _parse(request: bytes) -> tuple[bytes, int, str]:
     host, kind, value, at = b"", 0, "", 0
     while at < len(request):
         tag, at = _varint(request, at)
-        if tag & 7 != 2 or not tag >> 3:  # there is no field 0
+        if tag & 7 != 2 or not 0 < tag >> 3 <= _LAST_FIELD:
             raise ValueError
         size, at = _varint(request, at)
         content, at = request[at : at + size], at + size
@@ -120,10 +122,29 @@ def _parse(request: bytes) -> tuple[bytes, int, str]:
         if tag >> 3 == 1:
             host = content.decode().encode()
         elif tag >> 3 == _EXTENSION:
-            kind, value = _EXTENSION, ""  # a message; none is found in any case
+            _check_extension(content)
+            kind, value = _EXTENSION, ""  # none is found in any case
         elif tag >> 3 in _NAMES:
             kind, value = tag >> 3, content.decode()
     return host, kind, value
+
+
+def _check_extension(content: bytes) -> None:
+    """ExtensionRequest: a type's name and a number. The question is sent back as it came, so it must be
+    well formed. Raises as `_parse` does."""
+    at = 0
+    while at < len(content):
+        tag, at = _varint(content, at)
+        if tag == 0x10:
+            _, at = _varint(content, at)
+            continue
+        if tag != 0x0A:
+            raise ValueError
+        size, at = _varint(content, at)
+        name, at = content[at : at + size], at + size
+        if at > len(content):
+            raise ValueError
+        name.decode()
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

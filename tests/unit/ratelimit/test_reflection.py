@@ -11,7 +11,6 @@ from typing import Any, Final
 import grpc.aio
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import DecodeError
 from hypothesis import given, strategies as st
 
 from dragoman.ratelimit import reflection, server
@@ -132,15 +131,9 @@ def test_what_is_not_there_is_not_found() -> None:
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_question_or_none(request: bytes) -> None:
-    """The question is sent back as it came: whoever asks in good form can read the answer."""
     told = reflection.Reflection([])
     with contextlib.suppress(base.StatusError):
-        answer = told.answer(request)
-        try:
-            CLASSES["Request"].FromString(request)
-        except DecodeError:
-            return
-        CLASSES["Response"].FromString(answer)
+        CLASSES["Response"].FromString(told.answer(request))
 
 
 async def test_over_grpc() -> None:
