@@ -1,8 +1,13 @@
-"""What all tests share: the path of the real Envoy binary.  Anything heavier belongs to its tests."""
+"""What all tests share: the path of the real Envoy binary, and what a failed test with processes shows of
+them. Anything heavier belongs to its tests."""
 
 from __future__ import annotations
 
+import json
+import urllib.request
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,3 +20,36 @@ def envoy_binary() -> Path:
     if not path.is_file():
         pytest.skip(f"no Envoy binary at {path}")
     return path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows the logs in its folder and, while its processes live, what they say of themselves:
+    what fails once in a thousand runs cannot be asked again."""
+    report = yield
+    if report.when == "call" and report.failed:
+        given: dict[str, Any] = getattr(item, "funcargs", {})
+        folder = given.get("tmp_path")
+        for log in sorted(folder.rglob("*.log")) if isinstance(folder, Path) else ():
+            report.sections.append((log.name, log.read_text(errors="replace")[-6000:]))
+        site = given.get("site")
+        if hasattr(site, "plane") and hasattr(site, "envoy"):
+            report.sections += _asked(site)
+    return report
+
+
+def _asked(site: Any) -> Iterator[tuple[str, str]]:
+    plane = f"http://127.0.0.1:{site.plane.admin_port}/api/v1"
+    pages = [
+        f"{plane}/proxies",
+        f"{site.envoy.admin}/stats?filter=(update_(success|rejected|attempt)|control_plane)",
+    ]
+    for page in pages:
+        try:
+            with urllib.request.urlopen(page, timeout=5) as answer:
+                text = answer.read().decode()
+        except OSError as failure:
+            text = str(failure)
+        if page.startswith(plane):
+            text = json.dumps(json.loads(text), indent=1) if text.startswith(("[", "{")) else text
+        yield page, text[:6000]
