@@ -18,8 +18,9 @@ from dragoman.diagnostics import Diagnostic, Severity
 from dragoman.ratelimit import configuration, metrics, reflection, rules, service
 from dragoman.ratelimit.rlqs import service as quotas
 from dragoman.ratelimit.stores import base as stores, guard, memory
-from dragoman.ratelimit.stores.redis import cluster, store as redis, url
+from dragoman.ratelimit.stores.redis import cluster, store as redis
 from dragoman.ratelimit.transport import base as transport
+from dragoman.redis import url
 from dragoman.sources import files, texts
 from dragoman.telemetry import logs
 

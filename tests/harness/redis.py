@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import pytest
 
-from dragoman.ratelimit.stores.redis import link, scripts, url
+from dragoman.redis import command as commands, link, url
 from tests.harness import net
 
 BINARY = shutil.which("redis-server") or "/usr/bin/redis-server"
@@ -101,7 +101,7 @@ class Redis:
             if target.password:
                 await link.log_in(talk, "", target.password)
             encoded = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-            return await link.ask(talk, scripts.bulk(*encoded))
+            return await link.ask(talk, commands.bulk(*encoded))
         except Exception as failure:
             raise OSError(str(failure)) from failure
         finally:

@@ -21,7 +21,8 @@ from dragoman.ratelimit.algorithms import (
     TokenBucket,
 )
 from dragoman.ratelimit.stores import guard
-from dragoman.ratelimit.stores.redis import cluster, store as stores, url
+from dragoman.ratelimit.stores.redis import cluster, store as stores
+from dragoman.redis import url
 from tests.harness import net, redis
 from tests.harness.certs import Authority
 from tests.ratelimit.asking import ask, take

@@ -17,7 +17,8 @@ from dragoman.ratelimit.algorithms import (
     SlidingLog,
     TokenBucket,
 )
-from dragoman.ratelimit.stores.redis import link, scripts, url
+from dragoman.ratelimit.stores.redis import scripts
+from dragoman.redis import link, url
 from tests.harness.redis import Redis
 from tests.unit.ratelimit import strategies
 
@@ -41,7 +42,7 @@ async def run(server: Redis, algorithm: Algorithm, stream: list[tuple[int, int]]
         await link.ask(talk, script.load())
         answers = await asyncio.gather(
             *(
-                link.ask(talk, script.call(key, [*scripts.arguments(algorithm, hits), b"%d" % now]))
+                link.ask(talk, script.call([key], [*scripts.arguments(algorithm, hits), b"%d" % now]))
                 for now, hits in stream
             )
         )

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dragoman.ratelimit.stores.redis import cluster, url
-from dragoman.ratelimit.stores.redis.url import Address, Target, Tls
+from dragoman.ratelimit.stores.redis import cluster
+from dragoman.redis import url
+from dragoman.redis.url import Address, Target, Tls
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from typing import Any, Final
 import hiredis
 
 from dragoman.ratelimit.stores import base
-from dragoman.ratelimit.stores.redis import connection, link as links, scripts, store
-from dragoman.ratelimit.stores.redis.url import Address, Target
+from dragoman.ratelimit.stores.redis import store
+from dragoman.redis import command as commands, connection, link as links
+from dragoman.redis.url import Address, Target
 
 SLOTS: Final = 16384
 
@@ -102,7 +103,7 @@ class Cluster(store.RedisStore):
         link = self._node(Address(host or self._target.addresses[0].host, int(port)))
         command = batch.asks[index].command
         if once:
-            sent = link.send(scripts.bulk(b"ASKING"), _Deaf()) and link.send(command, batch, index)
+            sent = link.send(commands.bulk(b"ASKING"), _Deaf()) and link.send(command, batch, index)
         else:
             self._slots[slot] = link
             self._look.set()

@@ -6,12 +6,11 @@ of it, so that Redis and memory say the same. A script writes only what has chan
 state is as good as none, and `SLACK` later than that: a clock that steps (fail-over to another machine)
 must not lose counts.
 
-`Script.command` is the call as bytes, ready to be sent; `read` takes the answer.
+`Scripts.of` is an algorithm's script; `read` takes its answer.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Final, assert_never
 
@@ -24,6 +23,7 @@ from dragoman.ratelimit.algorithms import (
     SlidingLog,
     TokenBucket,
 )
+from dragoman.redis import command
 
 SLACK: Final = 1000
 """Milliseconds that a key outlives its state."""
@@ -203,41 +203,23 @@ return {allowed and 1 or 0, level}
 """
 
 
-def bulk(*words: bytes) -> bytes:
-    """A command in Redis' protocol (RESP)."""
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
-
-
-class Script:
-    """One script. `digest` is what EVALSHA calls it by."""
-
-    def __init__(self, body: str, clock: str = CLOCK) -> None:
-        self.text = (clock + body.strip().replace("SLACK", str(SLACK))).encode()
-        self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
-
-    def call(self, key: bytes, arguments: Sequence[bytes], *, whole: bool = False) -> bytes:
-        """The command that runs the script. `whole` sends its text along: Redis may have lost it."""
-        if whole:
-            return bulk(b"EVAL", self.text, b"1", key, *arguments)
-        return bulk(b"EVALSHA", self.digest, b"1", key, *arguments)
-
-    def load(self) -> bytes:
-        return bulk(b"SCRIPT", b"LOAD", self.text)
+def _script(body: str, clock: str) -> command.Script:
+    return command.Script(clock + body.strip().replace("SLACK", str(SLACK)))
 
 
 class Scripts:
     """All scripts, with one clock."""
 
     def __init__(self, clock: str = CLOCK) -> None:
-        self.fixed = Script(_FIXED, clock)
-        self.counter = Script(_COUNTER, clock)
-        self.log = Script(_LOG, clock)
-        self.meter = Script(_METER, clock)
+        self.fixed = _script(_FIXED, clock)
+        self.counter = _script(_COUNTER, clock)
+        self.log = _script(_LOG, clock)
+        self.meter = _script(_METER, clock)
 
-    def __iter__(self) -> Iterator[Script]:
+    def __iter__(self) -> Iterator[command.Script]:
         return iter((self.fixed, self.counter, self.log, self.meter))
 
-    def of(self, algorithm: Algorithm) -> Script:
+    def of(self, algorithm: Algorithm) -> command.Script:
         match algorithm:
             case FixedWindow():
                 return self.fixed

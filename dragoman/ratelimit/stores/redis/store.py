@@ -16,8 +16,9 @@ import hiredis
 
 from dragoman.ratelimit.algorithms import Decision
 from dragoman.ratelimit.stores import base
-from dragoman.ratelimit.stores.redis import connection, link as links, scripts, sentinel
-from dragoman.ratelimit.stores.redis.url import Address, Target
+from dragoman.ratelimit.stores.redis import scripts
+from dragoman.redis import connection, link as links, sentinel
+from dragoman.redis.url import Address, Target
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class RedisStore:
 
     def _command(self, ask: base.Ask, *, whole: bool = False) -> bytes:
         script = self._scripts.of(ask.algorithm)
-        return script.call(self._prefix + ask.key, scripts.arguments(ask.algorithm, ask.hits), whole=whole)
+        return script.call([self._prefix + ask.key], scripts.arguments(ask.algorithm, ask.hits), whole=whole)
 
     def _link(self, ask: base.Ask) -> links.Link | None:
         """Where the ask's key lives."""

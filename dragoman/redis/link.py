@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import hiredis
 
-from dragoman.ratelimit.stores.redis import connection, scripts
-from dragoman.ratelimit.stores.redis.url import Address, Target
+from dragoman.redis import command as commands, connection
+from dragoman.redis.url import Address, Target
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ async def ask(to: connection.Connection, command: bytes) -> Any:
 
 async def demand(to: connection.Connection, *words: bytes) -> Any:
     """The answer to a command that must not fail. Raises `Refused`, which names the command and no more."""
-    answer = await ask(to, scripts.bulk(*words))
+    answer = await ask(to, commands.bulk(*words))
     if isinstance(answer, hiredis.ReplyError):
         raise Refused(f"{words[0].decode()}: {str(answer).split(' ', 1)[0]}")
     return answer

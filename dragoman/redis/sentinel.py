@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from dragoman.ratelimit.stores.redis import connection, link as links
-from dragoman.ratelimit.stores.redis.url import Address, Target
+from dragoman.redis import connection, link as links
+from dragoman.redis.url import Address, Target
 
 _PATIENCE: Final = 0.5
 """Seconds that a Sentinel may take."""
