@@ -59,6 +59,19 @@ class XdsTls(_Section):
     client_ca: Path | None = None
 
 
+class Throttle(_Section):
+    """How many new streams there may be: `rate` a second (0: no limit) after a burst of `burst`, and
+    `building` at once that do not have their first configuration yet; one that has not answered within
+    `patience` seconds counts no more. A stream that would wait for more than `wait` seconds is turned away
+    with RESOURCE_EXHAUSTED."""
+
+    rate: Seconds = 500.0
+    burst: Size = 500
+    building: Size = 200
+    patience: Seconds = 5.0
+    wait: Seconds = 10.0
+
+
 class Xds(_Section):
     """The xDS server. Durations in seconds, sizes in bytes."""
 
@@ -74,6 +87,7 @@ class Xds(_Section):
     warming_timeout: Seconds = 20.0
     drain: Seconds = 2.0
     group_grace: Seconds = 60.0
+    throttle: Throttle = Throttle()
 
 
 class Gateways(_Section):

@@ -81,6 +81,7 @@ class ControlPlane:
         self.ledger.on_recovery(self._recovered)
         gauges.mirror(self.metrics, self.pipeline, self._groups, self._chronicle, self.not_ready)
         gauges.mirror_rollouts(self.metrics, self.rollouts)
+        gauges.mirror_throttle(self.metrics, self.xds.throttle)
 
     def not_ready(self) -> str:
         """Why proxies are not served; "" when they are."""

@@ -13,6 +13,7 @@ from dragoman.rollout.controller import Controller
 from dragoman.runtime.chronicle import Chronicle
 from dragoman.runtime.groups import Groups
 from dragoman.telemetry.metrics import Metrics, Sample
+from dragoman.xds.throttle import Throttle
 
 
 class Counts:
@@ -57,6 +58,19 @@ def mirror(
     metrics.mirror("diagnostics", "Findings that stand.", ("severity",), diagnostics)
     metrics.mirror("objects", "Objects by kind.", ("kind",), lambda: _kinds(pipeline))
     metrics.mirror("groups", "Node groups that have streams.", (), lambda: [((), float(len(groups.uses)))])
+
+
+def mirror_throttle(metrics: Metrics, throttle: Throttle) -> None:
+    """How many come at once."""
+    metrics.mirror(
+        "xds_streams_waiting", "New streams that wait for their turn.", (), lambda: [((), throttle.waiting)]
+    )
+    metrics.mirror(
+        "xds_streams_refused",
+        "New streams turned away because too many came at once, since the start.",
+        (),
+        lambda: [((), throttle.refused)],
+    )
 
 
 def mirror_rollouts(metrics: Metrics, rollouts: Controller) -> None:

@@ -8,6 +8,7 @@ starts and stops it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import random
@@ -24,7 +25,8 @@ from dragoman.xds import auth, csds, groups, wire
 from dragoman.xds.ledger import Ledger, Stream
 from dragoman.xds.session import ProtocolError, Session
 from dragoman.xds.snapshot import Without
-from dragoman.xds.types import NotReadyError, Provider, ResourceView, Transitions
+from dragoman.xds.throttle import Place, Throttle
+from dragoman.xds.types import Node, NotReadyError, Peer, Provider, ResourceView, Transitions
 from dragoman.xds.wire import Encoder, Form
 
 log: Final = logging.getLogger(__name__)
@@ -64,6 +66,16 @@ class _End:
 _SHUTDOWN: Final = _End("UNAVAILABLE", "the control plane is shutting down")
 
 
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """One that may have a stream. `request`: its first, without the node."""
+
+    node: Node
+    peer: Peer
+    admission: groups.Admission
+    request: wire.Request
+
+
 class Server:
     """The xDS server. One per process; `start` and `stop` once each. `handlers`: further services on its
     port, which end their streams by themselves."""
@@ -79,6 +91,7 @@ class Server:
         self._server: Any = None
         self._streams: set[_Stream] = set()
         self._draining = False
+        self.throttle: Final = Throttle(settings.throttle)
 
     async def start(self) -> int:
         """Listens; returns the port. Raises `OSError` if the address is taken, or a certificate cannot be
@@ -130,7 +143,11 @@ class Server:
     ) -> None:
         """One stream, from its first request to its end."""
         try:
-            end = await self._admit(form, service, requests, context)
+            found = await self._admit(form, requests, context)
+            if isinstance(found, _Caller):
+                end = await self._carry(found, form, service.only, requests, context)
+            else:
+                end = found
         except* Exception:
             # The supervisor of one stream: a fault ends this one, is logged in full, and tells the client
             # nothing.
@@ -140,8 +157,9 @@ class Server:
             await context.abort(grpc.StatusCode[end.code], end.message)
 
     async def _admit(
-        self, form: Form, service: Service, requests: AsyncIterator[bytes], context: Context
-    ) -> _End | None:
+        self, form: Form, requests: AsyncIterator[bytes], context: Context
+    ) -> _Caller | _End | None:
+        """Who it is that calls, by its first request."""
         if self._draining:
             return _SHUTDOWN
         first = await anext(requests, None)
@@ -159,35 +177,49 @@ class Server:
         if isinstance(admission, groups.Refusal):
             log.warning("DRG4102 %s at %s is turned away: %s", node.id, peer.address, admission.message)
             return _End(admission.code, admission.message)
-        try:
-            view = self._provider.acquire(admission.group)
-        except NotReadyError:
-            return _End("UNAVAILABLE", "the first configuration is not built yet")
-        kind = SHORT.get(service.only, service.only) if service.only else "ADS"
-        entry = self._ledger.open(node, peer, admission.group, form, kind)
-        try:
+        return _Caller(node, peer, admission, request)
+
+    async def _carry(
+        self,
+        caller: _Caller,
+        form: Form,
+        only: str | None,
+        requests: AsyncIterator[bytes],
+        context: Context,
+    ) -> _End | None:
+        """The stream of one that may have it, when it is its turn."""
+        place = await self.throttle.enter()
+        if place is None:
+            return _End("RESOURCE_EXHAUSTED", "too many proxies come at once")
+        with contextlib.ExitStack() as stack:
+            stack.callback(place.leave)
+            group = caller.admission.group
+            try:
+                view = self._provider.acquire(group)
+            except NotReadyError:
+                return _End("UNAVAILABLE", "the first configuration is not built yet")
+            stack.callback(self._provider.release, group)
+            kind = SHORT.get(only, only) if only else "ADS"
+            entry = self._ledger.open(caller.node, caller.peer, group, form, kind)
+            stack.callback(entry.close)
             stream = _Stream(
-                view if admission.secrets else Without(view),
+                view if caller.admission.secrets else Without(view),
                 form,
-                service.only,
+                only,
                 self._encoder,
                 entry,
                 self._settings.warming_timeout,
+                place,
             )
             self._streams.add(stream)
-            try:
-                return await stream.run(request, requests, context)
-            finally:
-                self._streams.discard(stream)
-        finally:
-            entry.close()
-            self._provider.release(admission.group)
+            stack.callback(self._streams.discard, stream)
+            return await stream.run(caller.request, requests, context)
 
 
 class _Stream:
     """One admitted stream: a reader and a writer around a session."""
 
-    __slots__ = ("_end", "_ended", "_form", "_loop", "_session", "_view", "_wake")
+    __slots__ = ("_end", "_ended", "_form", "_loop", "_place", "_session", "_view", "_wake")
 
     def __init__(
         self,
@@ -197,8 +229,10 @@ class _Stream:
         encoder: Encoder,
         entry: Stream,
         patience: float,
+        place: Place,
     ) -> None:
         self._view = view
+        self._place = place
         self._form = form
         self._loop = asyncio.get_running_loop()
         self._session = entry.session = Session(view, form, encoder, entry, only=only, patience=patience)
@@ -249,6 +283,8 @@ class _Stream:
             if response is not None:
                 await context.write(response.data)
                 continue
+            if self._session.settled:
+                self._place.leave()
             # Nothing ran since: what happens from here on sets the event.
             self._wake.clear()
             if self._session.deadline is None:

@@ -90,6 +90,11 @@ class Session:
         self._opened = float("inf")
         self._owed: set[str] = set()  # endpoints of clusters sent before the client asked for any
 
+    @property
+    def settled(self) -> bool:
+        """Whether the client has asked for something, and answered everything that it was sent."""
+        return bool(self.streams) and all(sub.flight is None for sub in self.streams.values())
+
     # --- in ----------------------------------------------------------------------------------------------
 
     def request(self, request: Request, now: float) -> None:

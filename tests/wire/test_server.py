@@ -180,7 +180,7 @@ async def test_rule_9_unavailable_before_the_first_configuration(form: Form) -> 
 async def test_rule_7_many_streams_on_one_connection(form: Form) -> None:
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with (
-        plane.plane(*everything()) as running,
+        plane.plane(*everything(), throttle=config.Throttle(building=300)) as running,
         grpc.aio.insecure_channel(f"127.0.0.1:{running.port}", options) as channel,
     ):
         prefix = "Delta" if form is Form.DELTA else "Stream"
@@ -309,3 +309,51 @@ async def test_loopback_is_the_default() -> None:
         if not address.startswith("127."):
             with pytest.raises(OSError), socket.create_connection((address, running.port), timeout=2):
                 pass
+
+
+# Many at once
+
+
+async def test_rule_92_one_after_another_gets_its_first_configuration() -> None:
+    """A stream has its place until it has answered all that it was sent; nothing is made for those that
+    wait."""
+    throttle = config.Throttle(building=1, patience=20.0, wait=20.0)
+    async with (
+        plane.plane(*everything(), throttle=throttle) as running,
+        connect(running.port) as first,
+        connect(running.port) as second,
+    ):
+        response = await first.ask(CLUSTER)
+        await second.send(CLUSTER)
+        await net.until("the second waits", lambda: running.server.throttle.waiting == 1)
+        assert len(running.ledger.proxies()) == 1
+        assert running.views.uses == {"shop/edge": 1}
+        await first.ack(response)
+        assert (await second.read()).resources
+        # Its next types cost no place: the first one may ask while the second has one.
+        assert (await first.ask(LISTENER)).resources
+
+
+async def test_rule_92_who_would_wait_too_long_is_turned_away() -> None:
+    throttle = config.Throttle(building=1, wait=0.01)
+    async with (
+        plane.plane(*everything(), throttle=throttle) as running,
+        connect(running.port) as first,
+        connect(running.port) as second,
+    ):
+        await first.ask(CLUSTER)
+        await second.send(CLUSTER)
+        assert (await second.end())[0] == "RESOURCE_EXHAUSTED"
+        assert running.server.throttle.refused == 1
+        assert running.views.uses == {"shop/edge": 1}
+
+
+async def test_rule_92_who_does_not_answer_keeps_nobody_out() -> None:
+    throttle = config.Throttle(building=1, patience=0.05, wait=20.0)
+    async with (
+        plane.plane(*everything(), throttle=throttle) as running,
+        connect(running.port) as mute,
+        connect(running.port) as second,
+    ):
+        await mute.ask(CLUSTER)
+        assert (await second.ask(CLUSTER)).resources
