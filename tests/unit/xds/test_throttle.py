@@ -1,4 +1,4 @@
-"""The rate of new streams, with the clock held still."""
+"""Rule 92: the rate of new streams and their places."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def make(rate: float = 10.0, burst: int = 5, wait: float = 1.0, building: int = 
     return Throttle(config.Throttle(rate=rate, burst=burst, wait=wait, building=building))
 
 
-def test_a_burst_passes_and_the_rest_is_spaced() -> None:
+def test_rule_92_a_burst_passes_and_the_rest_is_spaced() -> None:
     throttle = make()
     delays = [round(throttle._reserve(100.0), 3) for _ in range(18)]
     assert delays[:6] == [0.0] * 6
@@ -20,7 +20,7 @@ def test_a_burst_passes_and_the_rest_is_spaced() -> None:
     assert delays[16:] == [1.1, 1.1], "who is turned away takes nobody's turn"
 
 
-def test_turns_come_back_with_time_up_to_the_burst() -> None:
+def test_rule_92_turns_come_back_with_time_up_to_the_burst() -> None:
     throttle = make()
     for _ in range(16):
         throttle._reserve(100.0)
@@ -28,12 +28,12 @@ def test_turns_come_back_with_time_up_to_the_burst() -> None:
     assert [throttle._reserve(200.0) > 0 for _ in range(7)] == [False] * 6 + [True]
 
 
-def test_without_a_rate_only_the_places_count() -> None:
+def test_rule_92_without_a_rate_only_the_places_count() -> None:
     throttle = make(rate=0.0)
     assert [throttle._reserve(100.0) for _ in range(1000)] == [0.0] * 1000
 
 
-async def test_places() -> None:
+async def test_rule_92_places() -> None:
     throttle = make(building=1, wait=0.02)
     first = await throttle.enter()
     assert first is not None
@@ -49,7 +49,7 @@ async def test_places() -> None:
     assert await throttle.enter() is None
 
 
-async def test_who_gives_up_waiting_keeps_no_place() -> None:
+async def test_rule_92_who_gives_up_waiting_keeps_no_place() -> None:
     throttle = make(building=1, wait=20)
     first = await throttle.enter()
     assert first is not None
