@@ -1,8 +1,8 @@
 """`python -m benchmarks` (`make bench`): runs every measurement and writes `benchmarks/RESULTS.md`.
 
 `--quick` leaves out the largest sizes; `--only` names some of `own`, `listeners`, `latency`, `cold`,
-`fanout`, `startup`, `ratelimit-transport`, `ratelimit`. A partial run prints its tables and leaves the file
-alone.
+`fanout`, `fleet`, `startup`, `ratelimit-transport`, `ratelimit`. A partial run prints its tables and leaves
+the file alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dragoman
-from benchmarks import cold, fanout, latency, listeners, own, ratelimit, report, startup, transport
+from benchmarks import cold, fanout, fleet, latency, listeners, own, ratelimit, report, startup, transport
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -34,6 +34,7 @@ def main() -> int:
             "latency",
             "cold",
             "fanout",
+            "fleet",
             "startup",
             "ratelimit-transport",
             "ratelimit",
@@ -42,6 +43,7 @@ def main() -> int:
     options = parser.parse_args()
     routes = (100, 1_000) if options.quick else (100, 1_000, 10_000)
     starts = (1_000,) if options.quick else (1_000, 10_000)
+    fleets = (100,) if options.quick else (1_000, 5_000)
     streams = (100,) if options.quick else (100, 1_000)
     sections: dict[str, Callable[[Path], list[report.Table]]] = {
         "own": lambda folder: own.measure(folder, routes),
@@ -49,6 +51,7 @@ def main() -> int:
         "latency": lambda folder: asyncio.run(latency.measure(folder, routes)),
         "cold": lambda folder: asyncio.run(cold.measure(folder, starts)),
         "fanout": lambda folder: asyncio.run(fanout.measure(folder, streams)),
+        "fleet": lambda folder: asyncio.run(fleet.measure(folder, fleets)),
         "startup": startup.measure,
         "ratelimit-transport": transport.measure,
         "ratelimit": ratelimit.measure,
