@@ -58,10 +58,12 @@ async def until(
     """The first truthy value of `condition`; `AssertionError` naming `what` when none comes within `limit`
     seconds.
 
-    `OSError` in the condition (a server that is not up yet) counts as "not yet".
+    `OSError` in the condition (a server that is not up yet) counts as "not yet". A pause in which nobody ran
+    (a machine that was stopped for a while) counts for a second at most: the others were not there either.
     """
-    end = time.monotonic() + limit
+    waited = 0.0
     last: object = None
+    seen = time.monotonic()
     while True:
         try:
             value = condition()
@@ -71,6 +73,9 @@ async def until(
             last = found
         except OSError as failure:
             last = failure
-        if time.monotonic() > end:
+        now = time.monotonic()
+        waited += min(now - seen, 1.0)
+        seen = now
+        if waited > limit:
             raise AssertionError(f"{what}: not so within {limit:g} s (last seen: {last!r})")
         await asyncio.sleep(pause)
