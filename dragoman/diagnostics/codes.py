@@ -87,6 +87,8 @@ CODES: Final[dict[str, str]] = {
     "DRG1811": "an API key cannot be used",
     "DRG1812": "two clients have the same API key",
     "DRG1821": "the service that is asked who may pass is not there",
+    "DRG1841": "nobody can log in",
+    "DRG1842": "the way back from a login leads to no rule under it",
     # 195x: RateLimitPolicy
     "DRG1951": "a limit is not whole",
     "DRG1952": "Envoy itself cannot count it so",

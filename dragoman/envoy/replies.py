@@ -48,6 +48,22 @@ _ANSWERS: Final[tuple[tuple[str, int, dict[str, str]], ...]] = (
         {"error": "invalid_key", "message": "the API key is not known"},
     ),
     (
+        f"has({_OF_ROUTE}.login) && {_DETAILS}.matches('^OAuth2.secrets')",
+        503,
+        {"error": "unavailable", "message": "the gateway cannot let anybody log in yet"},
+    ),
+    (
+        f"has({_OF_ROUTE}.login) && {_DETAILS}.matches('^Failed.to.get.access.token:[^0-9]*5')",
+        503,
+        {"error": "unavailable", "message": "nobody can log in at the moment"},
+    ),
+    (
+        # Of all filters, this one alone begins its details with a capital letter.
+        f"has({_OF_ROUTE}.login) && response.code == 401 && {_DETAILS}.matches('^[A-Z]')",
+        401,
+        {"error": "unauthorized", "message": "a login is needed"},
+    ),
+    (
         f"{_DETAILS} == 'ext_authz_error'",  # nobody can be asked: not the client's fault
         503,
         {"error": "unavailable", "message": "the gateway cannot find out who may pass"},

@@ -71,6 +71,8 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
     if route.auth is not None and route.auth.scopes:
         scopes = message.metadata.filter_metadata[replies.NAMESPACE].fields["scopes"].list_value
         scopes.extend(route.auth.scopes)
+    if route.auth is not None and route.auth.login is not None:
+        message.metadata.filter_metadata[replies.NAMESPACE].fields["login"].bool_value = True
     clusters = _NO_CLUSTERS
     chunk = b""
     action = route.action
@@ -95,8 +97,9 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
             _headers(message, route)
         case _:
             assert_never(action)
-    if route.auth is not None and route.auth.external is not None:
-        clusters |= {naming.cluster(route.auth.external.cluster)}
+    if route.auth is not None:
+        asked = (one for one in (route.auth.external, route.auth.login) if one is not None)
+        clusters |= {naming.cluster(one.cluster) for one in asked}
     return EncodedRoute(chunk + _framed(message), clusters, chain.demands(route))
 
 

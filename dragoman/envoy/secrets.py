@@ -1,4 +1,5 @@
-"""Certificates, keys and trusted certificates for SDS. Called by the pipeline when a secret changes.
+"""Certificates, keys, trusted certificates and other secrets, for SDS. Called by the pipeline when one
+changes.
 
 The bytes stay bytes: nothing here prints, logs or keeps them, and the resource is marked sensitive.
 """
@@ -13,10 +14,12 @@ from dragoman.proto.envoy.extensions.transport_sockets.tls import v3 as tls
 
 def encode(secret: ir.Secret) -> resource.Resource:
     """A certificate with its key; or trusted certificates where the key's use is `ca`, with the list of
-    revoked ones if there is one."""
+    revoked ones if there is one; or plain bytes."""
     name = naming.secret(secret.key)
     message = tls.Secret(name=name)
-    if secret.ca:
+    if secret.generic:
+        message.generic_secret.secret.inline_bytes = secret.generic
+    elif secret.ca:
         message.validation_context.trusted_ca.inline_bytes = secret.ca
         if secret.crl:
             message.validation_context.crl.inline_bytes = secret.crl

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dragoman.ir.backends import ClusterKey
 from dragoman.ir.keys import ApiKeys
+from dragoman.ir.oidc import Login
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +129,4 @@ class Auth:
     scopes: tuple[str, ...] = ()
     keys: ApiKeys | None = None
     external: External | None = None
+    login: Login | None = None

@@ -17,6 +17,10 @@ NOBODY: Final = Ref("", "", "", "")
 """Stands for no object where keys must sort."""
 
 
+HOST: Final = "Host"
+"""The kind of what no object stands for: a host that a policy names by URL. Its namespace is the scheme."""
+
+
 class Transport(enum.Enum):
     """How a cluster is spoken to: what it says itself, or HTTP/2 for gRPC where it says nothing; plain
     bytes (with TLS where a policy says so), bytes that are TLS already, datagrams."""
@@ -149,11 +153,13 @@ class SecretKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """PEM bytes; never shown (`repr` leaves them out, dumps print a fingerprint)."""
+    """PEM bytes, or (`generic`) whatever somebody is to know; never shown (`repr` leaves them out, dumps
+    print a fingerprint)."""
 
     key: SecretKey
     certificate: bytes = field(default=b"", repr=False)
     private_key: bytes = field(default=b"", repr=False)
     ca: bytes = field(default=b"", repr=False)
     crl: bytes = field(default=b"", repr=False)
+    generic: bytes = field(default=b"", repr=False)
     origin: Origin | None = field(default=None, compare=False)

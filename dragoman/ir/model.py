@@ -23,6 +23,7 @@ from dragoman.ir.auth import (
     Principal as Principal,
 )
 from dragoman.ir.backends import (
+    HOST as HOST,
     NOBODY as NOBODY,
     AppProtocol as AppProtocol,
     Cluster as Cluster,
@@ -47,6 +48,7 @@ from dragoman.ir.client import (
     TlsTermination as TlsTermination,
 )
 from dragoman.ir.keys import ApiKeys as ApiKeys, Client as Client, Keys as Keys, KeySet as KeySet
+from dragoman.ir.oidc import BEARER as BEARER, ID_TOKEN as ID_TOKEN, Login as Login
 from dragoman.ir.order import Order
 from dragoman.ir.policy import Said as Said
 from dragoman.ir.ratelimit import RateLimit as RateLimit
@@ -392,8 +394,15 @@ class Route:
     def clusters(self) -> tuple[ClusterKey, ...]:
         """Every cluster that its requests may cause traffic to: those asked whether they may pass, too."""
         found = self.action.clusters() if isinstance(self.action, Forward) else ()
-        external = self.auth.external if self.auth is not None else None
-        return found if external is None else tuple(dict.fromkeys((*found, external.cluster)))
+        if self.auth is None:
+            return found
+        asked = (one for one in (self.auth.external, self.auth.login) if one is not None)
+        return tuple(dict.fromkeys((*found, *(one.cluster for one in asked))))
+
+    def secrets(self) -> tuple[SecretKey, ...]:
+        """The secrets that it needs itself: not those of its clusters."""
+        login = self.auth.login if self.auth is not None else None
+        return (login.secret, login.seal) if login is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,6 +452,10 @@ class RouteSet:
         for route in self.routes:
             found.update(route.clusters())
         return frozenset(found)
+
+    def secrets(self) -> frozenset[SecretKey]:
+        """Every secret that some route needs itself."""
+        return frozenset(key for route in self.routes for key in route.secrets())
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ LACKING: Final[dict[str, str]] = {
     "CompressorCommonDirectionConfig.4": "`content_type_matcher` is newer than that package",
     "LocalResponsePolicy.6": "so is `response_code_details`",
     "Lua.9": "so is `shared_vm_id`",
+    "OAuth2Config.34": "and `token_cookie_chunking`",
     "HttpConnectionManagerSetCurrentClientCertDetails.8": "`issuer` is newer than that package",
     "envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit": "so is the filter",
 }

@@ -28,7 +28,9 @@ from dragoman.envoy.filters import (
     identity,
     jwt_authn,
     local_ratelimit,
+    login_cookies,
     maintenance,
+    oauth2,
     query_parameters,
     ratelimit,
     rbac,
@@ -52,10 +54,12 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     bodies.FILTER,  # before whoever reads bodies; it compresses what those behind it have made
     csrf.FILTER,
     identity.FILTER,  # before those that set what it drops
+    oauth2.FILTER,  # whose tokens the next one checks
     jwt_authn.FILTER,
     api_keys.FILTER,
     clients.FILTER,  # takes what the former found
     clients.TOLD,
+    login_cookies.FILTER,  # nobody reads them any more
     ext_authz.FILTER,  # nobody is asked about a request whose token or key is no good
     ext_authz.OPEN,
     rbac.FILTER,  # what tokens and keys prove is known by now

@@ -34,6 +34,8 @@ class Identity:
                 names += (one.payload_header, *(header for header, _ in one.claims))
         if route.auth is not None and route.auth.keys is not None:
             names += (api_keys.CLIENT, *(header for header, _ in clients.HEADERS))
+        if route.auth is not None and route.auth.login is not None:
+            names.append(ir.ID_TOKEN[0])
         if route.auth is not None and route.auth.external is not None:
             told = route.auth.external.to_backend
             names += (name for name in told if name.lower() not in cache.CREDENTIALS)

@@ -72,6 +72,11 @@ class Part:
     cached: bool = False
 
     @property
+    def secrets(self) -> tuple[ir.SecretKey, ...]:
+        """What it needs of secrets itself."""
+        return self.route.secrets() if self.route is not None else ()
+
+    @property
     def demands(self) -> frozenset[filter_chain.Demand]:
         """What it names of shared filter configurations."""
         return self.encoded.demands if self.encoded is not None else frozenset()
@@ -99,7 +104,12 @@ class Groups:
             "encrypted",
             outputs.clusters,
             # One with a certificate of its own shows that to whoever asks.
-            lambda _, __, item: True if item.tls is not None and item.tls.certificate is None else None,
+            # No strangers: hosts that a policy names by URL.
+            lambda _, key, item: (
+                True
+                if item.tls is not None and item.tls.certificate is None and key.ref.kind != ir.HOST
+                else None
+            ),
         )
         flows = graph.map_many(
             "flows", outputs.streams, lambda ctx, _, route: _flows(ctx, route, seats, self._binds, encrypted)
@@ -224,6 +234,7 @@ class Groups:
             "secret uses",
             graph.map_many("downstream secrets", self._chains, _downstream_secrets),
             graph.map_many("upstream secrets", self.clusters, upstream_secrets),
+            graph.map_many("secrets of requests", placed, _request_secrets),
         )
         self.secrets: Collection[tuple[str, ir.SecretKey], Resource] = graph.group_by(
             "SDS", uses, lambda key, _: (key[:2],), seal
@@ -459,6 +470,13 @@ def _table(
 def _tcp(port: PortKey) -> PortKey:
     """What a port says holds for its HTTP/3 too."""
     return port._replace(bind=port.bind._replace(udp=False)) if port.bind.udp else port
+
+
+def _request_secrets(
+    _: Context, key: PartKey, part: Part
+) -> Iterator[tuple[tuple[str, ir.SecretKey, object], bool]]:
+    for secret in part.secrets:
+        yield (key.host.group, secret, key), True
 
 
 def _downstream_secrets(

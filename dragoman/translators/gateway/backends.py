@@ -16,7 +16,7 @@ from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
-from dragoman.translators.gateway import grants, names, rollouts, secrets, tlspolicies
+from dragoman.translators.gateway import grants, hosts, names, rollouts, secrets, tlspolicies
 from dragoman.translators.gateway.models import backend, meta, service
 from dragoman.translators.gateway.policies import attach, merge, stacks, traffic_backends, traffic_tls
 
@@ -303,6 +303,8 @@ def own_policies(ctx: Context, sources: Sources, key: ir.ClusterKey, below: stac
 
 def _plain(ctx: Context, sources: Sources, key: ir.ClusterKey) -> tuple[ir.Cluster | None, bool]:
     """The cluster without TrafficPolicies, and whether the backend says itself whom to trust."""
+    if key.ref.kind == ir.HOST:
+        return hosts.cluster(key), True
     if key.ref.kind == "Service":
         found = ctx.fetch(sources.services, key.ref)
         port = port_of(found.spec, key.port, protocol_of(key)) if found is not None else None

@@ -37,6 +37,7 @@ class Backends:
         routes: Collection[Ref, ir.RouteSet],
         stream_routes: Collection[tuple[Ref, str], ir.StreamRoute],
         flows: Iterable[Streams],
+        logins: Collection[ir.SecretKey, ir.Secret],
     ) -> None:
         mixtures: Collection[ir.ClusterKey, streams.Mixed] = graph.union(
             "mixtures", *(one.mixtures for one in flows)
@@ -102,8 +103,9 @@ class Backends:
                 "secret uses",
                 graph.group_by("secrets of gateways", parents.served, _certificates, lambda *_: True),
                 graph.group_by("secrets of clusters", self.clusters, _cluster_secrets, lambda *_: True),
+                graph.group_by("secrets of routes", routes, lambda _, item: item.secrets(), lambda *_: True),
             ),
-            lambda ctx, key, _: _usable(ctx.fetch(vault.credentials, key)),
+            lambda ctx, key, _: ctx.fetch(logins, key) or _usable(ctx.fetch(vault.credentials, key)),
         )
 
         def undescribed(ctx: Context, key: ir.ClusterKey, found: ir.EndpointSet) -> bool | None:

@@ -21,6 +21,7 @@ from dragoman.translators.gateway.policies import (
     attach,
     auth_clients,
     auth_external,
+    auth_oidc,
     auth_sources,
     traffic_failures,
     traffic_tls,
@@ -171,12 +172,18 @@ def _wrong(
             return [*wrong, *(("InvalidCertificateRef", one) for one in flaws)]
         case "AuthPolicy":
             if not (
-                auth_sources.providers(item) or auth_clients.secrets(item) or auth_external.refers(item.spec)
+                auth_sources.providers(item)
+                or auth_clients.secrets(item)
+                or auth_external.refers(item.spec)
+                or auth_oidc.said(item)
             ):
                 return None
             found = ctx.fetch(keys, ref)
             wrong = [("InvalidKeys", one) for one in (found.flaws if found is not None else ())]
-            wrong += [("InvalidKeys", one) for one in (found.astray if found is not None else ())]
+            wrong += [
+                ("InvalidLogin" if one.code == "DRG1841" else "InvalidKeys", one)
+                for one in (found.astray if found is not None else ())
+            ]
             lost = (
                 auth_external.unresolved(ctx, sources, ref, item.spec)
                 if auth_external.refers(item.spec)

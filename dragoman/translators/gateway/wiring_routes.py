@@ -18,6 +18,7 @@ from dragoman.translators.gateway.models import authpolicy
 from dragoman.translators.gateway.policies import (
     attach,
     auth_external,
+    auth_oidc,
     auth_sources,
     effects,
     merge,
@@ -139,6 +140,8 @@ class Requests:
                 findings += more
             same = all(one is other for one, other in zip(routes, rules.routes, strict=True))
             stands.append(ir.Stand(tuple(attachments), rules.routes if same else tuple(routes)))
+        for stand in stands:
+            findings += tuple(auth_oidc.astray(stand.routes))
         made = ir.RouteSet(ref, tuple(stands))
         told = tuple(dict.fromkeys(_without_answered(findings, made)))
         return _Made(made, told, frozenset(barred))

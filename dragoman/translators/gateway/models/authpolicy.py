@@ -14,6 +14,7 @@ from dragoman.translators.gateway.models import (
     auth_browsers,
     auth_external,
     auth_jwt,
+    auth_oidc,
     auth_rules,
     meta,
     policy,
@@ -29,6 +30,7 @@ class AuthPolicy(policy.Policy):
         auth_api_keys.ApiKeys | None,
         Field(description="API keys, of Consumers and of Secrets. With `jwt`, both are needed."),
     ] = None
+    oidc: Annotated[auth_oidc.Oidc | None, Field(description="Browsers log in (OpenID Connect).")] = None
     external: Annotated[
         auth_external.External | None, Field(description="A service that is asked whether a request passes.")
     ] = None

@@ -19,6 +19,7 @@ from dragoman.translators.gateway.policies import (
     auth_browsers,
     auth_clients,
     auth_external,
+    auth_oidc,
     auth_sources,
     merge,
 )
@@ -47,6 +48,12 @@ def apply(
             why = held.flaws[0].message if held is not None else "no issuer is named"
             return _closed(route, "DRG1801", why), merged.said
         wanted = ir.Jwt(auth_sources.with_keys(jwt, held.by_name), bool(jwt.optional))
+    login: ir.Login | None = None
+    if policy.on(merged.spec.oidc) is not None:
+        held = keys_of(merged.says[("oidc",)])
+        if held is None or held.login is None:
+            return _closed(route, "DRG1841", "nobody can log in"), merged.said
+        login, wanted = auth_oidc.on_route(held.login, wanted)
     rules = policy.on(merged.spec.rules)
     keys = policy.on(merged.spec.api_keys)
     known = auth_clients.asked(keys, merged.says[("apiKeys",)].namespace) if keys is not None else None
@@ -57,7 +64,7 @@ def apply(
             return _closed(route, "DRG1821", "the service that is to be asked is not there"), merged.said
         external = auth_external.made(service, asked)
     held_rules = _rules(rules) if rules is not None else None
-    auth = ir.Auth(wanted, held_rules, _scopes(rules), known, external)
+    auth = ir.Auth(wanted, held_rules, _scopes(rules), known, external, login)
     route = auth_browsers.apply(route, merged.spec)
     return (replace(route, auth=auth) if auth != ir.Auth() else route), merged.said
 

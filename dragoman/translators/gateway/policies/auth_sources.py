@@ -17,9 +17,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway.models import auth_jwt, authpolicy, configmap, meta, secret
-from dragoman.translators.gateway.policies import auth_clients, auth_keys
-
-_DISCOVERY = "/.well-known/openid-configuration"
+from dragoman.translators.gateway.policies import auth_clients, auth_keys, auth_oidc
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +31,12 @@ class _Lack:
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The keys of one policy's issuers, by the provider's name; or why there are none. `astray`: what is
-    wrong with its Secrets of API keys."""
+    wrong with its Secrets of API keys, and with its login; `login`: the one it offers, if it can."""
 
     by_name: dict[str, str]
     flaws: tuple[Diagnostic, ...]
     astray: tuple[Diagnostic, ...] = ()
+    login: ir.Login | None = None
 
 
 AllKeys = Collection[Ref, Keys]
@@ -58,6 +57,9 @@ class Sources:
         self.keys: AllKeys = graph.map_one("keys of AuthPolicies", policies, self._keys)
 
     def _urls(self, ctx: Context, ref: Ref, item: base.AnyObject) -> Iterator[tuple[tuple[Ref, str], bool]]:
+        issuer = auth_oidc.url(item)
+        if issuer is not None:
+            yield (ref, issuer), True
         for provider in providers(item):
             first = _first_url(provider)
             if first is None:
@@ -81,7 +83,9 @@ class Sources:
                 except ValueError as failure:
                     text = _Lack(str(failure))
             flaws.append(_flaw(provider, text, origin))
-        return Keys(found, tuple(flaws), tuple(auth_clients.astray(ctx, self._secrets, ref, item)))
+        login, astray = auth_oidc.login(ctx, self._secrets, self.found, ref, item)
+        astray = (*auth_clients.astray(ctx, self._secrets, ref, item), *astray)
+        return Keys(found, tuple(flaws), astray, login)
 
     def _text(self, ctx: Context, ref: Ref, provider: auth_jwt.Provider) -> str | _Lack:
         jwks = provider.jwks
@@ -133,12 +137,12 @@ def _first_url(provider: auth_jwt.Provider) -> str | None:
     jwks = provider.jwks
     if jwks.inline is not None or jwks.ref is not None:
         return None
-    return jwks.uri or f"{provider.issuer.rstrip('/')}{_DISCOVERY}"
+    return jwks.uri or f"{provider.issuer.rstrip('/')}{auth_oidc.DISCOVERY}"
 
 
 def _jwks_uri(fetched: base.Fetched | None, issuer: str) -> str | _Lack:
     """What an issuer's description says of its keys."""
-    where = f"{issuer.rstrip('/')}{_DISCOVERY}"
+    where = f"{issuer.rstrip('/')}{auth_oidc.DISCOVERY}"
     if fetched is None:
         return _Lack(f"{where} was not asked yet", early=True)
     if not fetched.body:
