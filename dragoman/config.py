@@ -105,11 +105,13 @@ class Admin(_Section):
 
 
 RATELIMIT_PORT: Final = 18002
+RATELIMIT_STREAMS_PORT: Final = 18003
 """What a configuration shows where no service listens yet."""
 
 
 class RateLimit(_Section):
-    """The rate-limit service inside `dragoman run`. `port` 0: a free one, of which Envoys hear by CDS.
+    """The rate-limit service inside `dragoman run`. `port`, and `streams_port` for limits that are quotas: 0
+    is a free one, of which Envoys hear by CDS.
     `advertised`: the address by which Envoys reach it, where that is not `address`. `store`: `memory`, or
     Redis as in `dragoman ratelimit --store`; `store_timeout` in seconds. `instances`: how many control
     planes share that Redis. `metrics_port`: its own metrics and health over HTTP; none without.
@@ -119,6 +121,7 @@ class RateLimit(_Section):
     enabled: bool = True
     address: str = "127.0.0.1"
     port: Port = 0
+    streams_port: Port = 0
     advertised: str = ""
     store: str = "memory"
     store_timeout: Annotated[float, pydantic.Field(strict=True, ge=0.001, le=0.4)] = 0.05

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from dragoman import proto, resource
-from dragoman.envoy import durations
+from dragoman.envoy import durations, limit_keys
 from dragoman.ir import model as ir, ratelimit
 from dragoman.proto.envoy.config.cluster import v3 as cluster_proto
 from dragoman.proto.envoy.config.route import v3 as route_proto
@@ -22,6 +22,8 @@ from dragoman.proto.envoy.extensions.upstreams.http import v3 as http
 
 CLUSTER: Final = "ratelimit"
 """The rate-limit service. No object has this name (no slash)."""
+STREAMS: Final = "ratelimit-streams"
+"""Where it takes streams (RLQS)."""
 
 COOKIES: Final = "dragoman.cookies"
 """Dynamic metadata that hold cookies; `filters.cookies` writes them."""
@@ -41,8 +43,6 @@ def write(target: route_proto.RouteAction, limits: Iterable[ir.RateLimit]) -> No
     for limit in limits:
         if limit.local:
             found = target.rate_limits.add()
-            entry = found.actions.add().generic_key
-            entry.descriptor_key, entry.descriptor_value = "gateway", limit.gateway
             _write(found, limit)
             shown = limit.told.x_ratelimit
             found.x_ratelimit_option = found.DRAFT_VERSION_03 if shown else found.OFF
@@ -78,7 +78,9 @@ def _write(target: route_proto.RateLimit, limit: ir.RateLimit, cost: str = "") -
     conditions = iter(limit.when)
     for entry in ratelimit.head(limit, cost):
         action = target.actions.add()
-        if entry.key == ratelimit.WHEN:
+        if entry.key == ratelimit.OF_PLAN:
+            _expression(action, entry.key, limit_keys.plan(limit.plans))
+        elif entry.key == ratelimit.WHEN:
             _condition(action.header_value_match, entry, next(conditions))
         elif entry.key == ratelimit.COST and limit.cost is not None:
             said = ratelimit.Condition(limit.cost.header, _NUMBER, regex=True, invert=cost != ratelimit.SAID)
@@ -120,10 +122,12 @@ def _part(target: Action, part: ratelimit.KeyPart) -> None:
         case ratelimit.Part.CLAIM:
             _metadata(target.metadata, key, _CLAIMS, (_PAYLOAD, *part.name.split(".")))
         case _:
-            target.extension.name = "envoy.rate_limit_descriptors.expr"
-            target.extension.typed_config.CopyFrom(
-                proto.pack_any(expr.Descriptor(descriptor_key=key, text=_expression(part)))
-            )
+            _expression(target, key, limit_keys.part(part))
+
+
+def _expression(target: Action, key: str, text: str) -> None:
+    target.extension.name = "envoy.rate_limit_descriptors.expr"
+    target.extension.typed_config.CopyFrom(proto.pack_any(expr.Descriptor(descriptor_key=key, text=text)))
 
 
 def _metadata(target: Action.MetaData, key: str, namespace: str, path: Iterable[str]) -> None:
@@ -134,26 +138,11 @@ def _metadata(target: Action.MetaData, key: str, namespace: str, path: Iterable[
         target.metadata_key.path.add().key = step
 
 
-def _expression(part: ratelimit.KeyPart) -> str:
-    """CEL. A header's name has neither quotes nor backslashes."""
-    match part.part:
-        case ratelimit.Part.PATH:
-            return "request.url_path"
-        case ratelimit.Part.METHOD:
-            return "request.method"
-        case ratelimit.Part.HOST:
-            return "request.host"
-        case _:
-            name = f'"{part.name}"'
-            found = f"request.headers[{name}]"
-            return f'{name} in request.headers && {found} != "" ? {found} : "{ratelimit.ABSENT}"'
-
-
 @functools.lru_cache(maxsize=64)
-def cluster(address: str, port: int) -> resource.Resource:
+def cluster(name: str, address: str, port: int) -> resource.Resource:
     """The cluster of the service. It is asked for its health, so that one that ends is not asked any more."""
-    message = cluster_proto.Cluster(name=CLUSTER, type=cluster_proto.Cluster.STATIC)
-    message.load_assignment.cluster_name = CLUSTER
+    message = cluster_proto.Cluster(name=name, type=cluster_proto.Cluster.STATIC)
+    message.load_assignment.cluster_name = name
     place = message.load_assignment.endpoints.add().lb_endpoints.add().endpoint.address.socket_address
     place.address, place.port_value = address, port
     durations.assign(message.connect_timeout, _CONNECT)
@@ -167,4 +156,4 @@ def cluster(address: str, port: int) -> resource.Resource:
     check.unhealthy_threshold.value = check.healthy_threshold.value = 1
     check.grpc_health_check.service_name = "ratelimit"
     message.common_lb_config.healthy_panic_threshold.SetInParent()
-    return resource.make(resource.CLUSTER, CLUSTER, proto.serialize(message))
+    return resource.make(resource.CLUSTER, name, proto.serialize(message))

@@ -81,8 +81,10 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
             clusters = _forward(message, action, route)
             if route.limits and message.HasField("route"):
                 ratelimits.write(message.route, route.limits)
-                if not all(limit.local for limit in route.limits):
+                if any(limit.asked for limit in route.limits):
                     clusters |= {ratelimits.CLUSTER}
+                if any(limit.quota for limit in route.limits):
+                    clusters |= {ratelimits.STREAMS}
             pins = sessions.pins(message, action) if action.session is not None else ()
             spec = caching.cached(route) if scope is not None else None
             if spec is not None and scope is not None:

@@ -1,6 +1,6 @@
 """Which rate limits a request hits, and with which key. Called by `request`.
 
-Where a part of the key is not known here (the client's address, a token's claim), its name stands for it.
+Where a part of the key is not known here (the client's address, who the client is), words stand for it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ from dragoman.ir.request import Prepared, Request
 
 Data = dict[str, Any]
 
+_BY: Final = {
+    ratelimit.Where.LOCAL.value: "Envoy",
+    ratelimit.Where.GLOBAL.value: "the service",
+    ratelimit.Where.QUOTA.value: "Envoy, as the service assigns",
+}
 _NAMES: Final = {
     1.0: "second",
     60.0: "minute",
@@ -36,11 +41,15 @@ def found(route: ir.Route, request: Request, prepared: Prepared, compile: Compil
             "amount": limit.amount,
             "window": limit.window,
             "algorithm": limit.counting.value,
-            "where": "Local" if limit.local else "Global",
+            "where": limit.where.value,
             "shadow": limit.shadow,
             "hit": not misses,
             "key": key,
         }
+        if limit.plans:
+            data["plans"] = [
+                {"name": plan.name, "amount": plan.amount, "window": plan.window} for plan in limit.plans
+            ]
         if misses:
             data["reason"] = _reason(misses[0])
         yield data
@@ -53,10 +62,17 @@ def lines(data: Mapping[str, Any]) -> Iterator[str]:
         if not one["hit"]:
             yield f"  no limit      {what}, {one['reason']}"
             continue
-        by = "Envoy" if one["where"] == "Local" else "the service"
+        by = _BY[one["where"]]
         key = ", ".join(f"{name}: {value}" for name, value in one["key"].items()) or "one count for all"
+        plans = "".join(f"; plan {_plan(plan)}" for plan in one.get("plans", ()))
         shadow = ", denies nothing" if one["shadow"] else ""
-        yield f"  limit         {what} ({one['algorithm']} by {by}{shadow}), {key}"
+        yield f"  limit         {what} ({one['algorithm']} by {by}{shadow}), {key}{plans}"
+
+
+def _plan(plan: Data) -> str:
+    if plan["amount"] is None:
+        return f"{plan['name']}: no limit"
+    return f"{plan['name']}: {plan['amount']} per {_window(plan['window'])}"
 
 
 def _holds(condition: ratelimit.Condition, request: Request, prepared: Prepared, compile: Compile) -> bool:
@@ -96,6 +112,10 @@ def _value(part: ratelimit.KeyPart, request: Request, prepared: Prepared) -> str
             return f"its address's /{part.bits4} or /{part.bits6}"
         case ratelimit.Part.CLAIM:
             return "the token's"
+        case ratelimit.Part.CONSUMER:
+            return "who it is"
+        case ratelimit.Part.PLAN:
+            return "its own"
         case ratelimit.Part.PATH:
             return prepared.path
         case ratelimit.Part.METHOD:

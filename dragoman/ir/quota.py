@@ -21,6 +21,13 @@ and had 132 MB with so many.
 """
 
 
+MOST_OF_A_ROUTE: Final = 2
+"""Quotas that a request may have to pass; Envoy has a filter for each."""
+
+CLOSED_FOR: Final = 86_400.0 * 30
+"""Seconds for which `failure: Closed` denies after an assignment has ended."""
+
+
 class Blanket(enum.Enum):
     """A strategy without numbers. `REUSE`: the last assignment, for longer than it is good for."""
 

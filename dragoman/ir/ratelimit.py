@@ -32,6 +32,14 @@ class Counting(enum.Enum):
     LEAKY_BUCKET = "LeakyBucket"
 
 
+class Where(enum.Enum):
+    """Who counts: the service, exactly; Envoy itself; or Envoy itself by what the service assigns to it."""
+
+    GLOBAL = "Global"
+    LOCAL = "Local"
+    QUOTA = "Quota"
+
+
 class Sharing(enum.Enum):
     """What shares a count: all requests of a Gateway that have the limit, or those of one route or rule."""
 
@@ -59,6 +67,14 @@ class Part(enum.Enum):
     METHOD = "Method"
     HOST = "Host"
     CLAIM = "Claim"
+    CONSUMER = "Consumer"
+    PLAN = "Plan"
+
+
+QUOTA_PARTS: Final = (Part.CONSUMER, Part.PLAN)
+"""Parts that have few values, whatever clients send."""
+QUOTAS: Final = "quotas"
+"""The domain of all limits that are quotas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +107,16 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """What clients with the plan `name` have instead; `amount` None: as much as they want."""
+
+    name: str
+    amount: int | None
+    window: float
+    burst: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """What clients learn. `message` "": a default one."""
 
@@ -104,8 +130,8 @@ class Told:
 @dataclass(frozen=True, slots=True)
 class RateLimit:
     """`amount` hits in `window` seconds. `id` says which policies made it, and its name: what has the same id
-    counts together. `burst` 0: the algorithm's default. `place`: the route or rule, where these count apart.
-    `gateway`: filled in where the route stands.
+    counts together. `burst` 0: the algorithm's default. `plans`: other numbers for some clients. `place`: the
+    route or rule, where these count apart. `gateway`: filled in where the route stands.
     """
 
     id: str
@@ -114,7 +140,7 @@ class RateLimit:
     amount: int
     window: float
     counting: Counting
-    local: bool = False
+    where: Where = Where.GLOBAL
     burst: int = 0
     delay: int = 0
     nodelay: bool = False
@@ -125,9 +151,24 @@ class RateLimit:
     shadow: bool = False
     failure: Failure = Failure.OPEN
     told: Told = Told()
+    plans: tuple[Plan, ...] = ()
     place: str = ""
     gateway: str = ""
     origin: Origin | None = field(default=None, compare=False)
+
+    @property
+    def local(self) -> bool:
+        """Whether Envoy counts by itself, and nobody is asked."""
+        return self.where is Where.LOCAL
+
+    @property
+    def quota(self) -> bool:
+        return self.where is Where.QUOTA
+
+    @property
+    def asked(self) -> bool:
+        """Whether the service is asked about each request."""
+        return self.where is Where.GLOBAL
 
     @property
     def queues(self) -> bool:
@@ -145,9 +186,13 @@ class Entry(NamedTuple):
 
 
 Shape = tuple[Entry, ...]
+GATEWAY: Final = "gateway"
+"""For the service that is asked it is the domain."""
 LIMIT: Final = "limit"
 PLACE: Final = "place"
 WHEN: Final = "when"
+OF_PLAN: Final = "of-plan"
+"""The plan that gives the numbers; `ABSENT` for clients that have none of the limit's."""
 COST: Final = "cost"
 SAID: Final = "said"
 DEFAULT: Final = "default"
@@ -167,11 +212,16 @@ def shapes(limit: RateLimit) -> Iterator[Shape]:
 
 
 def _head(limit: RateLimit, cost: str) -> Iterator[Entry]:
+    if not limit.asked:
+        yield Entry(GATEWAY, limit.gateway)
     yield Entry(LIMIT, limit.id)
     if limit.place:
         yield Entry(PLACE, limit.place)
-    for number in range(len(limit.when)):
-        yield Entry(WHEN, str(number), counted=False)
+    if not limit.quota:  # a quota's conditions are looked at before there is a descriptor
+        for number in range(len(limit.when)):
+            yield Entry(WHEN, str(number), counted=False)
+    if limit.plans:
+        yield Entry(OF_PLAN, counted=False)
     if cost:
         yield Entry(COST, cost, counted=False)
 

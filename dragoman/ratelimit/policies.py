@@ -52,9 +52,25 @@ class Limits:
 @functools.lru_cache(maxsize=4096)
 def of(limit: ir.RateLimit) -> tuple[rules.Rule, ...]:
     """The rules of a limit: one for each form of its descriptor."""
+    own = _limit(limit, ratelimit.Plan("", limit.amount, limit.window, limit.burst))
+    plans = {plan.name: (_limit(limit, plan),) for plan in limit.plans}
+    domain = ratelimit.QUOTAS if limit.quota else limit.gateway
+    return tuple(
+        rules.Rule(
+            domain,
+            tuple(map(_match, shape)),
+            (own,),
+            plan_key=ratelimit.OF_PLAN if plans else "",
+            plans=plans,
+        )
+        for shape in ratelimit.shapes(limit)
+    )
+
+
+def _limit(limit: ir.RateLimit, plan: ratelimit.Plan) -> rules.Limit:
     told = limit.told
-    made = rules.Limit(
-        _algorithm(limit),
+    return rules.Limit(
+        _algorithm(limit, plan),
         name=limit.name,
         metric=f"{limit.gateway}.{limit.id}",
         policy=limit.policy,
@@ -64,9 +80,6 @@ def of(limit: ir.RateLimit) -> tuple[rules.Rule, ...]:
             told.x_ratelimit, told.draft, told.retry_after, told.body, told.message
         ),
     )
-    return tuple(
-        rules.Rule(limit.gateway, tuple(map(_match, shape)), (made,)) for shape in ratelimit.shapes(limit)
-    )
 
 
 def _match(entry: ratelimit.Entry) -> rules.Match:
@@ -74,18 +87,20 @@ def _match(entry: ratelimit.Entry) -> rules.Match:
     return rules.Match(entry.key, None if anything else entry.value, counted=entry.counted)
 
 
-def _algorithm(limit: ir.RateLimit) -> Algorithm:
+def _algorithm(limit: ir.RateLimit, plan: ratelimit.Plan) -> Algorithm | None:
     """What is charged when all is done has to count although it does not fit."""
-    window = round(limit.window * base.SECOND)
+    if plan.amount is None:
+        return None
+    amount, window = plan.amount, round(plan.window * base.SECOND)
     denied = limit.cost is not None and limit.cost.response
     match limit.counting:
         case ratelimit.Counting.FIXED_WINDOW:
-            return FixedWindow(limit.amount, window, denied)
+            return FixedWindow(amount, window, denied)
         case ratelimit.Counting.SLIDING_LOG:
-            return SlidingLog(limit.amount, window, denied)
+            return SlidingLog(amount, window, denied)
         case ratelimit.Counting.SLIDING_COUNTER:
-            return SlidingCounter(limit.amount, window, denied)
+            return SlidingCounter(amount, window, denied)
         case ratelimit.Counting.TOKEN_BUCKET:
-            return TokenBucket(limit.amount, window, limit.burst, denied)
+            return TokenBucket(amount, window, plan.burst, denied)
         case ratelimit.Counting.LEAKY_BUCKET:
-            return LeakyBucket(limit.amount, window, limit.burst, limit.delay, limit.nodelay, denied)
+            return LeakyBucket(amount, window, plan.burst, limit.delay, limit.nodelay, denied)

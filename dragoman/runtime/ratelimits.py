@@ -34,6 +34,7 @@ class RateLimits:
                 server.Settings(
                     store=own.store,
                     listen=base.Settings(own.address, own.port),
+                    streams=base.Settings(own.address, own.streams_port),
                     admin_address=own.address,
                     admin_port=own.metrics_port,
                     patience=own.store_timeout,
@@ -50,7 +51,7 @@ class RateLimits:
                 what, own.address, own.port, error, "DRAGOMAN_RATELIMIT_PORT"
             ) from None
         self._take(())
-        self._pipeline.count_limits(own.reached, self._server.port, self._take)
+        self._pipeline.count_limits(own.reached, self._server.port, self._server.streams_port, self._take)
 
     async def stop(self) -> None:
         if self._server is not None:

@@ -85,6 +85,8 @@ def _client(client: ir.Client) -> str:
     said.fields["id"].string_value = client.id
     said.fields["namespace"].string_value = client.of.namespace
     said.fields["secret"].string_value = client.of.secret
+    # Names are unique among the Consumers of a namespace, or the entries of a Secret: limits count by this.
+    said.fields["key"].string_value = f"{client.of.namespace}/{client.of.secret}/{client.id}"
     said.fields["plan"].string_value = client.plan
     said.fields["groupList"].string_value = ",".join(client.groups)
     groups = said.fields["groups"].list_value

@@ -32,6 +32,7 @@ from dragoman.envoy.filters import (
     maintenance,
     oauth2,
     query_parameters,
+    quota,
     ratelimit,
     rbac,
     router,
@@ -65,6 +66,9 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     rbac.FILTER,  # what tokens and keys prove is known by now
     cookies.FILTER,
     local_ratelimit.FILTER,  # behind who may pass: keys may be claims; what is denied here costs no call
+    quota.KEYS,
+    *quota.FILTERS,
+    quota.DONE,
     *ratelimit.FILTERS,
     cache.FILTER,  # what stands before it is asked each time, what stands after it only when the backend is
     header_mutation.FILTER,  # behind authentication: values may come from what it found
@@ -75,9 +79,14 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     router.FILTER,
 )
 
-DISCOVERED: Final[Mapping[str, base.Discovered]] = {
-    each.name: each for each in (identity.FILTER, jwt_authn.FILTER, api_keys.FILTER, local_ratelimit.FILTER)
-}
+_SHARED: Final[tuple[base.Discovered, ...]] = (
+    identity.FILTER,
+    jwt_authn.FILTER,
+    api_keys.FILTER,
+    local_ratelimit.FILTER,
+    *quota.FILTERS,
+)
+DISCOVERED: Final[Mapping[str, base.Discovered]] = {each.name: each for each in _SHARED}
 """Those whose configuration is a resource of its own."""
 
 NAMES: Final = frozenset(DISCOVERED)

@@ -17,7 +17,8 @@ from dragoman.proto.envoy.extensions.filters.http.header_to_metadata import v3 a
 
 NAMESPACE: Final = "dragoman.client"
 CLIENT: Final = "client"
-"""Namespace and key of the client in dynamic metadata: `id`, `namespace`, `secret`, `plan`, `groups`."""
+"""Namespace and key of the client in dynamic metadata: `id`, `namespace`, `secret`, `key` (all of these),
+`plan`, `groups`."""
 
 HEADERS: Final = (("x-consumer-id", "id"), ("x-consumer-groups", "groupList"), ("x-consumer-plan", "plan"))
 """What the backend gets. Without groups or plan there is no such header."""

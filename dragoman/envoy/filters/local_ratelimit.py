@@ -8,7 +8,7 @@ routes that count apart, are wildcards of one bucket.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -55,9 +55,7 @@ class LocalRateLimit:
         for limit in route.limits:
             if limit.local:
                 for shape in ratelimit.shapes(limit):
-                    entries = (("gateway", limit.gateway), *map(_entry, shape))
-                    capacity = limit.burst or limit.amount
-                    yield Bucket(entries, capacity, limit.amount, limit.window, limit.shadow)
+                    yield from _buckets(limit, shape)
 
     def slot(self, part: Hashable) -> Hashable:
         return cast(Bucket, part).entries
@@ -82,5 +80,17 @@ class LocalRateLimit:
 FILTER = LocalRateLimit()
 
 
-def _entry(entry: ratelimit.Entry) -> tuple[str, str]:
+def _buckets(limit: ir.RateLimit, shape: ratelimit.Shape) -> Iterator[Bucket]:
+    """One, and one more for each plan that limits."""
+    own = ratelimit.Plan(ratelimit.ABSENT, limit.amount, limit.window, limit.burst)
+    for plan in (own, *limit.plans):
+        if plan.amount is not None:
+            entries = tuple(_entry(entry, plan.name) for entry in shape)
+            yield Bucket(entries, plan.burst or plan.amount, plan.amount, plan.window, limit.shadow)
+
+
+def _entry(entry: ratelimit.Entry, plan: str) -> tuple[str, str]:
+    """Of a plan the name: an exact value and any value could not stand beside each other."""
+    if entry.key == ratelimit.OF_PLAN:
+        return entry.key, plan
     return entry.key, "" if entry.key == ratelimit.PLACE else entry.value or ""

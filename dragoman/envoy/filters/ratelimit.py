@@ -59,7 +59,7 @@ class RateLimit:
 
     def _takes(self, limit: ir.RateLimit) -> bool:
         closed = limit.failure is ratelimit.Failure.CLOSED
-        return not limit.local and closed == self._closed and limit.queues == self._queues
+        return limit.asked and closed == self._closed and limit.queues == self._queues
 
 
 FILTERS: Final = tuple(

@@ -18,6 +18,7 @@ from dragoman.refs import Ref
 from dragoman.resource import Resource
 from dragoman.translators import base
 
+_CLUSTERS: Final = (ratelimits.CLUSTER, ratelimits.STREAMS)
 ANY: Final = "*"
 """In place of a route or rule: each counts apart, and all by one rule of the service."""
 
@@ -53,21 +54,22 @@ class Limits:
             "groups with limits",
             placed,
             lambda key, part: (
-                [(key.host.group, ratelimits.CLUSTER)]
-                if part.encoded is not None and ratelimits.CLUSTER in part.encoded.clusters
+                [(key.host.group, name) for name in _CLUSTERS if name in part.encoded.clusters]
+                if part.encoded is not None
                 else ()
             ),
             lambda *_: True,
         )
 
-        def cluster(ctx: Context, _: tuple[str, str], __: bool) -> Resource | None:
-            place = ctx.fetch(self._service, "")
-            return ratelimits.cluster(*place) if place is not None else None
+        def cluster(ctx: Context, key: tuple[str, str], _: bool) -> Resource | None:
+            place = ctx.fetch(self._service, key[1])
+            return ratelimits.cluster(key[1], *place) if place is not None else None
 
         self.clusters: Collection[tuple[str, str], Resource] = graph.map_one(
             "CDS of the rate-limit service", asking, cluster
         )
 
-    def at(self, address: str, port: int) -> None:
-        """Says where Envoys find the service."""
-        self._service.put("", (address, port))
+    def at(self, address: str, port: int, streams: int) -> None:
+        """Says where Envoys find the service: the port where they ask, and that of streams."""
+        self._service.put(ratelimits.CLUSTER, (address, port))
+        self._service.put(ratelimits.STREAMS, (address, streams))

@@ -85,7 +85,9 @@ class Pipeline:
         self._limits_changed = False
         groups.limits.counted.subscribe(self._note_limits)
         own = self._settings.ratelimit
-        groups.limits.at(own.reached, own.port or config.RATELIMIT_PORT)
+        groups.limits.at(
+            own.reached, own.port or config.RATELIMIT_PORT, own.streams_port or config.RATELIMIT_STREAMS_PORT
+        )
 
     # --- documents in -------------------------------------------------------------------------------------
 
@@ -118,11 +120,12 @@ class Pipeline:
         self._touched.clear()
 
     def count_limits(
-        self, address: str, port: int, taken: Callable[[Collection[ir.RateLimit]], None]
+        self, address: str, port: int, streams: int, taken: Callable[[Collection[ir.RateLimit]], None]
     ) -> None:
-        """Says where the rate-limit service is, and what is to be told of every change of its limits: all of
-        them, before any proxy hears of it. Takes effect with the next commit."""
-        self._groups.limits.at(address, port)
+        """Says where the rate-limit service is (the port where it is asked, and that of streams), and what is
+        to be told of every change of its limits: all of them, before any proxy hears of it. Takes effect with
+        the next commit."""
+        self._groups.limits.at(address, port, streams)
         self._limits_taken = taken
         self._limits_changed = True
 

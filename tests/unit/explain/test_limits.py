@@ -37,7 +37,7 @@ def test_the_key_as_the_request_has_it() -> None:
         "limit         a: 10 per minute (FixedWindow by the service), client: its address's /24 or /64,"
         " header x-user: (of all who have none), cookie sid: 7, query q: 1, path: /cart"
     )
-    local = replace(PLAIN, local=True, shadow=True, window=90.0, place="HTTPRoute/shop/cart")
+    local = replace(PLAIN, where=ratelimit.Where.LOCAL, shadow=True, window=90.0, place="HTTPRoute/shop/cart")
     local = replace(local, sharing=ratelimit.Sharing.ROUTE)
     assert told(local) == (
         "limit         a: 10 per 90 s (FixedWindow by Envoy, denies nothing), route: HTTPRoute/shop/cart"
@@ -53,3 +53,14 @@ def test_what_does_not_count_says_why() -> None:
     assert told(limit) == "no limit      a: 10 per minute, since :method is not `POST|PUT`"
     assert "since :path is not" in told(limit, "http://shop.example/cart/x", "POST")
     assert told(limit, method="POST", x_friend="1").endswith("since x-friend is there")
+
+
+def test_plans_and_quotas() -> None:
+    plans = (ratelimit.Plan("gold", 50, 3600.0), ratelimit.Plan("free", None, 60.0))
+    limit = replace(PLAIN, key=(KeyPart(Part.CONSUMER),), plans=plans)
+    assert told(limit) == (
+        "limit         a: 10 per minute (FixedWindow by the service), consumer: who it is;"
+        " plan gold: 50 per hour; plan free: no limit"
+    )
+    quota = replace(PLAIN, where=ratelimit.Where.QUOTA, counting=ratelimit.Counting.TOKEN_BUCKET)
+    assert "(TokenBucket by Envoy, as the service assigns), one count for all" in told(quota)

@@ -36,7 +36,7 @@ NOT_BY_EXAMPLE = {
     "DRG1802": "stands in answers only",
     "DRG1505": "test_keypairs",
     **dict.fromkeys(("DRG1901", "DRG1902"), "tests/unit/ratelimit/test_goconfig.py"),
-    **dict.fromkeys(("DRG1971", "DRG1972", "DRG1973", "DRG1974"), "tests/unit/ir/test_quota.py"),
+    **dict.fromkeys(("DRG1971", "DRG1972"), "tests/unit/ir/test_quota.py"),
     "DRG1652": "tests/envoy/test_client_policy_tls.py",  # it takes a certificate
     "DRG4001": "tests/envoy",
     **dict.fromkeys(("DRG4101", "DRG4102", "DRG4103"), "tests/wire"),

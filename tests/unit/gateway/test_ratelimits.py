@@ -123,7 +123,17 @@ def test_scopes(site: Any) -> None:
         ("{requests: 1, per: Day, where: Local, cost: {header: x}}", "DRG1952"),
         ("{requests: 1, per: Day, where: Local, algorithm: {type: LeakyBucket}}", "DRG1952"),
         ("{requests: 1, per: Day, where: Local, body: {disabled: true}}", "DRG1952"),
+        ("{requests: 9, per: Second, where: Quota, cost: {header: x}}", "DRG1952"),
+        ("{requests: 9, per: Second, where: Quota, failure: Local}", "DRG1952"),
+        ("{requests: 9, per: Second, where: Quota, key: [{type: Claim, name: sub}]}", "DRG1973"),
+        ("{requests: 1, per: Day, plans: {gold: {per: Hour}}}", "DRG1951"),
+        ("{requests: 1, per: Day, plans: {gold: {requests: 1, unlimited: true}}}", "DRG1951"),
+        ("{requests: 1, per: Day, plans: {gold: {requests: 1, burst: 1}}}", "DRG1108"),
         ("{requests: 1, per: Minute, algorithm: {type: LeakyBucket, burst: 2}}", "DRG1104"),
+        (
+            "{requests: 9, per: Day, algorithm: {type: LeakyBucket}, plans: {gold: {requests: 1, burst: 2}}}",
+            "DRG1104",
+        ),
         ("{requests: 100001, per: Minute, algorithm: {type: SlidingWindowLog}}", "DRG1104"),
     ],
 )
@@ -150,3 +160,29 @@ def test_conditions_become_expressions(site: Any) -> None:
         (":path", "/.*", True),
         (":authority", "x", False),
     ]
+
+
+def test_plans_merge_by_name_and_count_by_consumer(site: Any) -> None:
+    plans = "gold: {requests: 9, burst: 20}, free: {unlimited: true}, old: {requests: 1}"
+    algorithm = "algorithm: {type: TokenBucket}"
+    site.apply(
+        policy("edge", EDGE, f"a: {{requests: 1, per: Minute, plans: {{{plans}}}, {algorithm}}}"),
+        policy("own", ROUTE, "a: {plans: {gold: {per: Hour}, old: {disabled: true}}}"),
+    )
+    found = limits(site)["a"]
+    assert found.plans == (ratelimit.Plan("gold", 9, 3600.0, 20), ratelimit.Plan("free", None, 60.0))
+    assert found.key == (ratelimit.KeyPart(ratelimit.Part.CONSUMER),)
+    assert codes(site) == set()
+
+
+def test_quotas(site: Any) -> None:
+    """A slow one is told to be inexact, and used; a request can pass two."""
+    quota = "{requests: 9, per: Minute, where: Quota}"
+    site.apply(policy("own", ROUTE, f"a: {quota}, b: {{requests: 1, per: Day}}, c: {quota}, d: {quota}"))
+    assert codes(site) == {"DRG1974", "DRG1952"}
+    assert [(one.name, one.where.value) for one in limits(site).values()] == [
+        ("a", "Quota"),
+        ("b", "Global"),
+        ("c", "Quota"),
+    ]
+    assert limits(site)["a"].counting is ratelimit.Counting.TOKEN_BUCKET

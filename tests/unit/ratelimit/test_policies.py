@@ -15,6 +15,7 @@ from dragoman.translators.gateway.models import ratelimitpolicy
 LIMIT = ir.RateLimit(
     "shop/p/a", "a", "shop/p", 10, 60.0, ratelimit.Counting.FIXED_WINDOW, gateway="shop/edge"
 )
+WRITES = ratelimit.Condition(":method", "PUT|POST", regex=True)
 USER = ratelimit.KeyPart(ratelimit.Part.HEADER, "x-user")
 TENANT = ratelimit.KeyPart(ratelimit.Part.QUERY, "tenant")
 
@@ -94,3 +95,35 @@ def test_the_extremes_that_users_may_write_can_be_counted(
 def test_a_leaky_bucket() -> None:
     (rule,) = policies.of(replace(LIMIT, counting=ratelimit.Counting.LEAKY_BUCKET, burst=5, delay=2))
     assert rule.limits[0].algorithm == LeakyBucket(10, 60_000_000, 5, 2)
+
+
+GOLD = ratelimit.Plan("gold", 50, 3600.0)
+FREE = ratelimit.Plan("free", None, 60.0)
+CONSUMER = ratelimit.KeyPart(ratelimit.Part.CONSUMER)
+
+
+def test_a_plan_is_another_number_of_the_same_count() -> None:
+    table = rules.Table(policies.of(replace(LIMIT, key=(CONSUMER,), plans=(GOLD, FREE))))
+
+    def asked(plan: str) -> list[rules.Entry]:
+        return [("limit", "shop/p/a"), ("of-plan", plan), ("consumer", "shop//ann")]
+
+    assert keys(table, *asked("gold")) == keys(table, *asked("-")) != []
+    found = {plan: table.find("shop/edge", asked(plan))[0].limit.algorithm for plan in ("gold", "-", "free")}
+    assert found == {
+        "gold": FixedWindow(50, 3_600_000_000),
+        "-": FixedWindow(10, 60_000_000),
+        "free": None,
+    }
+
+
+def test_a_quota_is_found_by_its_name_in_any_order() -> None:
+    quota = replace(
+        LIMIT, where=ratelimit.Where.QUOTA, key=(CONSUMER,), plans=(GOLD,), place="*", when=(WRITES,)
+    )
+    table = rules.Table(policies.of(quota))
+    name = {"gateway": "shop/edge", "limit": "shop/p/a", "place": "r/1", "of-plan": "gold", "consumer": "c"}
+    for order in (list(name.items()), sorted(name.items())):
+        (hit,) = table.find_unordered(ratelimit.QUOTAS, order)
+        assert hit.limit.algorithm == FixedWindow(50, 3_600_000_000)
+    assert not table.find_unordered(ratelimit.QUOTAS, [("limit", "shop/p/a")])

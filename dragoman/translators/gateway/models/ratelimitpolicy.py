@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from dragoman.translators.gateway.models import meta, policy
+from dragoman.translators.gateway.models import consumer, meta, policy
 
 MOST: Final = 100_000_000
 _Count = Annotated[int, Field(strict=True, ge=1, le=MOST)]
@@ -51,8 +51,22 @@ class KeyPart:
     """One thing that a limit counts by. Requests that lack it share a count."""
 
     type: Annotated[
-        Literal["ClientAddress", "Header", "Cookie", "Query", "Path", "Method", "Host", "Claim"],
-        Field(description="What it is. `Path` has no query; `Claim` is of a token that an AuthPolicy took."),
+        Literal[
+            "ClientAddress",
+            "Header",
+            "Cookie",
+            "Query",
+            "Path",
+            "Method",
+            "Host",
+            "Claim",
+            "Consumer",
+            "Plan",
+        ],
+        Field(
+            description="What it is. `Path` has no query; `Claim` is of a token that an AuthPolicy took;"
+            " `Consumer` is who an AuthPolicy found the client to be, `Plan` that Consumer's plan."
+        ),
     ]
     name: Annotated[
         _Name | None,
@@ -151,6 +165,18 @@ class Body(policy.Section):
 
 
 @meta.shape
+class PlanLimit(policy.Section):
+    """What Consumers with a plan have instead of the limit's own numbers. `disabled`: nothing instead."""
+
+    requests: Annotated[_Count | None, Field(description="How many requests pass.")] = None
+    per: Annotated[meta.Window | None, Field(description="In how much time. Default: the limit's.")] = None
+    burst: Annotated[
+        _Count | None, Field(description="As the algorithm's `burst`. Default: the algorithm's own default.")
+    ] = None
+    unlimited: Annotated[meta.Bool | None, Field(description="`true`: as many as they want.")] = None
+
+
+@meta.shape
 class Limit(policy.Section):
     """A limit. It merges field by field with less specific policies' limit of the same name."""
 
@@ -165,10 +191,11 @@ class Limit(policy.Section):
         ),
     ] = None
     where: Annotated[
-        Literal["Local", "Global"] | None,
+        Literal["Local", "Global", "Quota"] | None,
         Field(
             description="`Global`: the rate-limit service counts, for all proxies together. `Local`: each"
-            " proxy counts by itself, by a token bucket. Default: `Global`."
+            " proxy counts by itself, by a token bucket. `Quota`: each counts by itself what the service"
+            " assigns to it, together about the limit. Default: `Global`."
         ),
     ] = None
     algorithm: Annotated[
@@ -177,7 +204,20 @@ class Limit(policy.Section):
     ] = None
     key: Annotated[
         tuple[KeyPart, ...] | None,
-        Field(max_length=8, description="What has a count of its own. Default: everything shares one."),
+        Field(
+            max_length=8,
+            description="What has a count of its own. Default: everything shares one; with `plans` each"
+            " Consumer has one.",
+        ),
+    ] = None
+    plans: Annotated[
+        dict[consumer.Name, PlanLimit] | None,
+        Field(
+            min_length=1,
+            max_length=32,
+            description="Other numbers by the Consumer's plan. Who has none of these plans has the limit's"
+            " own.",
+        ),
     ] = None
     when: Annotated[
         tuple[Condition, ...] | None,

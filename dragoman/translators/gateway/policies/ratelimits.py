@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from dragoman.diagnostics import Diagnostic, error, warning
+from dragoman.diagnostics import Diagnostic, Severity, error, warning
 from dragoman.ir import model as ir, ratelimit
 from dragoman.refs import Origin
 from dragoman.translators.gateway.models import policy, ratelimitpolicy as model
-from dragoman.translators.gateway.policies import merge
+from dragoman.translators.gateway.policies import merge, ratelimits_plans, ratelimits_quota
 
 Merged = merge.Merged[model.RateLimitPolicy]
 Layers = tuple[merge.Layer[model.RateLimitPolicy], ...]
@@ -71,8 +71,11 @@ def _limits(merged: Merged) -> Made:
             continue
         wrong = list(_flaws(merged, name, limit))
         findings += wrong
-        if not wrong:
+        if not any(one.severity is Severity.ERROR for one in wrong):
             limits.append(_limit(merged, name, limit))
+    for one in ratelimits_quota.excess(limits):
+        limits.remove(one)
+        findings.append(ratelimits_quota.too_many(one.name, _at(merged, one.name, "where")))
     return tuple(limits), tuple(findings)
 
 
@@ -92,31 +95,36 @@ def _flaws(merged: Merged, name: str, limit: model.Limit) -> Iterator[Diagnostic
     if limit.requests is None or limit.per is None:
         return
     kind = limit.algorithm
-    if limit.where == "Local":
+    yield from ratelimits_plans.flaws(merged, name, limit)
+    if limit.where in ("Local", "Quota"):
         yield from _unfit(merged, name, limit)
-    elif kind is not None and kind.type == "SlidingWindowLog" and limit.requests > _LARGEST_LOG:
-        message = f"the limit `{name}` would remember {limit.requests} hits, {_LARGEST_LOG} are the most"
+        if limit.where == "Quota":
+            yield from ratelimits_quota.flaws(merged, name, limit)
+        return
+    most = ratelimits_plans.largest(limit)
+    if kind is not None and kind.type == "SlidingWindowLog" and most > _LARGEST_LOG:
+        message = f"the limit `{name}` would remember {most} hits, {_LARGEST_LOG} are the most"
         hint = "SlidingWindowCounter takes any number"
         yield error("DRG1104", message, _at(merged, name, "requests"), help=hint)
-    if limit.where != "Local" and kind is not None and kind.type == "LeakyBucket" and not kind.nodelay:
-        waits = (kind.burst or 0) * limit.per / limit.requests
-        if waits > ratelimit.LONGEST_QUEUE:
-            most = ratelimit.LONGEST_QUEUE
-            message = f"requests would wait {waits:.0f} s for their turn, {most:.0f} s are the most"
-            yield error(
-                "DRG1104", message, _at(merged, name, "algorithm"), label="a smaller `burst`, or `nodelay`"
-            )
+    if kind is not None and kind.type == "LeakyBucket" and not kind.nodelay:
+        waits, longest = ratelimits_plans.longest(limit), ratelimit.LONGEST_QUEUE
+        if waits > longest:
+            message = f"requests would wait {waits:.0f} s for their turn, {longest:.0f} s are the most"
+            label = "a smaller `burst`, or `nodelay`"
+            yield error("DRG1104", message, _at(merged, name, "algorithm"), label=label)
 
 
 def _unfit(merged: Merged, name: str, limit: model.Limit) -> Iterator[Diagnostic]:
     """What Envoy cannot count or say by itself."""
     headers, body = limit.headers, limit.body
+    quota = limit.where == "Quota"
     unfit = {
         ("algorithm",): limit.algorithm is not None and limit.algorithm.type != "TokenBucket",
         ("cost",): limit.cost is not None,
-        ("failure",): limit.failure is not None,
+        ("failure",): limit.failure == "Local" if quota else limit.failure is not None,
         ("headers", "rateLimit"): headers is not None and bool(headers.rate_limit),
-        ("headers", "retryAfter"): headers is not None and headers.retry_after is False,
+        ("headers", "xRateLimit"): quota and headers is not None and bool(headers.x_rate_limit),
+        ("headers", "retryAfter"): not quota and headers is not None and headers.retry_after is False,
         ("body",): body is not None and (bool(body.disabled) or body.message is not None),
     }
     for path, said in unfit.items():
@@ -131,8 +139,13 @@ def _limit(merged: Merged, name: str, limit: model.Limit) -> ir.RateLimit:
     assert limit.requests is not None
     assert limit.per is not None
     sayers = merged.sayers([("limits", name)])
-    local = limit.where == "Local"
-    algorithm = limit.algorithm or model.Algorithm(type="TokenBucket" if local else "FixedWindow")
+    where = ratelimit.Where(limit.where or "Global")
+    buckets = where is not ratelimit.Where.GLOBAL
+    algorithm = limit.algorithm or model.Algorithm(type="TokenBucket" if buckets else "FixedWindow")
+    plans = ratelimits_plans.of(limit)
+    key = limit.key
+    if key is None and plans:
+        key = (model.KeyPart(type="Consumer"),)
     cost = limit.cost
     return ir.RateLimit(
         f"{'+'.join(ref.id for ref in sayers)}/{name}",
@@ -141,17 +154,18 @@ def _limit(merged: Merged, name: str, limit: model.Limit) -> ir.RateLimit:
         limit.requests,
         limit.per,
         ratelimit.Counting(algorithm.type),
-        local,
+        where,
         algorithm.burst or 0,
         algorithm.delay or 0,
         bool(algorithm.nodelay),
-        tuple(map(_part, limit.key or ())),
+        tuple(map(_part, key or ())),
         tuple(map(_condition, limit.when or ())),
         ratelimit.Sharing(limit.scope or "Gateway"),
         ratelimit.Cost(cost.header.lower(), cost.of == "Response") if cost is not None else None,
         bool(limit.shadow),
         ratelimit.Failure(limit.failure or "Open"),
         _told(limit),
+        plans,
         origin=_at(merged, name),
     )
 
