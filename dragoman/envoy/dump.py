@@ -17,7 +17,12 @@ _SECRET: Final = frozenset(
 _KEYS: Final = "credentials"
 """API keys, and whose they are."""
 _MAPS: Final = frozenset(
-    ("typed_per_filter_config", "typed_extension_protocol_options", "typed_filter_metadata")
+    (
+        "typed_per_filter_config",
+        "typed_extension_protocol_options",
+        "typed_filter_metadata",
+        "bucket_id_builder",
+    )
 )
 _FREE: Final = frozenset(("json_format", "filter_metadata", "filter_context"))
 """Fields that are maps, or free JSON: a message that was read has no order in them."""

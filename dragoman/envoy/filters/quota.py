@@ -157,9 +157,7 @@ class Quota:
             expired.fallback_rate_limit.blanket_rule = expired.fallback_rate_limit.DENY_ALL
         action = target.on_match.action
         action.name = "bucket"
-        # It has a map, of which the order has to be the same every time.
-        action.typed_config.type_url = proto.type_url(settings)
-        action.typed_config.value = proto.serialize(settings)
+        action.typed_config.CopyFrom(proto.pack_any(settings))
 
     def _read(self, target: xds_core.TypedExtensionConfig | core.TypedExtensionConfig, name: str) -> None:
         found = matcher_proto.HttpRequestHeaderMatchInput(header_name=_header(self._slot, name))
