@@ -85,7 +85,7 @@ CODES: Final[dict[str, str]] = {
     "DRG1801": "the keys of an issuer cannot be used",
     "DRG1802": "the AuthPolicy is not valid, so nobody passes",
     "DRG1811": "an API key cannot be used",
-    "DRG1812": "two clients have the same API key",
+    "DRG1812": "two clients have the same credential",
     "DRG1821": "the service that is asked who may pass is not there",
     "DRG1841": "nobody can log in",
     "DRG1842": "the way back from a login leads to no rule under it",

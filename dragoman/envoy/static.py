@@ -14,7 +14,7 @@ from typing import Any
 from dragoman import proto, resource
 from dragoman.envoy import bootstrap as production
 from dragoman.envoy.admin import Admin
-from dragoman.envoy.filters import chain as filter_chain
+from dragoman.envoy.filters import chain as filter_chain, sharding
 from dragoman.proto.envoy.config.bootstrap import v3 as bootstrap_proto
 from dragoman.proto.envoy.config.cluster import v3 as cluster_proto
 from dragoman.proto.envoy.config.core import v3 as core
@@ -116,11 +116,16 @@ def _table(manager: hcm.HttpConnectionManager, tables: Tables) -> None:
 
 def resolve(manager: hcm.HttpConnectionManager, known: Filters) -> None:
     """Filters that would be discovered get their configuration, or what they have without any."""
+
+    def found(name: str) -> core.TypedExtensionConfig:
+        empty = filter_chain.encode_shared(name, ()).payload
+        return known.get(name) or core.TypedExtensionConfig.FromString(empty)
+
     for one in manager.http_filters:
         if one.HasField("config_discovery"):
-            empty = filter_chain.encode_shared(one.name, ()).payload
-            config = known.get(one.name) or core.TypedExtensionConfig.FromString(empty)
-            one.typed_config.CopyFrom(config.typed_config)
+            one.typed_config.CopyFrom(found(one.name).typed_config)
+        elif one.name in filter_chain.SHARDED:
+            one.typed_config.CopyFrom(proto.pack_any(sharding.resolve(one.typed_config.value, found)))
 
 
 def _socket(socket: core.TransportSocket, kind: Any) -> None:

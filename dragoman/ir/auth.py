@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dragoman.ir.backends import ClusterKey
-from dragoman.ir.keys import ApiKeys
+from dragoman.ir.keys import ApiKeys, Proof
 from dragoman.ir.oidc import Login
 
 
@@ -58,6 +58,22 @@ class Principal:
     kind: str
     value: str
     prefix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Consumers of a namespace are recognised by `proof`, of any issuer that the route trusts."""
+
+    namespace: str
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A client certificate that was checked. `optional`: requests without any pass too."""
+
+    optional: bool = False
+    consumers: Lookup | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +138,7 @@ class AuthRules:
 @dataclass(frozen=True, slots=True)
 class Auth:
     """All that is asked of a request before it may pass. `scopes`: those that the rules ask for, for the
-    answer."""
+    answer. `token_of`: by which claim of its token a Consumer is known."""
 
     jwt: Jwt | None = None
     rules: AuthRules | None = None
@@ -130,3 +146,5 @@ class Auth:
     keys: ApiKeys | None = None
     external: External | None = None
     login: Login | None = None
+    certificate: Certificate | None = None
+    token_of: Lookup | None = None

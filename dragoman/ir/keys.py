@@ -1,12 +1,14 @@
-"""API keys: what a route asks for, and who has which key. Part of `ir.model`.
+"""Clients and what they prove themselves by: API keys, and subjects (of tokens, certificates). Part of
+`ir.model`.
 
-Routes name sets of keys and never hold one: keys come and go without touching routes, and a key that is taken
-away is gone at once.
+Routes name sets and never hold a credential: keys come and go without touching routes, and a key that is
+taken away is gone at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +20,25 @@ class KeySet:
 
 
 @dataclass(frozen=True, slots=True)
+class SubjectSet:
+    """The subjects of a namespace's Consumers."""
+
+    namespace: str
+
+
+AnySet = KeySet | SubjectSet
+
+
+class Shard(NamedTuple):
+    """A part of a set (`ir.shards`)."""
+
+    of: AnySet
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
-    """Whose a key is. Of a Secret's entry: its name, without groups."""
+    """Whose a credential is. Of a Secret's entry: its name, without groups."""
 
     id: str
     of: KeySet
@@ -29,15 +48,36 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The content of a key set: (key, whose it is). Never shown."""
+    """What a shard of a key set holds: (key, whose it is). Never shown."""
 
     credentials: tuple[tuple[str, Client], ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """By what a subject is known: `token` (a claim of an issuer's), `certificate` (a name: `URI`, `DNS`)."""
+
+    kind: str
+    by: str
+    issuer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """What a shard of a subject set holds: (how it is known, what it says there, who that is)."""
+
+    namespace: str
+    known: tuple[tuple[Proof, str, Client], ...]
+
+
+Content = Keys | Subjects
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKeys:
     """A key of one of `sets`, in one of `headers`, `params` and `cookies`. Of Consumers only those in
-    `consumers` or in one of `groups` pass, where any are said."""
+    `consumers` or in one of `groups` pass, where any are said. `optional`: a request without any key passes
+    too."""
 
     sets: tuple[KeySet, ...]
     headers: tuple[str, ...] = ()
@@ -45,3 +85,4 @@ class ApiKeys:
     cookies: tuple[str, ...] = ()
     consumers: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    optional: bool = False

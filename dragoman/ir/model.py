@@ -15,11 +15,13 @@ from dragoman.ir.auth import (
     Auth as Auth,
     AuthRule as AuthRule,
     AuthRules as AuthRules,
+    Certificate as Certificate,
     Claim as Claim,
     Csrf as Csrf,
     External as External,
     Jwt as Jwt,
     JwtProvider as JwtProvider,
+    Lookup as Lookup,
     Principal as Principal,
 )
 from dragoman.ir.backends import (
@@ -47,7 +49,18 @@ from dragoman.ir.client import (
     TableSettings as TableSettings,
     TlsTermination as TlsTermination,
 )
-from dragoman.ir.keys import ApiKeys as ApiKeys, Client as Client, Keys as Keys, KeySet as KeySet
+from dragoman.ir.keys import (
+    AnySet as AnySet,
+    ApiKeys as ApiKeys,
+    Client as Client,
+    Content as Content,
+    Keys as Keys,
+    KeySet as KeySet,
+    Proof as Proof,
+    Shard as Shard,
+    Subjects as Subjects,
+    SubjectSet as SubjectSet,
+)
 from dragoman.ir.oidc import BEARER as BEARER, ID_TOKEN as ID_TOKEN, Login as Login
 from dragoman.ir.order import Order
 from dragoman.ir.policy import Said as Said

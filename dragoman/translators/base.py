@@ -118,7 +118,7 @@ class Outputs:
 
     `clusters`, `endpoints` and `secrets` hold what some route or gateway uses, and nothing else. `unmatched`:
     what answers requests that no route of a listener matches, where that is not Envoy's plain 404.
-    `keys`: the content of key sets. `rollouts` None: the language knows none.
+    `contents`: what sets of credentials hold. `rollouts` None: the language knows none.
     """
 
     gateways: Collection[Ref, ir.Gateway]
@@ -130,7 +130,7 @@ class Outputs:
     statuses: Collection[Ref, Status]
     diagnostics: Collection[Ref, tuple[Diagnostic, ...]]
     unmatched: Collection[tuple[Ref, str], ir.Route]
-    keys: Collection[ir.KeySet, ir.Keys]
+    contents: Collection[ir.Shard, ir.Content]
     rollouts: Rollouts | None = None
     fetches: Fetches | None = None
 

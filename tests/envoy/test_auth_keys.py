@@ -114,6 +114,12 @@ async def test_without_groups_and_plan_there_are_no_such_headers(shop: Site) -> 
         ((key(OLD[:-1]),), "invalid_key"),
         ((key(OLD.upper()),), "invalid_key"),
         ((key("wrong"), key(OLD)), "invalid_key"),
+        ((key(OLD), key("wrong")), "invalid_key"),
+        ((key(OLD), key(OLD)), "invalid_key"),
+        ((f"Authorization: Bearer {OLD}", "Authorization: Bearer wrong"), "invalid_key"),
+        ((f"Cookie: ak={OLD}; a=b; ak=wrong",), "invalid_key"),
+        ((f"Cookie: ak={OLD}", "Cookie: ak=wrong"), "invalid_key"),
+        ((f"X-Dragoman-Key: {OLD}",), "unauthorized"),
         (("X-Consumer-ID: alice",), "unauthorized"),
         (("X-Consumer-ID: alice", key("wrong")), "invalid_key"),
     ],
@@ -127,8 +133,29 @@ async def test_nobody_else_passes(shop: Site, lines: tuple[str, ...], expected: 
     assert shop.backends["shop"].echo.seen == before
 
 
+async def test_the_key_of_nobody_is_good_for_nothing(shop: Site) -> None:
+    before = list(shop.backends["shop"].echo.seen)
+    assert (await ask(shop, "/", key("no-key-was-sent"))).status == 403
+    assert shop.backends["shop"].echo.seen == before
+
+
+async def test_a_key_that_is_there_twice_is_refused(shop: Site) -> None:
+    before = list(shop.backends["shop"].echo.seen)
+    for query in (
+        f"api_key={OLD}&api_key=wrong",
+        f"a=1&api_key={OLD}&b=2&api_key={OLD}",
+        f"api_key=&api_key={OLD}",
+    ):
+        reply = await ask(shop, f"/?{query}")
+        assert (reply.status, error(reply)) == (401, "invalid_key"), query
+    assert shop.backends["shop"].echo.seen == before
+    assert (await ask(shop, f"/?xapi_key=a&api_key={OLD}&api_keyx=b")).status == 200
+
+
 async def test_a_second_key_is_never_forwarded(shop: Site) -> None:
-    reply = await ask(shop, f"/?api_key={BOB}", key(OLD), key(NEW), f"Cookie: ak={PARTNER}")
+    reply = await ask(
+        shop, f"/?api_key={BOB}", key(OLD), f"Authorization: Bearer {NEW}", f"Cookie: ak={PARTNER}"
+    )
     assert heard(reply)["X-Consumer-Id"] == ["alice"]
     assert not [one for one in (OLD, NEW, BOB, PARTNER) if one.encode() in reply.body]
 

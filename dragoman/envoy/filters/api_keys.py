@@ -1,26 +1,21 @@
 """API keys: which client a request comes from.
 
-All keys of a node group stand in the filter's own configuration (ECDS); a route says where the key may be.
-So a key that comes or goes touches neither listeners nor routes. Envoy forwards one header, the client; here
-it holds all there is to say of it, which `clients` reads and takes off again. Which clients may pass is
-`rbac`'s to say. The key itself is not forwarded.
+All keys of a node group stand in the filter's own configuration (ECDS), spread over shards; a route says
+where the key may be. So a key that comes or goes touches one shard, and neither listeners nor routes. Envoy
+forwards one header, the client; here it holds all there is to say of it, which `clients` reads and takes off
+again. Which clients may pass is `rbac`'s to say. The key itself is not forwarded.
 """
 
 from __future__ import annotations
 
-import base64
 import functools
 from collections.abc import Collection, Hashable, Iterable
-from typing import Final, cast
+from typing import cast
 
 from dragoman import proto
-from dragoman.envoy.filters import base
+from dragoman.envoy.filters import base, credentials, described
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.extensions.filters.http.api_key_auth import v3 as api_key_auth
-from dragoman.proto.google.protobuf import Value
-
-CLIENT: Final = "x-dragoman-client"
-"""The header between this filter and `clients`. Removed from what clients send (`identity`)."""
 
 
 class ApiKeyAuth:
@@ -29,6 +24,7 @@ class ApiKeyAuth:
     name = "envoy.filters.http.api_key_auth"
     disabled = True
     sensitive = True
+    by = credentials.KEY
     type_url = proto.type_url("envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth")
 
     def per_route(self, route: ir.Route) -> base.Config | None:
@@ -43,30 +39,29 @@ class ApiKeyAuth:
         return part
 
     def shared(self, demands: Collection[Hashable]) -> base.Config:
-        message = api_key_auth.ApiKeyAuth()
         owners: dict[str, ir.Client | None] = {}
         for keys in demands:
             for key, client in cast(ir.Keys, keys).credentials:
                 # Envoy takes a key once. Of two clients with one key nobody can tell which it is: neither.
                 owners[key] = client if owners.get(key, client) == client else None
-        for key, owner in sorted(owners.items()):
-            if owner is not None:
-                message.credentials.add(key=key, client=_client(owner))
-        _forwarding(message.forwarding)
-        return base.config(message)
+        owners.pop(credentials.NOBODY, None)
+        rope = [_credential(key, owner) for key, owner in sorted(owners.items()) if owner is not None]
+        return base.Config(self.type_url, b"".join((*rope, _REST)))
 
 
 FILTER = ApiKeyAuth()
 
 
 def _forwarding(target: api_key_auth.Forwarding) -> None:
-    target.header = CLIENT
+    target.header = credentials.CLIENT
     target.hide_credentials = True
 
 
 @functools.lru_cache(maxsize=4096)
 def _per_route(wanted: ir.ApiKeys) -> base.Config:
+    """The key comes by `credentials`. The places where clients put it are told too, to be cleared."""
     message = api_key_auth.ApiKeyAuthPerRoute()
+    message.key_sources.add(header=credentials.KEY)
     for header in wanted.headers:
         message.key_sources.add(header=header)
     for param in wanted.params:
@@ -77,19 +72,19 @@ def _per_route(wanted: ir.ApiKeys) -> base.Config:
     return base.config(message)
 
 
-@functools.lru_cache(maxsize=262144)
-def _client(client: ir.Client) -> str:
-    """All there is to say of a client, as `clients` reads it: a google.protobuf.Value in base64."""
-    value = Value()
-    said = value.struct_value
-    said.fields["id"].string_value = client.id
-    said.fields["namespace"].string_value = client.of.namespace
-    said.fields["secret"].string_value = client.of.secret
-    # Names are unique among the Consumers of a namespace, or the entries of a Secret: limits count by this.
-    said.fields["key"].string_value = f"{client.of.namespace}/{client.of.secret}/{client.id}"
-    said.fields["plan"].string_value = client.plan
-    said.fields["groupList"].string_value = ",".join(client.groups)
-    groups = said.fields["groups"].list_value
-    groups.SetInParent()
-    groups.extend(client.groups)
-    return base64.b64encode(proto.serialize(value)).decode()
+@functools.lru_cache(maxsize=1 << 18)
+def _credential(key: str, owner: ir.Client) -> bytes:
+    """One entry, as it stands in the whole."""
+    message = api_key_auth.ApiKeyAuth()
+    message.credentials.add(key=key, client=described.client(owner, "key"))
+    return proto.serialize(message)
+
+
+def _rest() -> bytes:
+    message = api_key_auth.ApiKeyAuth()
+    message.credentials.add(key=credentials.NOBODY, client=credentials.NOBODYS)
+    _forwarding(message.forwarding)
+    return proto.serialize(message)
+
+
+_REST = _rest()

@@ -63,13 +63,24 @@ class Discovered(Filter, Protocol):
 
     def demands(self, route: ir.Route) -> Iterable[Hashable]:
         """The parts of the shared configuration that the route names: IR values. Of a `KeySet` the filter
-        gets the content (`Keys`), as it is at the time: what is taken out of it is gone at once."""
+        gets the content (`Keys`), as it is at the time: what is taken out of it is gone at once; likewise
+        of a `SubjectSet`."""
 
     def slot(self, part: Hashable) -> Hashable:
         """What only one part can have: of two for the same slot, the one that routes still name is meant."""
 
     def shared(self, demands: Collection[Hashable]) -> Config:
         """The configuration with these parts, whatever order they come in; none is fine."""
+
+
+class Sharded(Discovered, Protocol):
+    """A discovered filter whose configuration is cut into shards (`ir.shards`), each a resource of its own:
+    a credential that comes or goes changes one of them. Envoy runs the shard that a header's value belongs
+    to; `shared` makes one shard's configuration."""
+
+    @property
+    def by(self) -> str:
+        """The header."""
 
 
 def config(message: proto.Message) -> Config:

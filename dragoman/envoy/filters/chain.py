@@ -17,8 +17,10 @@ from dragoman.envoy.filters import (
     bodies,
     cache,
     clients,
+    consumers,
     cookies,
     cors,
+    credentials,
     csrf,
     custom_response,
     ext_authz,
@@ -36,10 +38,11 @@ from dragoman.envoy.filters import (
     ratelimit,
     rbac,
     router,
+    sharding,
     stateful_session,
     tries,
 )
-from dragoman.ir import model as ir
+from dragoman.ir import model as ir, shards
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.config.route import v3 as route_proto
 from dragoman.proto.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
@@ -57,7 +60,11 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     identity.FILTER,  # before those that set what it drops
     oauth2.FILTER,  # whose tokens the next one checks
     jwt_authn.FILTER,
+    credentials.HELD,
+    credentials.FILTER,  # what the next two look up; tokens were checked by now
     api_keys.FILTER,
+    consumers.FILTER,
+    credentials.TAKEN,
     clients.FILTER,  # takes what the former found
     clients.TOLD,
     login_cookies.FILTER,  # nobody reads them any more
@@ -79,17 +86,35 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     router.FILTER,
 )
 
+SHARDED: Final[Mapping[str, base.Sharded]] = {
+    api_keys.FILTER.name: api_keys.FILTER,
+    consumers.FILTER.name: consumers.FILTER,
+}
+"""Those whose configuration is one resource for each shard."""
+
 _SHARED: Final[tuple[base.Discovered, ...]] = (
     identity.FILTER,
     jwt_authn.FILTER,
     api_keys.FILTER,
+    consumers.FILTER,
     local_ratelimit.FILTER,
     *quota.FILTERS,
 )
 DISCOVERED: Final[Mapping[str, base.Discovered]] = {each.name: each for each in _SHARED}
-"""Those whose configuration is a resource of its own."""
+"""Those whose configuration is a resource of its own, or several."""
 
-NAMES: Final = frozenset(DISCOVERED)
+PLACES: Final[Mapping[str, tuple[str, int | None]]] = {
+    resource_name: place
+    for name in DISCOVERED
+    for resource_name, place in (
+        {sharding.name(name, number): (name, number) for number in range(shards.COUNT)}
+        if name in SHARDED
+        else {name: (name, None)}
+    ).items()
+}
+"""Name of such a resource -> the filter, and which of its shards."""
+
+NAMES: Final = frozenset(PLACES)
 """The names of these resources."""
 
 _OPTIONAL: Final = tuple((each.name, each.per_route) for each in (*FILTERS, tries.FILTER) if each.disabled)
@@ -104,9 +129,9 @@ def demands(route: ir.Route) -> frozenset[Demand]:
 
 
 def encode_shared(name: str, parts: Collection[Hashable]) -> resource.Resource:
-    """The configuration of a discovered filter: one ECDS resource."""
-    made = DISCOVERED[name].shared(parts)
-    sensitive = DISCOVERED[name].sensitive
+    """The configuration of a discovered filter, or of one of its shards: the ECDS resource `name`."""
+    encoder = DISCOVERED[PLACES[name][0]]
+    made, sensitive = encoder.shared(parts), encoder.sensitive
     message = core.TypedExtensionConfig(name=name)
     message.typed_config.type_url, message.typed_config.value = made
     return resource.make(resource.EXTENSION, name, proto.serialize(message), sensitive=sensitive)
@@ -136,6 +161,9 @@ def _write(target: hcm.HttpConnectionManager, name: str, disabled: bool, config:
 def _write_filter(target: hcm.HttpConnectionManager, each: base.Filter) -> None:
     if each.name not in DISCOVERED:
         _write(target, each.name, each.disabled, cast(base.Fixed, each).config())
+        return
+    if each.name in SHARDED:
+        _write(target, each.name, each.disabled, sharding.config(SHARDED[each.name]))
         return
     entry = target.http_filters.add()
     entry.name = each.name

@@ -1,15 +1,15 @@
 """Clients that were recognised by a credential: from one header into metadata, and to the backend.
 
-`api_keys` leaves one header that says all of the client. The first filter here takes it off and makes it
-metadata of the request, for rules, limits and logs; the second tells the backend, in headers of which no
-client can bring its own (`identity`).
+`api_keys` or `consumers` leave one header that says all of the client. The first filter here takes it off
+and makes it metadata of the request, for rules, limits and logs; the second tells the backend, in headers of
+which no client can bring its own (`identity`).
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from dragoman.envoy.filters import api_keys, base
+from dragoman.envoy.filters import base, credentials
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
@@ -18,7 +18,7 @@ from dragoman.proto.envoy.extensions.filters.http.header_to_metadata import v3 a
 NAMESPACE: Final = "dragoman.client"
 CLIENT: Final = "client"
 """Namespace and key of the client in dynamic metadata: `id`, `namespace`, `secret`, `key` (all of these),
-`plan`, `groups`."""
+`plan`, `groups`, and by what it is known (`via`)."""
 
 HEADERS: Final = (("x-consumer-id", "id"), ("x-consumer-groups", "groupList"), ("x-consumer-plan", "plan"))
 """What the backend gets. Without groups or plan there is no such header."""
@@ -34,7 +34,7 @@ class Clients:
         return _METADATA
 
     def per_route(self, route: ir.Route) -> base.Config | None:
-        return _METADATA if _known(route) else None
+        return _METADATA if known(route) else None
 
 
 class Told:
@@ -47,16 +47,18 @@ class Told:
         return base.config(header_mutation.HeaderMutation())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
-        return _TOLD if _known(route) else None
+        return _TOLD if known(route) else None
 
 
-def _known(route: ir.Route) -> bool:
-    return route.auth is not None and route.auth.keys is not None
+def known(route: ir.Route) -> bool:
+    """Whether a route asks who its clients are."""
+    auth = route.auth
+    return auth is not None and (auth.keys is not None or bool(credentials.known_by(auth)))
 
 
 def _metadata() -> base.Config:
     message = header_to_metadata.Config()
-    rule = message.request_rules.add(header=api_keys.CLIENT, remove=True)
+    rule = message.request_rules.add(header=credentials.CLIENT, remove=True)
     rule.on_header_present.metadata_namespace = NAMESPACE
     rule.on_header_present.key = CLIENT
     rule.on_header_present.type = header_to_metadata.Config.PROTOBUF_VALUE

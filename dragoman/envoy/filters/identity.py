@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable
 
 from dragoman import proto
-from dragoman.envoy.filters import api_keys, base, clients
+from dragoman.envoy.filters import base, clients, credentials
 from dragoman.ir import cache, model as ir
 from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
 
@@ -32,8 +32,8 @@ class Identity:
         if route.auth is not None and route.auth.jwt is not None:
             for one in route.auth.jwt.providers:
                 names += (one.payload_header, *(header for header, _ in one.claims))
-        if route.auth is not None and route.auth.keys is not None:
-            names += (api_keys.CLIENT, *(header for header, _ in clients.HEADERS))
+        if clients.known(route):
+            names += (*credentials.BETWEEN, *(header for header, _ in clients.HEADERS))
         if route.auth is not None and route.auth.login is not None:
             names.append(ir.ID_TOKEN[0])
         if route.auth is not None and route.auth.external is not None:

@@ -37,19 +37,24 @@ class Rbac:
         return base.config(rbac.RBAC())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
-        if route.auth is None or (route.auth.rules is None and route.auth.keys is None):
+        auth = route.auth
+        if auth is None or (auth.rules is None and auth.keys is None and auth.certificate is None):
             return None
-        return _per_route(route.auth.rules, route.auth.keys)
+        return _per_route(auth.rules, auth.keys, auth.certificate)
 
 
 FILTER = Rbac()
 
 
 @functools.lru_cache(maxsize=4096)
-def _per_route(rules: ir.AuthRules | None, keys: ir.ApiKeys | None) -> base.Config:
-    """A dry run of the rules is none of whose keys are good here."""
+def _per_route(
+    rules: ir.AuthRules | None, keys: ir.ApiKeys | None, certificate: ir.Certificate | None = None
+) -> base.Config:
+    """A dry run of the rules is none of whose keys and certificates are good here."""
     message = rbac.RBACPerRoute()
     known = [_member(keys)] if keys is not None else []
+    if certificate is not None:
+        known.append(_shown(certificate))
     if rules is not None and rules.shadow:
         _allow(message.rbac.shadow_rules, _met(rules))
     else:
@@ -91,6 +96,18 @@ def _member(keys: ir.ApiKeys) -> config.Principal:
         several.append(_all_of(parts))
     made = config.Principal()
     _any_of(made, several)
+    return made
+
+
+def _shown(wanted: ir.Certificate) -> config.Principal:
+    """The client's certificate was checked. Where none is needed: that of who is known by one."""
+    checked = _custom(mtls.Config(any_validated_client_certificate=True))
+    if not wanted.optional:
+        return checked
+    otherwise = config.Principal()
+    otherwise.not_id.CopyFrom(_client("via", "certificate"))
+    made = config.Principal()
+    _any_of(made, [checked, otherwise])
     return made
 
 
@@ -180,6 +197,10 @@ def _principal(wanted: ir.Principal) -> config.Principal:
         message.san_matcher.matcher.prefix = wanted.value
     else:
         message.san_matcher.matcher.exact = wanted.value
+    return _custom(message)
+
+
+def _custom(message: mtls.Config) -> config.Principal:
     made = config.Principal()
     made.custom.name = "envoy.rbac.principals.mtls_authenticated"
     made.custom.typed_config.CopyFrom(proto.pack_any(message))

@@ -7,7 +7,8 @@ the request. So it goes a while after the last route that named it (`LINGER` sec
 proxy takes to follow), when `expire` is called.
 
 A part may only name its content (`ir.KeySet`): then what lingers is the name, and the content is looked up,
-so that a key that is taken away goes at once.
+so that a key that is taken away goes at once. Such filters are sharded: a key changes one of several
+resources.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Extensions:
         graph: Graph,
         chains: Collection[binds.NameKey, ir.FilterChain],
         placed: Collection[Any, Any],
-        keys: Collection[ir.KeySet, ir.Keys],
+        contents: Collection[ir.Shard, ir.Content],
     ) -> None:
         self._lingering: Source[EntryKey, bool] = graph.source("filter parts that linger")
         self._until: dict[EntryKey, float] = {}
@@ -61,18 +62,20 @@ class Extensions:
             lambda _, __, found: _served(found),
         )
 
-        def content(ctx: Context, part: Hashable) -> Iterable[Hashable]:
-            if not isinstance(part, ir.KeySet):
+        def content(ctx: Context, part: Hashable, shard: int | None) -> Iterable[Hashable]:
+            if shard is None or not isinstance(part, ir.AnySet):
                 return (part,)
-            held = ctx.fetch(keys, part)
+            held = ctx.fetch(contents, ir.Shard(part, shard))
             return (held,) if held is not None else ()
 
         def encode(ctx: Context, key: tuple[str, str], _: bool) -> Resource:
-            found: frozenset[Hashable] | None = ctx.fetch(parts, key)
-            return chain.encode_shared(key[1], [one for part in found or () for one in content(ctx, part)])
+            name, shard = chain.PLACES[key[1]]
+            found: frozenset[Hashable] | None = ctx.fetch(parts, (key[0], name))
+            told = [one for part in found or () for one in content(ctx, part, shard)]
+            return chain.encode_shared(key[1], told)
 
         self.resources: Collection[tuple[str, str], Resource] = graph.map_one(
-            "ECDS", graph.group_by("filters of groups", chains, _filters, lambda *_: True), encode
+            "ECDS", graph.group_by("filters of groups", chains, _names, lambda *_: True), encode
         )
 
     def linger(self, now: float) -> bool:
@@ -112,6 +115,6 @@ def _slot(key: EntryKey) -> tuple[str, str, Hashable]:
     return key.group, key.filter, chain.DISCOVERED[key.filter].slot(key.part)
 
 
-def _filters(key: binds.NameKey, found: ir.FilterChain) -> Iterable[tuple[str, str]]:
-    """Every connection manager has every filter."""
-    return [(key.port.group, name) for name in chain.DISCOVERED] if found.stream is None else ()
+def _names(key: binds.NameKey, found: ir.FilterChain) -> Iterable[tuple[str, str]]:
+    """Every connection manager has every filter, with all its shards."""
+    return [(key.port.group, name) for name in chain.NAMES] if found.stream is None else ()

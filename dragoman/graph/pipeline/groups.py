@@ -148,7 +148,7 @@ class Groups:
             lambda ctx, key, found: _table(key[1], found, ctx.fetch(self._binds.tables, key)),
         )
 
-        self.extensions = extensions.Extensions(graph, self._chains, placed, outputs.keys)
+        self.extensions = extensions.Extensions(graph, self._chains, placed, outputs.contents)
         self.limits = limits.Limits(graph, outputs, placed)
         self._used = graph.union(
             "used",

@@ -165,7 +165,7 @@ def build(
         statuses=statuses,
         diagnostics=diagnostics,
         unmatched=effects.unmatched(graph, parents.stacks),
-        keys=clients.keys,
+        contents=clients.contents,
         rollouts=base.Rollouts(rolling.plans, sources.rollouts.progress),
         fetches=base.Fetches(auth.wanted, auth.found),
     )

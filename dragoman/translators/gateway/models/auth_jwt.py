@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from dragoman.translators.gateway.models import meta, policy
+from dragoman.translators.gateway.models import consumer, meta, policy
 
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
 Url = Annotated[str, Field(min_length=8, max_length=2048, pattern=r"^https?://[^\s/]+(/\S*)?$")]
@@ -109,6 +109,13 @@ class Jwt(policy.Section):
 
     providers: Annotated[
         tuple[Provider, ...] | None, Field(min_length=1, max_length=16, description="The issuers.")
+    ] = None
+    consumer_claim: Annotated[
+        consumer.Path | None,
+        Field(
+            description="The claim by which Consumers of the policy's namespace are known, such as `sub`;"
+            " dots lead into objects. Texts only. Default: tokens make nobody a Consumer."
+        ),
     ] = None
     optional: Annotated[
         meta.Bool | None,

@@ -12,6 +12,7 @@ from pydantic import Field
 from dragoman.translators.gateway.models import (
     auth_api_keys,
     auth_browsers,
+    auth_certificate,
     auth_external,
     auth_jwt,
     auth_oidc,
@@ -31,6 +32,10 @@ class AuthPolicy(policy.Policy):
         Field(description="API keys, of Consumers and of Secrets. With `jwt`, both are needed."),
     ] = None
     oidc: Annotated[auth_oidc.Oidc | None, Field(description="Browsers log in (OpenID Connect).")] = None
+    client_certificate: Annotated[
+        auth_certificate.ClientCertificate | None,
+        Field(description="Client certificates. With `jwt` or `apiKeys`, both are needed."),
+    ] = None
     external: Annotated[
         auth_external.External | None, Field(description="A service that is asked whether a request passes.")
     ] = None

@@ -1,11 +1,11 @@
 """Consumer (dragoman.dev/v1alpha1): one client, with its credentials, its groups and its plan.
 
-AuthPolicies of the same namespace with `apiKeys` let it in; backends learn its name, groups and plan.
+AuthPolicies of the same namespace know it by them; backends learn its name, groups and plan, however it came.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,37 @@ class KeyReference:
     ] = None
 
 
+Path = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\s:%()\"\\.]+(\.[^\s:%()\"\\.]+)*$")]
+"""A claim; dots lead into objects."""
+
+
+@meta.shape
+class Token:
+    """Whose tokens (JWT) are the Consumer's."""
+
+    issuer: Annotated[str, Field(min_length=1, max_length=1024, description="What they say in `iss`.")]
+    claim: Annotated[
+        Path,
+        Field(description="Where they say whose they are: the policy's `consumerClaim`. Default: `sub`."),
+    ] = "sub"
+    value: Annotated[str, Field(min_length=1, max_length=1024, description="What they say there.")]
+
+
+@meta.shape
+class Certificate:
+    """Which certificates are the Consumer's."""
+
+    type: Annotated[
+        Literal["URI", "DNS"],
+        Field(
+            description="Which name counts: the first of that type. SPIFFE identities are URIs. Default: URI."
+        ),
+    ] = "URI"
+    name: Annotated[
+        str, Field(min_length=1, max_length=1024, description="The name: `spiffe://shop.example/ns/api`.")
+    ]
+
+
 @meta.shape
 class Consumer:
     """ConsumerSpec."""
@@ -35,6 +66,17 @@ class Consumer:
         tuple[KeyReference, ...],
         Field(
             max_length=16, description="API keys. All of them hold: add the new one, later drop the old one."
+        ),
+    ] = ()
+    tokens: Annotated[
+        tuple[Token, ...],
+        Field(max_length=16, description="Tokens, where a policy's `jwt` has a `consumerClaim`."),
+    ] = ()
+    certificates: Annotated[
+        tuple[Certificate, ...],
+        Field(
+            max_length=16,
+            description="Client certificates, where a policy's `clientCertificate` asks for them.",
         ),
     ] = ()
     groups: Annotated[

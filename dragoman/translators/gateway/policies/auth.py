@@ -21,6 +21,7 @@ from dragoman.translators.gateway.policies import (
     auth_external,
     auth_oidc,
     auth_sources,
+    auth_subjects,
     merge,
 )
 
@@ -57,6 +58,8 @@ def apply(
     rules = policy.on(merged.spec.rules)
     keys = policy.on(merged.spec.api_keys)
     known = auth_clients.asked(keys, merged.says[("apiKeys",)].namespace) if keys is not None else None
+    token_of = auth_subjects.of_token(jwt, merged) if jwt is not None else None
+    certificate = auth_subjects.certificate(merged)
     external: ir.External | None = None
     service = policy.on(merged.spec.external)
     if service is not None:
@@ -64,7 +67,7 @@ def apply(
             return _closed(route, "DRG1821", "the service that is to be asked is not there"), merged.said
         external = auth_external.made(service, asked)
     held_rules = _rules(rules) if rules is not None else None
-    auth = ir.Auth(wanted, held_rules, _scopes(rules), known, external, login)
+    auth = ir.Auth(wanted, held_rules, _scopes(rules), known, external, login, certificate, token_of)
     route = auth_browsers.apply(route, merged.spec)
     return (replace(route, auth=auth) if auth != ir.Auth() else route), merged.said
 

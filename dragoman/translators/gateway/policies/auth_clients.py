@@ -1,12 +1,12 @@
-"""Clients with API keys: Consumers, and entries of Secrets that AuthPolicies name.
+"""Clients: Consumers, and entries of Secrets that AuthPolicies name, with their API keys.
 
-    Consumer + Secret -------> held (by Consumer) --+--> credentials --> keys (by key set)
+    Consumer + Secret -------> held (by Consumer) --+--> credentials --> contents (by key set and shard)
     AuthPolicy -> Secrets -> their entries ---------+         |
                                                               v
                                               owners (by the key's hash): more than one is a conflict
 
-Routes name key sets; nothing here makes a route depend on a key. Keys stand in no diagnostic and in no name
-of the graph, which has hashes of them.
+Routes name sets; nothing here makes a route depend on a credential. Keys stand in no diagnostic and in no
+name of the graph, which has hashes of them. What else Consumers are known by is `auth_subjects`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from typing import Final, NamedTuple
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.graph.collection import Collection, Context, Graph
-from dragoman.ir import model as ir
+from dragoman.ir import model as ir, shards
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway import status
 from dragoman.translators.gateway.models import auth_api_keys, authpolicy, consumer, meta, secret
+from dragoman.translators.gateway.policies import auth_subjects
 
 DEFAULT_HEADER: Final = "x-api-key"
 
@@ -38,6 +39,7 @@ class CredentialId(NamedTuple):
     client: str
     hash: str
     at: int
+    shard: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +79,16 @@ class Clients:
             lambda key, _: (key.hash,),
             lambda _, __, found: frozenset((one.of, one.client) for one in found),
         )
-        self.keys: Collection[ir.KeySet, ir.Keys] = graph.group_by(
+        keys: Collection[ir.Shard, ir.Content] = graph.group_by(
             "key sets",
             credentials,
-            lambda key, _: (key.of,),
+            lambda key, _: (ir.Shard(key.of, key.shard),),
             lambda _, __, found: ir.Keys(tuple((found[at].key, found[at].client) for at in sorted(found))),
+        )
+        subjects = auth_subjects.Subjects(graph, consumers)
+        self._subjects = subjects
+        self.contents: Collection[ir.Shard, ir.Content] = graph.union(
+            "credentials of sets", keys, subjects.contents
         )
         self.findings: Collection[Ref, tuple[Diagnostic, ...]] = graph.map_one(
             "Consumer findings", held, lambda ctx, ref, one: self._findings(ctx, ref, one) or None
@@ -106,7 +113,7 @@ class Clients:
                 if _KEY.fullmatch(key) is None:
                     flaws.append(_unusable(_malformed(_secret(ref, wanted.name), name), origin))
                 else:
-                    credentials.append((CredentialId(of, ref.name, _hash(key), at), _Credential(key, client)))
+                    credentials.append((_id(of, ref.name, key, at), _Credential(key, client)))
         # A Secret may have one key under two names.
         return _Held(tuple(dict(credentials).items()), tuple(flaws))
 
@@ -117,7 +124,7 @@ class Clients:
         of = ir.KeySet(ref.namespace, ref.name)
         return _Held(
             tuple(
-                (CredentialId(of, name, _hash(key), 0), _Credential(key, ir.Client(name, of)))
+                (_id(of, name, key), _Credential(key, ir.Client(name, of)))
                 for name, key in _texts(item.spec)
                 if _KEY.fullmatch(key)
             ),
@@ -134,6 +141,7 @@ class Clients:
                 origin = Origin(ref, ("spec", "apiKeys", key.at))
                 label = "requests with the key are answered 401 where both are known"
                 found.append(error("DRG1812", message, origin, label=label, help="give each its own"))
+        found += self._subjects.findings(ctx, ref)
         return tuple(dict.fromkeys(found))
 
     def _status(self, ctx: Context, item: base.AnyObject) -> base.Status:
@@ -208,6 +216,10 @@ def _texts(spec: secret.Secret) -> list[tuple[str, str]]:
     """Every entry, without the line's end that files have."""
     names = sorted({*spec.data, *spec.string_data})
     return [(name, (spec.value(name) or b"").decode(errors="replace").strip("\r\n")) for name in names]
+
+
+def _id(of: ir.KeySet, client: str, key: str, at: int = 0) -> CredentialId:
+    return CredentialId(of, client, _hash(key), at, shards.of(key))
 
 
 def _hash(key: str) -> str:
