@@ -8,7 +8,7 @@ payloads are serialised once and shared by all streams.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import xxhash
@@ -16,12 +16,13 @@ import xxhash
 _PREFIX: Final = "type.googleapis.com/"
 LISTENER: Final = _PREFIX + "envoy.config.listener.v3.Listener"
 ROUTE: Final = _PREFIX + "envoy.config.route.v3.RouteConfiguration"
+SCOPE: Final = _PREFIX + "envoy.config.route.v3.ScopedRouteConfiguration"
 CLUSTER: Final = _PREFIX + "envoy.config.cluster.v3.Cluster"
 ENDPOINT: Final = _PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 SECRET: Final = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 EXTENSION: Final = _PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 
-TYPES: Final = (CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET)
+TYPES: Final = (CLUSTER, ENDPOINT, EXTENSION, SCOPE, LISTENER, ROUTE, SECRET)
 """Every type served, in the order in which a change is sent (rule 59)."""
 
 SHORT: Final[Mapping[str, str]] = {
@@ -29,6 +30,7 @@ SHORT: Final[Mapping[str, str]] = {
     ENDPOINT: "EDS",
     LISTENER: "LDS",
     ROUTE: "RDS",
+    SCOPE: "SRDS",
     SECRET: "SDS",
     EXTENSION: "ECDS",
 }
@@ -81,7 +83,9 @@ class Resource:
     `chunks` joined are the serialised message (without `Any` framing); they stay apart so that large
     route tables share what did not change. `version` is a hash of the content: replicas and restarts
     agree (rule 42). `refs` maps a type URL to the names this resource refers to, so that `xds` can order
-    a change without decoding. `sensitive` payloads are redacted in dumps, CSDS and the console.
+    a change without decoding. `sensitive` payloads are redacted in dumps, CSDS and the console. `spare`:
+    only connections that come to their end use it still, so that a stream is sent it once a second at most.
+    `again`: bytes that may stand behind the message any number of times and change nothing but its hash.
     """
 
     type_url: str
@@ -90,6 +94,8 @@ class Resource:
     chunks: tuple[bytes, ...] = field(repr=False)
     refs: Mapping[str, NameSet] = field(default_factory=dict, repr=False)
     sensitive: bool = False
+    spare: bool = False
+    again: bytes = field(default=b"", repr=False)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Resource):
@@ -108,6 +114,10 @@ class Resource:
     def size(self) -> int:
         """Bytes of the serialised message."""
         return sum(map(len, self.chunks))
+
+    def anew(self, times: int) -> Resource:
+        """The same for a client that would take it for known."""
+        return replace(self, version=f"{self.version}.{times}", chunks=(*self.chunks, self.again * times))
 
     def refers(self, type_url: str) -> NameSet:
         """The names of `type_url` that this resource needs."""

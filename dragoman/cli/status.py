@@ -19,7 +19,7 @@ _COLOURS: Final = {
     "NOT_SENT": "yellow",
     "-": "bright_black",
 }
-_TYPES: Final = ("CDS", "EDS", "ECDS", "LDS", "RDS", "SDS")
+_TYPES: Final = ("CDS", "EDS", "ECDS", "SRDS", "LDS", "RDS", "SDS")
 
 
 @click.command("status")

@@ -12,7 +12,16 @@ import functools
 from typing import Final, assert_never
 
 from dragoman import proto
-from dragoman.envoy import addresses, durations, headers, limit_replies, replies, reports, sources
+from dragoman.envoy import (
+    addresses,
+    durations,
+    headers,
+    limit_replies,
+    replies,
+    reports,
+    scoping,
+    sources,
+)
 from dragoman.envoy.filters import chain as filter_chain
 from dragoman.ir import client
 from dragoman.proto.envoy.config.common.mutation_rules import v3 as mutation_rules
@@ -55,12 +64,18 @@ _SAID_BY_CLIENTS: Final = (
 them; the route table sets the first (`shape.py`)."""
 
 
-def encode(stat_prefix: str, table: str, settings: client.Http, *, quic: bool = False) -> bytes:
-    """The connection manager of one chain."""
+def encode(
+    stat_prefix: str, table: str, settings: client.Http, *, quic: bool = False, scoped: bool = False
+) -> bytes:
+    """The connection manager of one chain. `scoped`: its table is cut into scopes."""
     own = hcm.HttpConnectionManager(stat_prefix=stat_prefix)
-    own.rds.route_config_name = table
-    sources.write_ads(own.rds.config_source)
-    return proto.serialize(own) + _shared(settings, quic)
+    if scoped:
+        scoping.write(own, table)
+    else:
+        own.rds.route_config_name = table
+        sources.write_ads(own.rds.config_source)
+    # Repeated fields go in this order: what clients and policies change early comes before the scope's key.
+    return _shared(settings, quic) + proto.serialize(own)
 
 
 @functools.lru_cache(maxsize=1024)

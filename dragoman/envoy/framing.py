@@ -38,3 +38,8 @@ def tag(message: str, field: str) -> bytes:
 def frame(before: bytes, payload: bytes) -> bytes:
     """`payload` as one entry of the field whose `tag` is `before`."""
     return b"%b%b%b" % (before, varint(len(payload)), payload)
+
+
+def head(before: bytes, size: int) -> bytes:
+    """What stands before `size` bytes that are one entry of that field."""
+    return before + varint(size)

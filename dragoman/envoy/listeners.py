@@ -20,6 +20,7 @@ from dragoman.envoy import (
     downstream_tls,
     framing,
     naming,
+    shape,
     streams,
 )
 from dragoman.envoy.filters import chain as filter_chain
@@ -51,6 +52,7 @@ class ChainChunk:
     by_name: bool
     quic: bool
     tables: frozenset[str] = field(compare=False)
+    scopes: frozenset[str] = field(compare=False)
     secrets: frozenset[str] = field(compare=False)
     clusters: frozenset[str] = field(compare=False)
 
@@ -75,7 +77,9 @@ def join(
         resource.ROUTE: _union(each.tables for each in ordered),
         resource.SECRET: _union(each.secrets for each in ordered),
     }
-    if any(each.tables for each in ordered):
+    if any(each.scopes for each in ordered):
+        refs[resource.SCOPE] = _union(each.scopes for each in ordered)
+    if any(each.tables or each.scopes for each in ordered):
         refs[resource.EXTENSION] = resource.NameSet(filter_chain.NAMES)
     if any(each.clusters for each in ordered):
         refs[resource.CLUSTER] = _union(each.clusters for each in ordered)
@@ -92,18 +96,21 @@ def _union(sets: Iterable[frozenset[str]]) -> resource.NameSet:
     return resource.NameSet(frozenset().union(*sets))
 
 
-def encode_chain(bind: ir.Bind, chain: ir.FilterChain) -> ChainChunk:
-    """One filter chain. Envoy keeps the connections of those that stay as they are."""
+def encode_chain(bind: ir.Bind, chain: ir.FilterChain, *, scoped: bool = False) -> ChainChunk:
+    """One filter chain. Envoy keeps the connections of those that stay as they are. `scoped`: its table is
+    cut into scopes."""
     stream = chain.stream
     datagrams = bind.udp and not chain.quic
-    chunk = streams.datagrams(bind, stream) if datagrams else _chain(bind, chain)
+    chunk = streams.datagrams(bind, stream) if datagrams else _chain(bind, chain, scoped)
+    table = naming.route_config(chain.scope)
     return ChainChunk(
         chain.hostname,
         chunk,
         resource.digest(chunk),
         _by_server_name(chain),
         chain.quic,
-        frozenset((naming.route_config(chain.scope),) if stream is None else ()),
+        frozenset((table,) if stream is None and not scoped else ()),
+        shape.scopes(table) if stream is None and scoped else frozenset(),
         frozenset(map(naming.secret, used_secrets(chain))),
         streams.clusters(stream) if stream is not None else frozenset(),
     )
@@ -151,7 +158,7 @@ def _quic_head(bind: ir.Bind, settings: client.PortSettings) -> bytes:
     return proto.serialize(message)
 
 
-def _chain(bind: ir.Bind, chain: ir.FilterChain) -> bytes:
+def _chain(bind: ir.Bind, chain: ir.FilterChain, scoped: bool) -> bytes:
     message = listener_proto.FilterChain(name=naming.route_config(chain.scope))
     if _by_server_name(chain):
         message.filter_chain_match.transport_protocol = "quic" if chain.quic else "tls"
@@ -168,7 +175,11 @@ def _chain(bind: ir.Bind, chain: ir.FilterChain) -> bytes:
     network.name = connection_manager.NAME
     network.typed_config.type_url = proto.type_url(hcm.HttpConnectionManager)
     network.typed_config.value = connection_manager.encode(
-        naming.listener(bind), naming.route_config(chain.scope), chain.client.http, quic=chain.quic
+        naming.listener(bind),
+        naming.route_config(chain.scope),
+        chain.client.http,
+        quic=chain.quic,
+        scoped=scoped,
     )
     return framing.frame(_chain_tag(), proto.serialize(message))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dragoman import proto, resource
-from dragoman.envoy import bootstrap as production
+from dragoman.envoy import bootstrap as production, shape
 from dragoman.envoy.admin import Admin
 from dragoman.envoy.filters import chain as filter_chain, sharding
 from dragoman.proto.envoy.config.bootstrap import v3 as bootstrap_proto
@@ -51,7 +51,7 @@ def bootstrap(
         _cluster(static.clusters.add(), payload, payloads[resource.ENDPOINT])
     found = filters(payloads[resource.EXTENSION])
     for payload in payloads[resource.LISTENER].values():
-        _listener(static.listeners.add(), payload, tables, found)
+        _listener(static.listeners.add(), payload, tables, payloads[resource.SCOPE], found)
     if any(listener.HasField("internal_listener") for listener in static.listeners):
         proto.merge_dict(message, production.caching())
     return message
@@ -94,13 +94,22 @@ def _upstream(socket: core.TransportSocket) -> None:
         socket.typed_config.value = proto.serialize(around)
 
 
-def _listener(target: listener_proto.Listener, payload: bytes, tables: Tables, known: Filters) -> None:
+def _listener(
+    target: listener_proto.Listener,
+    payload: bytes,
+    tables: Tables,
+    scopes: Mapping[str, bytes],
+    known: Filters,
+) -> None:
     target.MergeFromString(payload)
     for chain in target.filter_chains:
         for network in chain.filters:
             if network.typed_config.type_url == proto.type_url(hcm.HttpConnectionManager):
                 manager = hcm.HttpConnectionManager.FromString(network.typed_config.value)
-                _table(manager, tables)
+                if manager.HasField("scoped_routes"):
+                    _scopes(manager.scoped_routes, scopes)
+                else:
+                    _table(manager, tables)
                 resolve(manager, known)
                 network.typed_config.value = proto.serialize(manager)
         if chain.HasField("transport_socket"):
@@ -112,6 +121,20 @@ def _table(manager: hcm.HttpConnectionManager, tables: Tables) -> None:
     manager.route_config.CopyFrom(tables.get(name) or route_proto.RouteConfiguration(name=name))
     # As over xDS, where a route may be there before its cluster.
     manager.route_config.validate_clusters.value = False
+
+
+def _scopes(target: hcm.ScopedRoutes, scopes: Mapping[str, bytes]) -> None:
+    found = target.scoped_route_configurations_list.scoped_route_configurations
+    for name in sorted(shape.scopes(target.name).intersection(scopes)):
+        found.add().MergeFromString(scopes[name])
+
+
+def tables(manager: hcm.HttpConnectionManager) -> list[route_proto.RouteConfiguration]:
+    """The route tables of a connection manager of such a bootstrap: one, or one for each scope."""
+    if not manager.HasField("scoped_routes"):
+        return [manager.route_config]
+    found = manager.scoped_routes.scoped_route_configurations_list.scoped_route_configurations
+    return [scope.route_configuration for scope in found]
 
 
 def resolve(manager: hcm.HttpConnectionManager, known: Filters) -> None:

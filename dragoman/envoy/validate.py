@@ -24,7 +24,6 @@ from dragoman.envoy import connection_manager, naming, process, static
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.bootstrap import v3 as bootstrap_proto
 from dragoman.proto.envoy.config.listener import v3 as listener_proto
-from dragoman.proto.envoy.config.route import v3 as route_proto
 from dragoman.proto.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 from dragoman.proto.envoy.extensions.transport_sockets.tls import v3 as tls
 
@@ -113,7 +112,11 @@ class _Taker:
         self._secrets = {each.name: each for each in static_resources.secrets}
         self._clusters = {each.name: each for each in static_resources.clusters}
         self._listeners = {each.name: each for each in static_resources.listeners}
-        self._tables = dict(map(_table, _managers(static_resources.listeners)))
+        self._tables = {
+            table.name: table
+            for manager in _managers(static_resources.listeners)
+            for table in static.tables(manager)
+        }
 
     def secrets(self) -> list[_Piece]:
         return [_Piece(resource.SECRET, name) for name in self._secrets]
@@ -181,6 +184,8 @@ class _Taker:
             for piece in group:
                 target.filter_chains.add().CopyFrom(self._listeners[name].filter_chains[piece.part])
             for manager, write in _opened([target]):
+                if manager.HasField("scoped_routes"):
+                    manager.ClearField("scoped_routes")
                 manager.route_config.ClearField("virtual_hosts")
                 write()
 
@@ -207,10 +212,6 @@ class _Taker:
                 name="envoy.filters.network.http_connection_manager"
             )
             network.typed_config.CopyFrom(proto.pack_any(manager))
-
-
-def _table(opened: hcm.HttpConnectionManager) -> tuple[str, route_proto.RouteConfiguration]:
-    return opened.route_config.name, opened.route_config
 
 
 def _managers(found: Iterable[listener_proto.Listener]) -> Iterator[hcm.HttpConnectionManager]:

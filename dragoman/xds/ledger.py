@@ -160,13 +160,16 @@ class Stream:
         state.bytes_sent += size
         self._ledger.count("pushed", type_url, self.group, size)
 
-    def acked(self, type_url: str, nonce: str, version: str, seconds: float | None) -> None:
+    def acked(
+        self, type_url: str, nonce: str, version: str, seconds: float | None, *, healed: bool = True
+    ) -> None:
+        """`healed`: nothing of the type is refused any more."""
         state = self.types[type_url]
         state.nonce_acked = nonce
         state.version_acked = version
         state.acked_at = self._ledger.clock()
         state.acks += 1
-        if state.error:
+        if state.error and healed:
             state.error, state.error_names, state.error_version = "", (), ""
             self._ledger.recovered(self, type_url)
         self._ledger.count("ack", type_url, self.group)

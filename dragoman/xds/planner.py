@@ -23,24 +23,30 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET, Resource
+from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SCOPE, SECRET, Resource
 from dragoman.xds.substream import Known, Substream, Unproven
 from dragoman.xds.wire import Form
 
 USES: Final[Mapping[str, tuple[str, ...]]] = {
-    LISTENER: (CLUSTER,),
+    LISTENER: (CLUSTER, SCOPE),
     ROUTE: (CLUSTER, LISTENER, EXTENSION),
+    SCOPE: (CLUSTER, LISTENER, EXTENSION),
 }
 """What must be there before a resource of the type is sent. Filter configurations (ECDS) refer to no cluster:
 what a filter calls is named by the routes. Few tables refer to listeners: inner ones, that their cached
-routes go through."""
+routes go through. Scopes (SRDS) are tables; a listener is in use before its scopes come, if they are not
+there already, so it follows them."""
+
+PACE: Final = 1.0
+"""Seconds between two versions of a spare resource on one stream."""
 
 USED_BY: Final[Mapping[str, tuple[str, ...]]] = {
-    CLUSTER: (LISTENER, ROUTE),
-    LISTENER: (ROUTE,),
+    CLUSTER: (LISTENER, ROUTE, SCOPE),
+    LISTENER: (ROUTE, SCOPE),
     ENDPOINT: (CLUSTER,),
     EXTENSION: (LISTENER,),
     ROUTE: (LISTENER,),
+    SCOPE: (LISTENER,),
     SECRET: (LISTENER, CLUSTER),
 }
 """Whose references keep a resource of the type from being removed."""
@@ -77,6 +83,10 @@ def plan(
             # A first answer is a whole one: a proxy takes it for all there is, and declares itself ready.
             return out
         out.whole = True
+    sub.abandon()
+    if sub.trials:
+        _try(out, sub)
+        return out
     gone: dict[str, Known] = {}
     changed: list[tuple[str, Resource]] = []
     for name, known in sub.pending.items():
@@ -88,13 +98,36 @@ def plan(
         else:
             gone[name] = known
     if not out.whole:
-        _sort(out, changed, gates)
+        _sort(out, _due(out, sub, changed, now), gates)
     for name in sub.owed:
         resource = sub.view.get(sub.type_url, name)
         if resource is not None and name not in out.held:
             out.upserts[name] = resource
     _remove(sub, streams, gone, now, patience, expecting, out)
     return out
+
+
+def _try(out: Plan, sub: Substream) -> None:
+    """A refused response in parts: the next one, as it should be by now. Everything else waits."""
+    names = sub.trials[-1]
+    for name in names:
+        target = sub.target(name)
+        if target is not None:
+            out.upserts[name] = target.anew(sub.attempts[name])
+    out.held.update(name for name in sub.pending if name not in names)
+
+
+def _due(
+    out: Plan, sub: Substream, changed: Iterable[tuple[str, Resource]], now: float
+) -> Iterator[tuple[str, Resource]]:
+    """Without the spare ones that were sent a moment ago."""
+    for name, resource in changed:
+        moment = sub.paced.get(name, -PACE) + PACE if resource.spare else now
+        if now < moment:
+            out.held.add(name)
+            out._wake_at(moment)
+        else:
+            yield name, resource
 
 
 # --- upserts: wait for what they refer to ----------------------------------------------------------------
@@ -130,7 +163,8 @@ def _gates(
         if other is None:
             continue
         if other.fresh:
-            yield _Gate(type_url, None)
+            if type_url != SCOPE:  # its first answer may itself wait for listeners
+                yield _Gate(type_url, None)
             continue
         unsent = frozenset(name for name in other.pending if other.target(name) is not None)
         if unsent:
@@ -185,7 +219,9 @@ def _remove(
             # A client that comes back asks for its other types presently, and then says what it has.
             # Endpoints do not wait for that: a cluster may be warming for lack of the answer (62). Nor do
             # listeners: few are used by tables, while tables wait for listeners.
-            if sub.returning and expecting and sub.type_url not in (ENDPOINT, LISTENER):
+            # Who has no scopes never asks for them.
+            asked = type_url != SCOPE or bool(sub.view.resources(SCOPE))
+            if asked and sub.returning and expecting and sub.type_url not in (ENDPOINT, LISTENER):
                 used |= names
             continue
         if other.opaque and sub.type_url != LISTENER:

@@ -20,7 +20,7 @@ import grpc
 import grpc.aio
 
 from dragoman import config
-from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET, SHORT
+from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SCOPE, SECRET, SHORT
 from dragoman.xds import auth, csds, groups, wire
 from dragoman.xds.ledger import Ledger, Stream
 from dragoman.xds.session import ProtocolError, Session
@@ -48,6 +48,7 @@ SERVICES: Final = (
     Service("envoy.service.discovery.v3.AggregatedDiscoveryService", "AggregatedResources", None),
     Service("envoy.service.listener.v3.ListenerDiscoveryService", "Listeners", LISTENER),
     Service("envoy.service.route.v3.RouteDiscoveryService", "Routes", ROUTE),
+    Service("envoy.service.route.v3.ScopedRoutesDiscoveryService", "ScopedRoutes", SCOPE),
     Service("envoy.service.cluster.v3.ClusterDiscoveryService", "Clusters", CLUSTER),
     Service("envoy.service.endpoint.v3.EndpointDiscoveryService", "Endpoints", ENDPOINT),
     Service("envoy.service.secret.v3.SecretDiscoveryService", "Secrets", SECRET),

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, TYPES, Resource
 from dragoman.xds import planner
-from dragoman.xds.substream import Substream, Unproven
+from dragoman.xds.substream import Flight, Substream, Unproven
 from dragoman.xds.types import ResourceView, Transitions
 from dragoman.xds.wire import Body, Encoder, Form, Request
 
@@ -39,8 +39,11 @@ class Recorder(Protocol):
 
     def sent(self, type_url: str, nonce: str, version: str, resources: int, size: int) -> None: ...
 
-    def acked(self, type_url: str, nonce: str, version: str, seconds: float | None) -> None:
-        """`seconds`: from the oldest change in it to now; None for what a subscription asked for."""
+    def acked(
+        self, type_url: str, nonce: str, version: str, seconds: float | None, *, healed: bool = True
+    ) -> None:
+        """`seconds`: from the oldest change in it to now; None for what a subscription asked for. `healed`:
+        nothing of the type is refused any more."""
 
     def nacked(
         self, type_url: str, nonce: str, version: str, names: tuple[str, ...], detail: str
@@ -130,13 +133,29 @@ class Session:
                 self._recorder.stale(sub.type_url)
             return
         if request.error is None:
+            healed = sub.nacked & sub.flight.names
             flight = sub.settle()
             seconds = None if flight.published is None else max(0.0, now - flight.published)
-            self._recorder.acked(sub.type_url, flight.nonce, flight.version, seconds)
-        else:
-            names = tuple(sorted(blamed(sub.flight.names, request.error)))
-            flight = sub.refuse(frozenset(names))
-            self._recorder.nacked(sub.type_url, flight.nonce, flight.version, names, request.error)
+            left = sub.nacked
+            self._recorder.acked(sub.type_url, flight.nonce, flight.version, seconds, healed=not left)
+            if healed and left:
+                self._complain(sub, flight)
+        elif not sub.divide():
+            names = blamed(sub.flight.names, request.error)
+            flight = sub.refuse(names)
+            if sub.divisible:
+                sub.complaints.update(dict.fromkeys(names, request.error))
+                self._complain(sub, flight)
+                return
+            self._recorder.nacked(
+                sub.type_url, flight.nonce, flight.version, tuple(sorted(names)), request.error
+            )
+
+    def _complain(self, sub: Substream, flight: Flight) -> None:
+        """What the client refuses by now of a type whose resources it takes one by one."""
+        names = tuple(sorted(sub.nacked))
+        words = "; ".join(dict.fromkeys(sub.complaints[name] for name in names if name in sub.complaints))
+        self._recorder.nacked(sub.type_url, flight.nonce, flight.version, names, words)
 
     def change(self, changes: Transitions, now: float) -> bool:
         """The view changed. Returns whether the stream has reason to look for a response."""
@@ -208,6 +227,7 @@ class Session:
         if sub.type_url in (CLUSTER, LISTENER) and self._only is None:
             self._warm(sub, plan, body, now)
         flight = sub.sent(body.names, nonce, now)
+        sub.paced.update((name, now) for name, item in plan.upserts.items() if item.spare)
         data = body.finish(flight.version, nonce)
         self._recorder.sent(sub.type_url, nonce, flight.version, len(body.names), len(data))
         return Response(sub.type_url, nonce, data)

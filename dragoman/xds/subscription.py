@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from dragoman.resource import CLUSTER, LISTENER
+from dragoman.resource import CLUSTER, LISTENER, SCOPE
 
 WILDCARD: Final = "*"
 
-LEGACY_WILDCARD: Final = frozenset({CLUSTER, LISTENER})
-"""Types for which a first request without names means all of them (rule 35)."""
+LEGACY_WILDCARD: Final = frozenset({CLUSTER, LISTENER, SCOPE})
+"""Types for which a first request without names means all of them (rule 35). The specification knows the
+first two; Envoy asks for scopes in the same way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dragoman.resource import CLUSTER, LISTENER, Resource
+from dragoman.resource import CLUSTER, LISTENER, SCOPE, Resource
 from dragoman.xds import subscription
 from dragoman.xds.snapshot import MODULUS, fingerprint, version_of
 from dragoman.xds.types import ResourceView
 from dragoman.xds.wire import Form, Request
 
-FULL_STATE: Final = frozenset({CLUSTER, LISTENER})
+FULL_STATE: Final = frozenset({CLUSTER, LISTENER, SCOPE})
 """Types of which a state-of-the-world response is always the complete set: absence is removal (rule 25)."""
 
 
@@ -74,6 +74,8 @@ class Substream:
     __slots__ = (
         "_total",
         "answer",
+        "attempts",
+        "complaints",
         "dirty_since",
         "flight",
         "form",
@@ -82,12 +84,14 @@ class Substream:
         "nacked",
         "opaque",
         "owed",
+        "paced",
         "parked",
         "pending",
         "rejected",
         "replaced",
         "returning",
         "subscription",
+        "trials",
         "type_url",
         "unproven",
         "view",
@@ -108,6 +112,10 @@ class Substream:
         self.replaced: dict[str, Known] = {}
         self.rejected: dict[str, Known] = {}
         self.nacked: frozenset[str] = frozenset()
+        self.complaints: dict[str, str] = {}  # the client's words about those, where each has its own
+        self.trials: list[frozenset[str]] = []  # parts of a refused response, the next one last (`divide`)
+        self.attempts: dict[str, int] = {}  # how often names of theirs were refused along with others
+        self.paced: dict[str, float] = {}  # when spare resources were sent last
         self.unproven: list[Unproven] = []
         self.returning = False  # the client brought state from an earlier stream
         self.opaque = False  # ... which nobody can see (SotW), until it ACKs what we sent
@@ -357,9 +365,47 @@ class Substream:
             del self.rejected[name]
         self.replaced.clear()
         self.unproven.clear()
-        self.nacked = frozenset()
+        self.nacked = self.nacked - flight.names if self.divisible else frozenset()
+        for name in flight.names.intersection(self.complaints):
+            del self.complaints[name]
+        if self.trials:
+            self.trials.pop()
         self.opaque = False
         return flight
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the client takes all of a response or nothing, and each resource for itself can be sent."""
+        return self.type_url == SCOPE and self.form is Form.DELTA
+
+    def divide(self) -> bool:
+        """The client refused a response of which it takes all or nothing: halves it, so that the others of it
+        come through and the culprit stands alone. False: there is nothing to halve.
+
+        Envoy has half taken those before the culprit and would take them for known if it saw them again: they
+        are sent `anew`.
+        """
+        assert self.flight is not None
+        names = sorted(name for name in self.flight.names if self.target(name) is not None)
+        if not self.divisible or len(names) < 2:
+            return False
+        for name in names:
+            self.pending[name] = self.replaced.get(name)
+            self.attempts[name] = self.attempts.get(name, 0) + 1
+        self.replaced.clear()
+        self.flight = None
+        if self.trials:
+            self.trials.pop()
+        middle = len(names) // 2
+        self.trials += [frozenset(names[middle:]), frozenset(names[:middle])]
+        return True
+
+    def abandon(self) -> None:
+        """Drops parts of which nothing is left to be tried."""
+        while self.trials and all(self.target(name) is None for name in self.trials[-1]):
+            self.trials.pop()
+        if not self.trials:
+            self.attempts.clear()
 
     def refuse(self, culprits: frozenset[str]) -> Flight:
         """The client NACKed it. Nothing is sent again (72); what it had before counts as used (66), what it
@@ -377,7 +423,9 @@ class Substream:
         self.unproven = [
             Unproven(left, group.since) for group in self.unproven if (left := group.names & waited)
         ]
-        self.nacked = culprits
+        self.nacked = self.nacked | culprits if self.divisible else culprits
+        if self.trials:
+            self.trials.pop()
         return flight
 
     def _add(self, amount: int) -> None:

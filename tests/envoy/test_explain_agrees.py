@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from dragoman import explain, proto
+from dragoman import config, explain, proto, resource
 from dragoman.envoy import process, static
 from dragoman.envoy.admin import Admin
 from dragoman.graph.pipeline import Pipeline
@@ -51,15 +51,17 @@ class Answer(NamedTuple):
 CLOSED = Answer(0, "", "", "", "", "")
 
 
+@pytest.mark.parametrize("scoped", [False, True], ids=["whole tables", "scopes"])
 @pytest.mark.parametrize("seed", range(WORLDS))
-async def test_explain_agrees_with_envoy(seed: int, envoy_binary: Path) -> None:
+async def test_explain_agrees_with_envoy(seed: int, scoped: bool, envoy_binary: Path) -> None:
     rng = Random(seed)
     plain, grpc = (net.free_port(), net.free_port()), net.free_port()
     tls, echo = net.free_port(), net.free_port()
     pair = certs.Authority().issue("a.test", "*.test")
-    pipeline = Pipeline()
+    pipeline = Pipeline(config.Settings(gateways=config.Gateways(scoped_hosts=int(scoped))))
     pipeline.load(agreement.documents(rng, plain, grpc, tls, echo, (pair.certificate, pair.key)))
     view = pipeline.view()
+    assert bool(pipeline.snapshot().resources(resource.SCOPE)) is scoped
     requests = [agreement.plain_request(rng, plain) for _ in range(PLAIN)]
     requests += [agreement.grpc_request(rng, grpc) for _ in range(GRPC)]
     handshakes = [name for name in agreement.NAMES for _ in range(2)]
@@ -153,8 +155,9 @@ async def serving(pipeline: Pipeline, echo: int, binary: Path) -> Any:
 def make_talkative(config: Any) -> None:
     """Every answer of a route tells the route and the cluster."""
     manager = hcm.HttpConnectionManager.FromString(config.value)
-    for name, value in (("x-route", "%ROUTE_NAME%"), ("x-cluster", "%UPSTREAM_CLUSTER%")):
-        manager.route_config.response_headers_to_add.add().header.CopyFrom(header(name, value))
+    for table in static.tables(manager):
+        for name, value in (("x-route", "%ROUTE_NAME%"), ("x-cluster", "%UPSTREAM_CLUSTER%")):
+            table.response_headers_to_add.add().header.CopyFrom(header(name, value))
     config.value = proto.serialize(manager)
 
 

@@ -30,7 +30,13 @@ class Site:
     seconds that Envoy leaves connections which it drains; it asks them to go within five."""
 
     def __init__(
-        self, folder: Path, *, mode: Mode = "delta", bootstrap: Sequence[str] = (), drain: int = 1
+        self,
+        folder: Path,
+        *,
+        mode: Mode = "delta",
+        bootstrap: Sequence[str] = (),
+        drain: int = 1,
+        environment: dict[str, str] | None = None,
     ) -> None:
         self._folder = folder
         self._mode = mode
@@ -38,7 +44,7 @@ class Site:
         self._drain = drain
         self._stack = AsyncExitStack()
         self.port = net.free_port()
-        self.plane = Plane(folder)
+        self.plane = Plane(folder, environment=environment)
         self.envoy: Envoy = None  # type: ignore[assignment]
         self.backends: dict[str, Backend] = {}
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from dragoman.proto.envoy.config.endpoint import v3 as endpoint
 from dragoman.proto.envoy.config.listener import v3 as listeners
 from dragoman.proto.envoy.config.route import v3 as routes
 from dragoman.proto.envoy.service.discovery import v3 as discovery
-from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource
+from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SCOPE, Resource
 from dragoman.xds.ledger import Ledger
 from dragoman.xds.server import Server
 from dragoman.xds.snapshot import View
@@ -231,6 +232,44 @@ def listener(name: str, port: int, route_name: str) -> Resource:
     }
     payload = proto.serialize(proto.from_dict(listeners.Listener, body))
     return resource.make(LISTENER, name, payload, {ROUTE: [route_name]})
+
+
+def scope(name: str, cluster: str, *, regex: str = ".*") -> Resource:
+    """A scope whose key is its name."""
+    table = {
+        "name": name,
+        "virtual_hosts": [
+            {
+                "name": "all",
+                "domains": ["*"],
+                "routes": [{"match": {"safe_regex": {"regex": regex}}, "route": {"cluster": cluster}}],
+            }
+        ],
+        "validate_clusters": False,
+    }
+    body = {"name": name, "key": {"fragments": [{"string_key": name}]}, "route_configuration": table}
+    payload = proto.serialize(proto.from_dict(routes.ScopedRouteConfiguration, body))
+    more = {"route_configuration": {"request_headers_to_remove": ["scope"]}}
+    again = proto.serialize(proto.from_dict(routes.ScopedRouteConfiguration, more))
+    return dataclasses.replace(resource.make(SCOPE, name, payload, {CLUSTER: [cluster]}), again=again)
+
+
+def scoped_listener(name: str, port: int, *scopes: str) -> Resource:
+    """The header `scope` says which scope."""
+    looks = {
+        "name": name,
+        "scope_key_builder": {"fragments": [{"header_value_extractor": {"name": "scope", "index": 0}}]},
+        "rds_config_source": ADS,
+        "scoped_rds": {"scoped_rds_config_source": ADS},
+    }
+    config = {"@type": HCM, "stat_prefix": "web", "scoped_routes": looks, "http_filters": [ROUTER]}
+    body = {
+        "name": name,
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": [{"filters": [{"name": "hcm", "typed_config": config}]}],
+    }
+    payload = proto.serialize(proto.from_dict(listeners.Listener, body))
+    return resource.make(LISTENER, name, payload, {SCOPE: scopes})
 
 
 def api_listener(name: str, route_name: str) -> Resource:

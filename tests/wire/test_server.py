@@ -9,7 +9,7 @@ import grpc.aio
 import pytest
 
 from dragoman import config, resource
-from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET
+from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SCOPE, SECRET
 from dragoman.xds.ledger import Status
 from dragoman.xds.server import Server
 from dragoman.xds.wire import Form
@@ -23,6 +23,7 @@ SINGLE = {
     ENDPOINT: ("endpoint.v3.EndpointDiscoveryService", "Endpoints"),
     LISTENER: ("listener.v3.ListenerDiscoveryService", "Listeners"),
     ROUTE: ("route.v3.RouteDiscoveryService", "Routes"),
+    SCOPE: ("route.v3.ScopedRoutesDiscoveryService", "ScopedRoutes"),
     SECRET: ("secret.v3.SecretDiscoveryService", "Secrets"),
     EXTENSION: ("extension.v3.ExtensionConfigDiscoveryService", "ExtensionConfigs"),
 }
@@ -49,7 +50,6 @@ async def test_rule_1_every_type_on_ads_and_on_its_own_service(form: Form, type_
 @pytest.mark.parametrize(
     "method",
     [
-        "route.v3.ScopedRoutesDiscoveryService/StreamScopedRoutes",
         "route.v3.VirtualHostDiscoveryService/DeltaVirtualHosts",
         "endpoint.v3.LocalityEndpointDiscoveryService/DeltaLocalityEndpoints",
         "runtime.v3.RuntimeDiscoveryService/DeltaRuntime",

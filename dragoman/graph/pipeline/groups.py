@@ -26,7 +26,7 @@ from dragoman.envoy import (
 )
 from dragoman.envoy.filters import chain as filter_chain
 from dragoman.graph.collection import Collection, Context, Graph, Source
-from dragoman.graph.pipeline import assembly, binds, compromises, extensions, limits
+from dragoman.graph.pipeline import assembly, binds, compromises, extensions, limits, shapes
 from dragoman.graph.pipeline.binds import PortKey
 from dragoman.ir import model as ir
 from dragoman.ir.order import LAST, Order
@@ -115,12 +115,15 @@ class Groups:
             "flows", outputs.streams, lambda ctx, _, route: _flows(ctx, route, seats, self._binds, encrypted)
         )
         self._chains = self._binds.chains(graph, flows)
+        self.shapes = shapes.Shapes(graph, settings.scoped_hosts)
         self.listeners: Collection[PortKey, Resource] = graph.group_by(
             "LDS",
             graph.map_one(
                 "filter chains encoded",
                 self._chains,
-                lambda _, key, chain: listeners.encode_chain(key.port.bind, chain),
+                lambda ctx, key, chain: listeners.encode_chain(
+                    key.port.bind, chain, scoped=self.shapes.of(ctx, (key.port.group, chain.scope)).scoped
+                ),
             ),
             lambda key, _: (key.port,),
             lambda ctx, port, found: listeners.join(
@@ -145,8 +148,11 @@ class Groups:
             "RDS",
             buckets,
             lambda key, _: (key[:2],),
-            lambda ctx, key, found: _table(key[1], found, ctx.fetch(self._binds.tables, key)),
+            lambda ctx, key, found: _table(
+                key[1], found, ctx.fetch(self._binds.tables, key), self.shapes.of(ctx, key)
+            ),
         )
+        self.scopes = self.shapes.scopes(graph, buckets, self._binds.tables)
 
         self.extensions = extensions.Extensions(graph, self._chains, placed, outputs.contents)
         self.limits = limits.Limits(graph, outputs, placed)
@@ -173,7 +179,9 @@ class Groups:
             lambda *_: True,
         )
         self.inner_listeners: Collection[tuple[str, ir.Scope], Resource] = graph.map_one(
-            "inner LDS", caches, lambda _, key, __: inner.listener(key[1])
+            "inner LDS",
+            caches,
+            lambda ctx, key, __: inner.listener(key[1], scoped=self.shapes.of(ctx, key).scoped),
         )
         self.inner_clusters: Collection[tuple[str, ir.Scope], Resource] = graph.map_one(
             "inner CDS", caches, lambda _, key, __: inner.cluster(key[1])
@@ -322,6 +330,12 @@ class Groups:
             tables.setdefault(host.scope, {})[host.domain] = item
         return tables
 
+    def objects_in(self, scope: str) -> frozenset[Ref]:
+        """The objects that have routes in a scope (`shape`), in whatever group. Looks at all routes."""
+        return frozenset(
+            key.ref for key in self._parts if shape.holds(scope, key.host.scope, key.host.domain)
+        )
+
     def used_by(self, group: str) -> frozenset[ir.ClusterKey]:
         return frozenset(cluster for name, cluster in self._used if name == group)
 
@@ -462,9 +476,12 @@ def _table(
     scope: ir.Scope,
     found: Mapping[tuple[str, ir.Scope, int], shape.BucketChunk],
     settings: ir.TableSettings | None,
-) -> Resource:
+    choice: shapes.Choice,
+) -> Resource | None:
+    if not choice.table:
+        return None
     chunks = {bucket[2]: chunk for bucket, chunk in found.items()}
-    return shape.route_configuration(scope, chunks, settings or ir.TableSettings())
+    return shape.route_configuration(scope, chunks, settings or ir.TableSettings(), spare=choice.scoped)
 
 
 def _tcp(port: PortKey) -> PortKey:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from dragoman import config, resource
 from dragoman.diagnostics import Diagnostic, Span, warning
 from dragoman.document import Document
-from dragoman.envoy import naming
+from dragoman.envoy import naming, scoping
 from dragoman.graph.collection import Change, Graph
 from dragoman.graph.pipeline import assembly, binds, compromises, rejections, statuses
 from dragoman.graph.pipeline.groups import Groups
@@ -69,11 +69,14 @@ class Pipeline:
         self._uses: dict[str, int] = {}
         self._pending: dict[str, dict[str, dict[str, Resource | None]]] = {}
         self._source_findings: tuple[Diagnostic, ...] = ()
-        self._rejections = rejections.Blame()
+        self._rejections = rejections.Blame(self._groups.objects_in)
         self._touched: list[Ref] = []
         groups = self._groups
         self._watch(groups.listeners, resource.LISTENER, lambda key: naming.listener(key[1]))
         self._watch(groups.tables, resource.ROUTE, lambda key: naming.route_config(key[1]))
+        self._watch(
+            groups.scopes, resource.SCOPE, lambda key: scoping.name(naming.route_config(key[1]), key[2])
+        )
         self._watch(groups.clusters, resource.CLUSTER, lambda key: naming.cluster(key[1]))
         self._watch(groups.inner_listeners, resource.LISTENER, lambda key: naming.inner(key[1]))
         self._watch(groups.inner_clusters, resource.CLUSTER, lambda key: naming.inner(key[1]))
@@ -114,8 +117,10 @@ class Pipeline:
     def steps(self) -> Iterator[None]:
         """`commit` in pieces of a few milliseconds. Views change at the end; it must be run to there."""
         yield from self._graph.steps()
-        if self._groups.extensions.linger(self._clock()):
-            self._graph.commit()
+        now = self._clock()
+        lingering, shaped = self._groups.extensions.linger(now), self._groups.shapes.settle(now)
+        if lingering or shaped:
+            yield from self._graph.steps()
         self._deliver()
         self._touched.clear()
 
@@ -131,7 +136,9 @@ class Pipeline:
 
     def expire(self) -> None:
         """Lets go what was only kept for proxies to follow. To be called now and then."""
-        if self._groups.extensions.expire(self._clock()):
+        now = self._clock()
+        unused, settled = self._groups.extensions.expire(now), self._groups.shapes.expire(now)
+        if unused or settled:
             self._graph.commit()
             self._deliver()
 
@@ -166,6 +173,8 @@ class Pipeline:
             view = self._views[group] = View()
             self._groups.activate(group)
             self._graph.commit()
+            if self._groups.shapes.settle(self._clock()):
+                self._graph.commit()
             self._deliver()
         return view
 
@@ -176,6 +185,8 @@ class Pipeline:
             del self._uses[group], self._views[group]
             self._groups.deactivate(group)
             self._graph.commit()
+            if self._groups.shapes.settle(self._clock()):
+                self._graph.commit()
             self._pending.pop(group, None)
 
     def snapshot(self, group: str = "*") -> Snapshot:

@@ -1,20 +1,21 @@
 """From a NACK back to the objects that caused it.
 
-A proxy names resources at best, and a route table holds many objects. What tells the culprit is the
-change: each delivered change of a resource is remembered with the objects that were touched in the same
-commit, and a NACK of that resource goes to the latest of them, unless the message names a route. Clusters,
-endpoints and secrets lead back to their object by their own names. Quarantine will hang on `Blame.add`.
+A proxy names resources at best, and a route table holds many objects. What tells the culprit is the change:
+each delivered change of a resource is remembered with the objects that were touched in the same commit, and
+a NACK of that resource goes to the latest of them, unless the message names a route; of a scope, to those
+of them that have routes in it. Clusters, endpoints and secrets lead back to their object by their own
+names. Quarantine will hang on `Blame.add`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from dragoman.diagnostics import Diagnostic, Severity
 from dragoman.envoy import naming
 from dragoman.refs import Ref
-from dragoman.resource import SHORT
+from dragoman.resource import SCOPE, SHORT
 from dragoman.xds.types import Changes, Rejection
 
 _CULPRITS = 16
@@ -24,7 +25,9 @@ _CULPRITS = 16
 class Blame:
     """Who touched what last, and what proxies refuse at present."""
 
-    def __init__(self) -> None:
+    def __init__(self, within: Callable[[str], Collection[Ref]] = lambda _: ()) -> None:
+        """`within`: the objects that have routes in a scope, by its name."""
+        self._within = within
         self._touched: dict[tuple[str, str], tuple[Ref, ...]] = {}
         self._standing: dict[tuple[str, str], tuple[Rejection, tuple[Ref, ...]]] = {}
 
@@ -45,6 +48,9 @@ class Blame:
             own = naming.refs_of(rejection.type_url, name)
             # Policies of a backend are not in its cluster's name: what was touched last may be one.
             touched = self._touched.get((rejection.type_url, name), ())
+            if touched and rejection.type_url == SCOPE:
+                within = self._within(name)
+                touched = tuple(ref for ref in touched if ref in within) or touched
             found.update(dict.fromkeys((*own, *touched) if own and touched else own or touched))
         refs = tuple(found)
         self._standing[rejection.node, rejection.type_url] = (rejection, refs)

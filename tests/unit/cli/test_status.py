@@ -31,8 +31,32 @@ def page(**more: Any) -> dict[str, Any]:
 def test_proxies_by_type() -> None:
     lines = click.unstyle(status.text(page())).splitlines()
     assert lines[0] == "dragoman 1, ready, up 2m"
-    assert lines[2].split() == ["PROXY", "GROUP", "CDS", "EDS", "ECDS", "LDS", "RDS", "SDS", "CONNECTED"]
-    assert lines[3].split() == ["edge-1", "*", "SYNCED", "12s", "-", "-", "NACK", "3.0s", "-", "-", "70s"]
+    assert lines[2].split() == [
+        "PROXY",
+        "GROUP",
+        "CDS",
+        "EDS",
+        "ECDS",
+        "SRDS",
+        "LDS",
+        "RDS",
+        "SDS",
+        "CONNECTED",
+    ]
+    assert lines[3].split() == [
+        "edge-1",
+        "*",
+        "SYNCED",
+        "12s",
+        "-",
+        "-",
+        "-",
+        "NACK",
+        "3.0s",
+        "-",
+        "-",
+        "70s",
+    ]
     assert lines[4] == "edge-1 refuses LDS: cannot bind"
 
 

@@ -5,17 +5,17 @@ framing, and does with it what Envoy does. Used by the rule tests and by the sta
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dragoman import resource
 from dragoman.proto.envoy.service.discovery import v3 as discovery
-from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SECRET, Resource
+from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SCOPE, SECRET, Resource
 from dragoman.xds.session import PATIENCE, Recorder, Session
 from dragoman.xds.snapshot import View
 from dragoman.xds.wire import Encoder, Form, Request
 
-C, E, L, R, S, X = CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, EXTENSION
+C, E, L, R, S, X, P = CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, EXTENSION, SCOPE
 
 
 def cluster(name: str, body: str = "1", *, eds: bool = True) -> Resource:
@@ -33,6 +33,11 @@ def listener(name: str, *routes: str, clusters: Iterable[str] = (), body: str = 
 
 def route(name: str, *clusters: str, body: str = "1") -> Resource:
     return resource.make(ROUTE, name, f"{name}:{body} {clusters}".encode(), {CLUSTER: clusters})
+
+
+def scope(name: str, *clusters: str, body: str = "1", spare: bool = False) -> Resource:
+    made = resource.make(SCOPE, name, f"{name}:{body} {clusters}".encode(), {CLUSTER: clusters})
+    return replace(made, again=b"+", spare=spare)
 
 
 def secret(name: str, body: str = "1") -> Resource:
@@ -87,7 +92,9 @@ class Recorded:
 
     def sent(self, type_url: str, nonce: str, version: str, resources: int, size: int) -> None: ...
 
-    def acked(self, type_url: str, nonce: str, version: str, seconds: float | None) -> None:
+    def acked(
+        self, type_url: str, nonce: str, version: str, seconds: float | None, *, healed: bool = True
+    ) -> None:
         self.acks.append((type_url, nonce))
         if seconds is not None:
             self.seconds.append(seconds)
@@ -223,7 +230,7 @@ class Client:
 
     def apply(self, message: Message) -> None:
         there = self.has.setdefault(message.type_url, {})
-        if self.form is Form.SOTW and message.type_url in (CLUSTER, LISTENER):
+        if self.form is Form.SOTW and message.type_url in (CLUSTER, LISTENER, SCOPE):
             there.clear()
         for name in message.removed:
             there.pop(name, None)

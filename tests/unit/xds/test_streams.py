@@ -9,7 +9,7 @@ from dragoman.resource import TYPES
 from dragoman.xds.session import ProtocolError
 from dragoman.xds.snapshot import View
 from dragoman.xds.wire import Form
-from tests.unit.xds.client import C, Client, E, L, R, S, cluster, endpoints, listener, route, secret
+from tests.unit.xds.client import C, Client, E, L, P, R, S, cluster, endpoints, listener, route, scope, secret
 
 FORMS = pytest.mark.parametrize("form", list(Form))
 
@@ -23,6 +23,7 @@ def full() -> View:
             endpoints("b"),
             listener("l", "r"),
             route("r", "a"),
+            scope("p", "a"),
             secret("s"),
             resource.make(resource.EXTENSION, "x", b""),
         ]
@@ -32,7 +33,7 @@ def full() -> View:
 @FORMS
 @pytest.mark.parametrize("only", TYPES)
 def test_rule_1_single_type_services_and_ads_answer_alike(form: Form, only: str) -> None:
-    names = [] if only in (C, L) else sorted(full().resources(only))
+    names = [] if only in (C, L, P) else sorted(full().resources(only))
     single, ads = Client(full(), form, only=only), Client(full(), form)
     [one], [two] = single.ask(only, *names), ads.ask(only, *names)
     assert one == two

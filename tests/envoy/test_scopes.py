@@ -1,0 +1,113 @@
+"""Route tables that are cut into scopes: on the way from one shape to the other, and back, no request is lost
+and every change is seen; nobody chooses a scope but the Host header."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from dragoman.envoy import scoping
+from tests.envoy.static_site import exchange
+from tests.harness import manifests, net
+from tests.harness.load import Reply
+from tests.harness.manifests import http_route, rule
+from tests.harness.site import Mode, Site
+
+pytestmark = pytest.mark.envoy
+
+LEAST = 10
+
+
+@pytest_asyncio.fixture(params=["delta", "sotw"])
+async def site(request: pytest.FixtureRequest, tmp_path: Path, envoy_binary: Path) -> AsyncIterator[Site]:
+    mode: Mode = request.param
+    settings = {"DRAGOMAN_GATEWAYS_SCOPED_HOSTS": str(LEAST)}
+    async with Site(tmp_path, mode=mode, drain=20, environment=settings) as running:
+        yield running
+
+
+def routes(count: int, backend: str = "s0") -> list[manifests.Body]:
+    return [http_route(f"r{n}", rule(backend), hostnames=[f"r{n}.example"]) for n in range(count)]
+
+
+async def managers(site: Site) -> list[dict[str, Any]]:
+    """The connection managers of the listeners that serve."""
+    found = []
+    for section in (await site.envoy.config())["configs"]:
+        for listener in section.get("dynamic_listeners", ()):
+            for chain in listener.get("active_state", {}).get("listener", {}).get("filter_chains", ()):
+                found += [each["typed_config"] for each in chain["filters"]]
+    return found
+
+
+async def shaped(site: Site, scoped: bool) -> None:
+    async def done() -> bool:
+        made = await managers(site)
+        return bool(made) and all(("scoped_routes" in each) is scoped for each in made)
+
+    await net.until(f"listeners with{'' if scoped else 'out'} scopes", done)
+
+
+async def asked(site: Site, host: str, scope: str) -> Reply:
+    """The answer to a client that wants to say itself which scope it is in."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    return await exchange(reader, writer, "/", host, **{scoping.HEADER: scope})
+
+
+async def test_a_table_grows_and_shrinks_under_load(site: Site) -> None:
+    """Old connections are drained for 20 s, so clients meet both shapes."""
+    for name in ("s0", "s1"):
+        site.plane.write(f"{name}.yaml", *await site.service(name))
+    site.plane.write("routes.yaml", *routes(2))
+    await site.served("r0.example")
+    await shaped(site, False)
+    async with site.load("r0.example") as load, site.load("R1.Example:81") as other:
+        site.plane.write("routes.yaml", *routes(3 * LEAST))
+        await site.served(f"r{3 * LEAST - 1}.example")
+        await shaped(site, True)
+        for backend in ("s1", "s0", "s1"):  # each change reaches every connection
+            site.plane.write("routes.yaml", *routes(3 * LEAST, backend))
+            await load.only(backend)
+            await other.only(backend)
+        site.plane.write("routes.yaml", *routes(2, "s1"))
+        await site.served("r7.example", status=404)
+        await shaped(site, False)
+        for backend in ("s0", "s1"):
+            site.plane.write("routes.yaml", *routes(2, backend))
+            await load.only(backend)
+            await other.only(backend)
+    assert not load.failures, dict(load.failures)
+    assert not other.failures, dict(other.failures)
+
+
+async def test_it_does_not_flap(site: Site) -> None:
+    site.plane.write("s0.yaml", *await site.service("s0"))
+    site.plane.write("routes.yaml", *routes(LEAST))
+    await site.served("r0.example")
+    await shaped(site, True)
+    before = await site.envoy.stats(r"^listener_manager\.(lds\.update_success|listener_in_place_updated)$")
+    for count in (LEAST - 1, LEAST, LEAST - 2, LEAST + 1):
+        site.plane.write("routes.yaml", *routes(count))
+        await site.served(f"r{count - 1}.example")
+        await site.served(f"r{count}.example", status=404)
+    assert before == await site.envoy.stats(
+        r"^listener_manager\.(lds\.update_success|listener_in_place_updated)$"
+    )
+
+
+async def test_clients_do_not_choose_their_scope(site: Site) -> None:
+    site.plane.write("s0.yaml", *await site.service("s0"))
+    site.plane.write("routes.yaml", *routes(2 * LEAST))
+    await site.served("r0.example")
+    await shaped(site, True)
+    for number in range(scoping.FOLDS):
+        scope = scoping.name(f"127.0.0.1:{site.port}", number)
+        assert (await asked(site, "nobody.example", scope)).status == 404
+        reply = await asked(site, "r1.example", scope)
+        assert reply.status == 200
+        assert scoping.HEADER not in reply.body.decode().lower()

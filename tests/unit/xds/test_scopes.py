@@ -1,0 +1,132 @@
+"""Scopes (SRDS): order, and what becomes of refused ones. `tests/wire/test_scopes.py` asks a real Envoy."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from dragoman.resource import SCOPE, Resource, make
+from dragoman.xds import planner
+from dragoman.xds.snapshot import View
+from dragoman.xds.wire import Form
+from tests.unit.xds.client import C, Client, E, L, P, R, cluster, endpoints, listener, route, scope
+
+FORMS = pytest.mark.parametrize("form", list(Form))
+NAMES = [f"s{number}" for number in range(8)]
+
+
+def looking(*scopes: str) -> Resource:
+    """A listener that looks in scopes."""
+    return make(L, "l", f"l:{scopes}".encode(), {SCOPE: scopes})
+
+
+def bare(view: View, form: Form) -> Client:
+    client = Client(view, form)
+    for type_url in (C, L, P):
+        client.ask(type_url)
+        client.ack(type_url)
+    return client
+
+
+@FORMS
+def test_a_listener_follows_its_scopes_and_they_follow_their_clusters(form: Form) -> None:
+    client = bare(View([cluster("a"), endpoints("a"), looking()]), form)
+    client.ask(E, "a")
+    client.ack(E)
+    sent = client.update(cluster("b", eds=False), scope("s", "b"), looking("s"))
+    assert [each.type_url for each in sent] == [C]
+    assert [each.type_url for each in client.ack(C)] == [P, L]
+
+
+@FORMS
+def test_scopes_go_after_the_listener_that_looked_in_them(form: Form) -> None:
+    client = bare(View([scope("s"), looking("s")]), form)
+    sent = client.update(looking(), gone=[(P, "s")])
+    assert [each.type_url for each in sent] == [L]
+    [last] = client.ack(L)
+    assert last.type_url == P
+    assert "s" not in client.has[P]
+
+
+def test_a_refused_response_is_halved_until_the_culprit_stands_alone() -> None:
+    client = bare(View([scope(name) for name in NAMES]), Form.DELTA)
+    sent = client.update(*(scope(name, body="2") for name in NAMES))
+    for _ in range(50):
+        if not sent:
+            break
+        [message] = sent
+        names = set(message.bodies)
+        sent = client.nack(P, "no name") if "s5" in names else client.ack(P)
+    assert not sent
+    assert client.recorded.nacks == [(P, ("s5",), "no name")]
+    assert not any(part for part in client.session.streams[P].trials)
+
+
+def test_what_is_sent_again_looks_new() -> None:
+    client = bare(View([scope(name) for name in NAMES]), Form.DELTA)
+    [first] = client.update(*(scope(name, body="2") for name in NAMES))
+    [second] = client.nack(P)
+    name = min(second.bodies)
+    assert second.bodies[name] == first.bodies[name] + "+"
+    assert second.versions[name] != first.versions[name]
+    [third] = client.nack(P)
+    assert third.bodies[min(third.bodies)] == first.bodies[name] + "++"
+
+
+def test_a_change_during_the_trials_is_not_lost() -> None:
+    client = bare(View([scope(name) for name in NAMES]), Form.DELTA)
+    client.update(*(scope(name, body="2") for name in NAMES))
+    client.nack(P)
+    client.update(scope("s0", body="3"), gone=[(P, "s7")])
+    for _ in range(20):
+        message = client.last[P]
+        if "s5" in message.bodies:
+            client.nack(P)
+        else:
+            client.ack(P)
+    assert "s7" not in client.has[P]
+    assert client.recorded.nacks[-1][1] == ("s5",)
+    sub = client.session.streams[P]
+    assert not sub.pending
+    assert not sub.trials
+
+
+def test_trials_of_what_is_gone_end() -> None:
+    client = bare(View([scope(name) for name in NAMES]), Form.DELTA)
+    client.update(*(scope(name, body="2") for name in NAMES))
+    client.nack(P)
+    client.update(gone=[(P, name) for name in NAMES[4:]])
+    client.ack(P)
+    client.ack(P)
+    assert set(client.has[P]) == set(NAMES[:4])
+
+
+def test_a_culprit_stays_one_until_it_is_taken() -> None:
+    client = bare(View([scope(name) for name in NAMES]), Form.DELTA)
+    client.update(scope("s1", body="2"))
+    client.nack(P, "bad")
+    client.update(scope("s2", body="2"))
+    client.ack(P)
+    assert client.session.streams[P].nacked == {"s1"}
+    client.update(scope("s1", body="3"))
+    client.ack(P)
+    assert client.session.streams[P].nacked == frozenset()
+
+
+@FORMS
+def test_spare_ones_go_out_once_a_second(form: Form) -> None:
+    client = Client(View([cluster("a"), route("r", "a"), listener("l", "r")]), form)
+    for type_url in (C, L):
+        client.ask(type_url)
+        client.ack(type_url)
+    client.ask(R, "r")
+    client.ack(R)
+    spare = [dataclasses.replace(route("r", "a", body=str(number)), spare=True) for number in range(4)]
+    [first] = client.update(spare[0])
+    assert first.bodies["r"].startswith("r:0")
+    client.ack(R)
+    assert client.update(spare[1]) == []
+    assert client.update(spare[2]) == []
+    [later] = client.wait(planner.PACE)
+    assert later.bodies["r"].startswith("r:2")
