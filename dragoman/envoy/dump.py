@@ -16,6 +16,8 @@ _SECRET: Final = frozenset(
 )
 _KEYS: Final = "credentials"
 """API keys, and whose they are."""
+_USERS: Final = "users"
+"""Names, and hashes of passwords."""
 _MAPS: Final = frozenset(
     (
         "typed_per_filter_config",
@@ -53,7 +55,7 @@ def _is_map(value: dict[str, Any]) -> bool:
 def _shown(key: str, value: Any) -> Any:
     if key == _KEYS and isinstance(value, list):
         return [each | {"key": "[redacted]"} for each in value]
-    if key in _SECRET:
+    if key in _SECRET or (key == _USERS and isinstance(value, dict) and "inline_string" in value):
         return "[redacted]"
     if key in _CERTIFICATES and isinstance(value, dict):
         return {field: _fingerprint(field, text) for field, text in value.items()}

@@ -48,6 +48,16 @@ _ANSWERS: Final[tuple[tuple[str, int, dict[str, str]], ...]] = (
         {"error": "invalid_key", "message": "the API key is not known"},
     ),
     (
+        f"{_DETAILS} == 'no_credential_for_basic_auth' || {_DETAILS} == 'invalid_scheme_for_basic_auth'",
+        401,
+        {"error": "unauthorized", "message": "a user name and a password are needed"},
+    ),
+    (
+        f"{_DETAILS} == 'invalid_credential_for_basic_auth' || {_DETAILS} == 'invalid_format_for_basic_auth'",
+        401,
+        {"error": "invalid_credentials", "message": "the user name or the password is wrong"},
+    ),
+    (
         f"has({_OF_ROUTE}.login) && {_DETAILS}.matches('^OAuth2.secrets')",
         503,
         {"error": "unavailable", "message": "the gateway cannot let anybody log in yet"},

@@ -43,11 +43,12 @@ _NO_CLUSTERS: Final[frozenset[str]] = frozenset()
 @dataclass(frozen=True, slots=True)
 class EncodedRoute:
     """One route as a `routes` entry of a VirtualHost, the clusters it may send to, and the parts of shared
-    filter configurations that it names."""
+    filter configurations that it names. `sensitive`: it holds something that nobody should see."""
 
     chunk: bytes = field(repr=False)
     clusters: frozenset[str]
     demands: frozenset[chain.Demand] = frozenset()
+    sensitive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class HostChunk:
     chunk: bytes = field(repr=False, compare=False)
     digest: str
     clusters: frozenset[str] = field(compare=False)
+    sensitive: bool = field(default=False, compare=False)
 
 
 def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute:
@@ -102,7 +104,8 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
     if route.auth is not None:
         asked = (one for one in (route.auth.external, route.auth.login) if one is not None)
         clusters |= {naming.cluster(one.cluster) for one in asked}
-    return EncodedRoute(chunk + _framed(message), clusters, chain.demands(route))
+    sensitive = route.auth is not None and route.auth.basic is not None  # hashes of passwords
+    return EncodedRoute(chunk + _framed(message), clusters, chain.demands(route), sensitive)
 
 
 def encode_virtual_host(
@@ -115,7 +118,8 @@ def encode_virtual_host(
         parts.append(_misdirected())
     parts.extend(route.chunk for route in routes)
     chunk = framing.frame(_host_tag(), b"".join(parts))
-    return HostChunk(domain, chunk, resource.digest(chunk), _union(route.clusters for route in routes))
+    clusters = _union(route.clusters for route in routes)
+    return HostChunk(domain, chunk, resource.digest(chunk), clusters, any(one.sensitive for one in routes))
 
 
 def _framed(message: route_proto.Route) -> bytes:

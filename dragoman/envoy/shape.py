@@ -40,6 +40,7 @@ class BucketChunk:
     digest: str
     clusters: frozenset[str] = field(compare=False)
     hosts: int = field(compare=False)
+    sensitive: bool = field(default=False, compare=False)
 
 
 def bucket(domain: str) -> int:
@@ -52,7 +53,8 @@ def encode_bucket(hosts: Iterable[HostChunk]) -> BucketChunk:
     ordered = sorted(hosts, key=operator.attrgetter("domain"))
     chunk = b"".join(host.chunk for host in ordered)
     clusters: frozenset[str] = frozenset().union(*(host.clusters for host in ordered))
-    return BucketChunk(chunk, resource.digest(chunk), clusters, len(ordered))
+    sensitive = any(host.sensitive for host in ordered)
+    return BucketChunk(chunk, resource.digest(chunk), clusters, len(ordered), sensitive)
 
 
 def route_configuration(
@@ -74,6 +76,7 @@ def route_configuration(
         resource.digest(b"spare" if spare else b"", head, *(part.digest.encode() for part in ordered)),
         (head, *(part.chunk for part in ordered if part.chunk)),
         _refs(scope, [part.clusters for part in ordered if part.clusters]),
+        any(part.sensitive for part in ordered),
         spare=spare,
     )
 
@@ -97,6 +100,7 @@ def scoped_route_configuration(
         resource.digest(head, *(part.digest.encode() for part in parts)),
         (_scope_key(name), framing.head(_inline_tag(), size), head, *(part.chunk for part in parts)),
         _refs(scope, [part.clusters for part in parts if part.clusters]),
+        any(part.sensitive for part in parts),
         again=_again(),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dragoman.ir.backends import ClusterKey
+from dragoman.ir.basic import Basic
 from dragoman.ir.keys import ApiKeys, Proof
 from dragoman.ir.oidc import Login
 
@@ -148,3 +149,4 @@ class Auth:
     login: Login | None = None
     certificate: Certificate | None = None
     token_of: Lookup | None = None
+    basic: Basic | None = None

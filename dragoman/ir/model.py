@@ -39,6 +39,7 @@ from dragoman.ir.backends import (
     Transport as Transport,
     UpstreamTls as UpstreamTls,
 )
+from dragoman.ir.basic import Basic as Basic
 from dragoman.ir.cache import Cache as Cache, Storage as Storage
 from dragoman.ir.client import (
     DEFAULT_CLIENTS as DEFAULT_CLIENTS,

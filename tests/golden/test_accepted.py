@@ -27,6 +27,7 @@ LACKING: Final[dict[str, str]] = {
     "LocalResponsePolicy.6": "so is `response_code_details`",
     "Lua.9": "so is `shared_vm_id`",
     "OAuth2Config.34": "and `token_cookie_chunking`",
+    "BasicAuthPerRoute.2": "and `realm`",
     "HttpConnectionManagerSetCurrentClientCertDetails.8": "`issuer` is newer than that package",
     "envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit": "so is the filter",
 }

@@ -14,6 +14,7 @@ from dragoman.envoy import sources
 from dragoman.envoy.filters import (
     api_keys,
     base,
+    basic_auth,
     bodies,
     cache,
     clients,
@@ -67,6 +68,8 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     credentials.TAKEN,
     clients.FILTER,  # takes what the former found
     clients.TOLD,
+    basic_auth.FILTER,
+    basic_auth.TOLD,
     login_cookies.FILTER,  # nobody reads them any more
     ext_authz.FILTER,  # nobody is asked about a request whose token or key is no good
     ext_authz.OPEN,

@@ -36,6 +36,8 @@ class Identity:
             names += (*credentials.BETWEEN, *(header for header, _ in clients.HEADERS))
         if route.auth is not None and route.auth.login is not None:
             names.append(ir.ID_TOKEN[0])
+        if route.auth is not None and route.auth.basic is not None:
+            names.append(route.auth.basic.header)
         if route.auth is not None and route.auth.external is not None:
             told = route.auth.external.to_backend
             names += (name for name in told if name.lower() not in cache.CREDENTIALS)

@@ -19,6 +19,7 @@ from dragoman.translators.gateway import backends, clienttrust, status, tlspolic
 from dragoman.translators.gateway.models import meta
 from dragoman.translators.gateway.policies import (
     attach,
+    auth_basic,
     auth_clients,
     auth_external,
     auth_oidc,
@@ -154,6 +155,8 @@ def findings(
 _REFERRING: Final = ("TrafficPolicy", "AuthPolicy")
 """Kinds whose references are followed here."""
 
+_REASONS: Final = {"DRG1841": "InvalidLogin", "DRG1851": "InvalidUsers", "DRG1852": "InvalidUsers"}
+
 Wrong = list[tuple[str, Diagnostic]]
 
 
@@ -176,12 +179,13 @@ def _wrong(
                 or auth_clients.secrets(item)
                 or auth_external.refers(item.spec)
                 or auth_oidc.said(item)
+                or auth_basic.said(item)
             ):
                 return None
             found = ctx.fetch(keys, ref)
             wrong = [("InvalidKeys", one) for one in (found.flaws if found is not None else ())]
             wrong += [
-                ("InvalidLogin" if one.code == "DRG1841" else "InvalidKeys", one)
+                (_REASONS.get(one.code, "InvalidKeys"), one)
                 for one in (found.astray if found is not None else ())
             ]
             lost = (

@@ -51,6 +51,8 @@ def test_plain_http() -> None:
         ("dragoman.credentials.taken", True),
         ("dragoman.clients", True),
         ("dragoman.client_headers", True),
+        ("envoy.filters.http.basic_auth", True),
+        ("dragoman.basic_user", True),
         ("dragoman.login_cookies", True),
         ("envoy.filters.http.ext_authz", True),
         ("dragoman.ext_authz_open", True),

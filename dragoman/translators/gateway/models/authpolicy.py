@@ -11,6 +11,7 @@ from pydantic import Field
 
 from dragoman.translators.gateway.models import (
     auth_api_keys,
+    auth_basic,
     auth_browsers,
     auth_certificate,
     auth_external,
@@ -30,6 +31,9 @@ class AuthPolicy(policy.Policy):
     api_keys: Annotated[
         auth_api_keys.ApiKeys | None,
         Field(description="API keys, of Consumers and of Secrets. With `jwt`, both are needed."),
+    ] = None
+    basic: Annotated[
+        auth_basic.Basic | None, Field(description="User names and passwords. With `jwt`, both are needed.")
     ] = None
     oidc: Annotated[auth_oidc.Oidc | None, Field(description="Browsers log in (OpenID Connect).")] = None
     client_certificate: Annotated[

@@ -16,6 +16,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Ref
 from dragoman.translators.gateway.models import auth_rules, authpolicy, policy
 from dragoman.translators.gateway.policies import (
+    auth_basic,
     auth_browsers,
     auth_clients,
     auth_external,
@@ -55,6 +56,13 @@ def apply(
         if held is None or held.login is None:
             return _closed(route, "DRG1841", "nobody can log in"), merged.said
         login, wanted = auth_oidc.on_route(held.login, wanted)
+    by_name: ir.Basic | None = None
+    basic = policy.on(merged.spec.basic)
+    if basic is not None:
+        held = keys_of(merged.says[("basic",)])
+        if held is None or held.users is None:
+            return _closed(route, "DRG1852", "nobody knows the users"), merged.said
+        by_name = auth_basic.asked(basic, held.users)
     rules = policy.on(merged.spec.rules)
     keys = policy.on(merged.spec.api_keys)
     known = auth_clients.asked(keys, merged.says[("apiKeys",)].namespace) if keys is not None else None
@@ -67,7 +75,7 @@ def apply(
             return _closed(route, "DRG1821", "the service that is to be asked is not there"), merged.said
         external = auth_external.made(service, asked)
     held_rules = _rules(rules) if rules is not None else None
-    auth = ir.Auth(wanted, held_rules, _scopes(rules), known, external, login, certificate, token_of)
+    auth = ir.Auth(wanted, held_rules, _scopes(rules), known, external, login, certificate, token_of, by_name)
     route = auth_browsers.apply(route, merged.spec)
     return (replace(route, auth=auth) if auth != ir.Auth() else route), merged.said
 

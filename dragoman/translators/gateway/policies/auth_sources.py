@@ -17,7 +17,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway.models import auth_jwt, authpolicy, configmap, meta, secret
-from dragoman.translators.gateway.policies import auth_clients, auth_keys, auth_oidc
+from dragoman.translators.gateway.policies import auth_basic, auth_clients, auth_keys, auth_oidc
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,14 @@ class _Lack:
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The keys of one policy's issuers, by the provider's name; or why there are none. `astray`: what is
-    wrong with its Secrets of API keys, and with its login; `login`: the one it offers, if it can."""
+    wrong with its Secrets of API keys and users, and with its login; `login`: the one it offers, if it can;
+    `users`: those that come with passwords, if they can be read."""
 
     by_name: dict[str, str]
     flaws: tuple[Diagnostic, ...]
     astray: tuple[Diagnostic, ...] = ()
     login: ir.Login | None = None
+    users: auth_basic.Users | None = None
 
 
 AllKeys = Collection[Ref, Keys]
@@ -84,8 +86,9 @@ class Sources:
                     text = _Lack(str(failure))
             flaws.append(_flaw(provider, text, origin))
         login, astray = auth_oidc.login(ctx, self._secrets, self.found, ref, item)
-        astray = (*auth_clients.astray(ctx, self._secrets, ref, item), *astray)
-        return Keys(found, tuple(flaws), astray, login)
+        users, without = auth_basic.users(ctx, self._secrets, ref, item)
+        astray = (*auth_clients.astray(ctx, self._secrets, ref, item), *without, *astray)
+        return Keys(found, tuple(flaws), astray, login, users)
 
     def _text(self, ctx: Context, ref: Ref, provider: auth_jwt.Provider) -> str | _Lack:
         jwks = provider.jwks

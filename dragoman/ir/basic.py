@@ -1,0 +1,16 @@
+"""User names and passwords (RFC 7617): whom a route lets in. Part of `ir.model`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Basic:
+    """One of `users`: (name, SHA-1 of its password), sorted, each name once. The backend gets the
+    name as `header`, and the password only with `forward`. Without any user nobody passes."""
+
+    users: tuple[tuple[str, bytes], ...] = field(repr=False)
+    realm: str
+    header: str
+    forward: bool = False
