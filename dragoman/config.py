@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Port = Annotated[int, pydantic.Field(strict=True, ge=0, le=65535)]
 Size = Annotated[int, pydantic.Field(strict=True, gt=0)]
 Seconds = Annotated[float, pydantic.Field(strict=True, ge=0, allow_inf_nan=False)]
+Endpoint = Annotated[
+    str, pydantic.Field(pattern=r"^(unix:/[^\s]+|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[1-9][0-9]{0,4})$")
+]
 GatewayPattern = Annotated[str, pydantic.Field(pattern=r"^(\*|[^\s/,*]+/(\*|[^\s/,*]+))$")]
 
 
@@ -111,13 +114,33 @@ RATELIMIT_STREAMS_PORT: Final = 18003
 """What a configuration shows where no service listens yet."""
 
 
+class RateLimitTrust(_Section):
+    """TLS from Envoys to the rate-limit service: `ca` signed its certificate, which has the name `name`
+    (default: the address of the first endpoint). `certificate` and `key` are what Envoys show to it. The
+    control plane reads the files, at start."""
+
+    ca: Path
+    name: str = ""
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _pair(self) -> RateLimitTrust:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("`certificate` and `key` go together")
+        return self
+
+
 class RateLimit(_Section):
     """The rate-limit service inside `dragoman run`. `port`, and `streams_port` for limits that are quotas: 0
-    is a free one, of which Envoys hear by CDS.
-    `advertised`: the address by which Envoys reach it, where that is not `address`. `store`: `memory`, or
-    Redis as in `dragoman ratelimit --store`; `store_timeout` in seconds. `instances`: how many control
-    planes share that Redis. `metrics_port`: its own metrics and health over HTTP; none without.
-    `enabled` False: Envoys ask whoever answers at that address and port, and nobody is told the limits.
+    is a free one, of which Envoys hear by CDS. `advertised`: the address by which Envoys reach it, where that
+    is not `address`. `store`: `memory`, or Redis as in `dragoman ratelimit --store`; `store_timeout` in
+    seconds. `instances`: how many control planes share that Redis. `metrics_port`: its own metrics and health
+    over HTTP, besides those on the admin port. `tls`: of its ports, which then needs `trust`.
+    `enabled` False: Envoys ask whoever answers at that address and port.
+    `endpoints` (`HOST:PORT`, `unix:/PATH`): services that run elsewhere and are asked instead, in turn;
+    `stream_endpoints`: where they take streams. `go`: limits are served in the form of envoyproxy/ratelimit
+    too.
     """
 
     enabled: bool = True
@@ -129,11 +152,31 @@ class RateLimit(_Section):
     store_timeout: Annotated[float, pydantic.Field(strict=True, ge=0.001, le=0.4)] = 0.05
     instances: Size = 1
     metrics_port: Port | None = None
+    tls: XdsTls | None = None
+    trust: RateLimitTrust | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    stream_endpoints: tuple[Endpoint, ...] = ()
+    go: bool = False
+
+    @property
+    def inside(self) -> bool:
+        """Whether the service runs in this process."""
+        return self.enabled and not self.endpoints
 
     @property
     def reached(self) -> str:
         """The address that Envoys are told."""
         return self.advertised or self.address
+
+    @property
+    def asked(self) -> tuple[tuple[str, int], ...]:
+        """`endpoints`, taken apart: (address, port); of sockets the port is 0."""
+        return tuple(map(endpoint, self.endpoints))
+
+    @property
+    def streamed(self) -> tuple[tuple[str, int], ...]:
+        """`stream_endpoints`, taken apart."""
+        return tuple(map(endpoint, self.stream_endpoints))
 
     @pydantic.model_validator(mode="after")
     def _reachable(self) -> RateLimit:
@@ -143,8 +186,13 @@ class RateLimit(_Section):
             raise ValueError("`address` and `advertised` should be IP addresses") from None
         if address.is_unspecified:
             raise ValueError("`advertised` should say which address Envoys are to ask")
-        if not self.enabled and not self.port:
+        if not self.enabled and not self.port and not self.endpoints:
             raise ValueError("`port` should say where the service listens that is not ours")
+        if self.inside and self.tls is not None:
+            if self.trust is None:
+                raise ValueError("with `tls`, `trust` should say whom Envoys are to believe")
+            if self.tls.client_ca is not None and self.trust.certificate is None:
+                raise ValueError("with `tls.client_ca`, `trust.certificate` should say what Envoys show")
         return self
 
 
@@ -188,6 +236,14 @@ class Settings(_Section):
     batch: Batch = Batch()
     state: State = State()
     fetching: Fetching = Fetching()
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    """Address and port of an `Endpoint`."""
+    if text.startswith("unix:"):
+        return text, 0
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), min(int(port), 65535)
 
 
 def load(
@@ -317,6 +373,8 @@ def _problem(detail: ErrorDetails, said: Mapping[tuple[str, str], str]) -> str:
         words = f"there is no such setting{_near(str(place[-1]), _siblings(place))}"
     elif detail["type"] == "string_pattern_mismatch":
         words = "should be `namespace/name`, `namespace/*` or `*`"
+        if "endpoints" in map(str, place):
+            words = "should be `HOST:PORT` or `unix:/PATH`"
     elif detail["type"] == "model_type":
         words = "should be a mapping"
     variable = said.get((str(place[0]), str(place[1]))) if len(place) > 1 else None

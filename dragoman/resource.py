@@ -22,8 +22,16 @@ ENDPOINT: Final = _PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 SECRET: Final = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 EXTENSION: Final = _PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 
+LIMITS: Final = _PREFIX + "dragoman.v1alpha1.RateLimits"
+"""One Gateway's limits for our own rate-limit service (`dragoman.ratelimit.published`)."""
+GO_LIMITS: Final = _PREFIX + "ratelimit.config.ratelimit.v3.RateLimitConfig"
+"""The same for envoyproxy/ratelimit."""
+
 TYPES: Final = (CLUSTER, ENDPOINT, EXTENSION, SCOPE, LISTENER, ROUTE, SECRET)
-"""Every type served, in the order in which a change is sent (rule 59)."""
+"""Every type that Envoys are served, in the order in which a change is sent (rule 59)."""
+
+SERVED: Final = (*TYPES, LIMITS, GO_LIMITS)
+"""Every type."""
 
 SHORT: Final[Mapping[str, str]] = {
     CLUSTER: "CDS",
@@ -33,6 +41,8 @@ SHORT: Final[Mapping[str, str]] = {
     SCOPE: "SRDS",
     SECRET: "SDS",
     EXTENSION: "ECDS",
+    LIMITS: "RateLimits",
+    GO_LIMITS: "RateLimitConfig",
 }
 
 

@@ -1,4 +1,4 @@
-"""`dragoman ratelimit`: the rate-limit service alone, on envoyproxy/ratelimit's configuration files."""
+"""`dragoman ratelimit`: the rate-limit service alone, on files or on what a control plane says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from dragoman.cli import failure, options
 
 if TYPE_CHECKING:
-    from dragoman.ratelimit import server as servers
+    from dragoman.ratelimit import following, server as servers
     from dragoman.ratelimit.transport import base
     from dragoman.sources import files
 
@@ -18,7 +18,27 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 @click.command("ratelimit")
-@options.paths()
+@options.paths(required=False)
+@click.option(
+    "--xds",
+    metavar="HOST:PORT",
+    help="Limits come from the control plane that serves xDS there, instead of from files.",
+)
+@click.option(
+    "-g",
+    "--gateway",
+    "gateways",
+    multiple=True,
+    metavar="NAMESPACE/NAME",
+    help="With --xds: whose limits; `NAMESPACE/*` and `*` for several. Repeatable.  [default: *]",
+)
+@click.option("--id", "node_id", default="ratelimit", show_default=True, help="With --xds: the node's id.")
+@click.option("--xds-ca", type=_FILE, help="TLS to the control plane: the CA that signed its certificate.")
+@click.option("--xds-cert", type=_FILE, help="Certificate to show to it (mTLS).")
+@click.option("--xds-key", type=_FILE, help="Its key.")
+@click.option(
+    "--xds-name", default="", metavar="NAME", help="Name in the control plane's certificate.  [default: HOST]"
+)
 @click.option(
     "--store",
     default="memory",
@@ -100,6 +120,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
 def command(
     paths: tuple[str, ...],
+    xds: str | None,
+    gateways: tuple[str, ...],
+    node_id: str,
+    xds_ca: Path | None,
+    xds_cert: Path | None,
+    xds_key: Path | None,
+    xds_name: str,
     store: str,
     listen: str,
     streams_listen: str | None,
@@ -120,7 +147,7 @@ def command(
     log_level: str,
     log_format: str,
 ) -> None:
-    """Run the rate-limit service alone, on envoyproxy/ratelimit's configuration files.
+    """Run the rate-limit service alone: on envoyproxy/ratelimit's files, or on a control plane's limits.
 
     PATH is a file or a folder (read recursively); every change is followed, and a file with an error keeps
     its last good form. Counts are in memory, exact for one service; several services share them in Redis.
@@ -131,13 +158,14 @@ def command(
       dragoman ratelimit limits/
       dragoman ratelimit limits.yaml --store redis://127.0.0.1:6379 --headers draft --body
       dragoman ratelimit limits/ --streams 127.0.0.1:8083
+      dragoman ratelimit --xds 10.0.0.2:18000 --store redis://10.0.0.5:6379 --listen 0.0.0.0:8081
       dragoman ratelimit limits/ --listen unix:/run/ratelimit.sock --admin off
       dragoman ratelimit limits/ --store 'redis+sentinel://10.0.0.1,10.0.0.2/mymaster?password_file=/run/redis'
     """
     import asyncio
     import gc
 
-    from dragoman.ratelimit import rules, server as servers, service
+    from dragoman.ratelimit import following, rules, server as servers, service
     from dragoman.ratelimit.transport import base
     from dragoman.telemetry import logs
 
@@ -172,22 +200,34 @@ def command(
         else rules.SILENT,
         options=service.Options(detailed_metadata=metadata, shadow=shadow),
     )
-    source = servers.source(paths)
+    source: files.Files | following.Settings
+    if xds is None:
+        if not paths:
+            raise failure.Failure("say PATH, or --xds HOST:PORT", code="DRG5001")
+        source = servers.source(paths)
+    else:
+        if paths:
+            raise failure.Failure("limits come from PATH or from --xds, not from both", code="DRG5001")
+        if (xds_cert is None) != (xds_key is None):
+            raise failure.Failure("--xds-cert and --xds-key go together", code="DRG5001")
+        _address("--xds", xds)
+        source = following.Settings(xds, gateways or ("*",), node_id, xds_ca, xds_cert, xds_key, xds_name)
     gc.enable()
     asyncio.run(_run(settings, source, grace))
 
 
-async def _run(settings: servers.Settings, source: files.Files, grace: float) -> None:
+async def _run(settings: servers.Settings, source: files.Files | following.Settings, grace: float) -> None:
     import asyncio
     import signal
 
-    from dragoman.ratelimit import server as servers
+    from dragoman.ratelimit import following, server as servers
 
     try:
         server = servers.Server(settings)
     except (OSError, ValueError) as error:
         raise failure.Failure(f"--store: {error}", code="DRG5001") from None
-    _load(server, source)
+    if not isinstance(source, following.Settings):
+        _load(server, source)
     try:
         await server.start()
     except OSError as error:
@@ -202,10 +242,13 @@ async def _run(settings: servers.Settings, source: files.Files, grace: float) ->
         click.echo(f"streams on {_where(settings.streams, server.streams_port)}", err=True)
     if server.admin_port:
         click.echo(f"metrics on http://{settings.admin_address}:{server.admin_port}/metrics", err=True)
-    following = asyncio.create_task(server.follow(source))
+    if isinstance(source, following.Settings):
+        work = asyncio.create_task(following.Plane(source, server.service.load).run())
+    else:
+        work = asyncio.create_task(server.follow(source))
     waiting = asyncio.create_task(ended.get())
-    await asyncio.wait({following, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    following.cancel()
+    await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    work.cancel()
     # Ctrl-C is somebody who waits; so is a second signal.
     told = waiting.done() and waiting.result() == signal.SIGTERM
     stopping = asyncio.create_task(server.stop(grace if told else 0.0))
@@ -218,8 +261,8 @@ async def _run(settings: servers.Settings, source: files.Files, grace: float) ->
         await asyncio.gather(stopping, return_exceptions=True)
     for task in (waiting, again):
         task.cancel()
-    if following.done() and not following.cancelled():
-        following.result()  # it ends by a fault only
+    if work.done() and not work.cancelled():
+        work.result()  # it ends by a fault only
 
 
 def _load(server: servers.Server, source: files.Files) -> None:

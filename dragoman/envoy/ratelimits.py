@@ -1,5 +1,4 @@
-"""A route's limits in Envoy's words: what of a request becomes a descriptor's entries, and the cluster of the
-rate-limit service.
+"""A route's limits in Envoy's words: what of a request becomes a descriptor's entries.
 
 Limits that Envoy counts are told in the route's action; those of the service in the configuration of its
 filters, for Envoy 1.40 takes costs from there alone. `ir.ratelimit.shapes` says what entries come out.
@@ -8,17 +7,14 @@ Called by `routes` and the filters.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from dragoman import proto, resource
-from dragoman.envoy import durations, limit_keys
+from dragoman import proto
+from dragoman.envoy import limit_keys
 from dragoman.ir import model as ir, ratelimit
-from dragoman.proto.envoy.config.cluster import v3 as cluster_proto
 from dragoman.proto.envoy.config.route import v3 as route_proto
 from dragoman.proto.envoy.extensions.rate_limit_descriptors.expr import v3 as expr
-from dragoman.proto.envoy.extensions.upstreams.http import v3 as http
 
 CLUSTER: Final = "ratelimit"
 """The rate-limit service. No object has this name (no slash)."""
@@ -32,8 +28,6 @@ _PAYLOAD: Final = "payload"
 
 _NUMBER: Final = "[1-9][0-9]{0,8}"
 """A cost. Others, and none, cost 1: Envoy would send no descriptor at all."""
-_HTTP: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_CONNECT: Final = 1.0
 
 Action = route_proto.RateLimit.Action
 
@@ -136,24 +130,3 @@ def _metadata(target: Action.MetaData, key: str, namespace: str, path: Iterable[
     target.metadata_key.key = namespace
     for step in path:
         target.metadata_key.path.add().key = step
-
-
-@functools.lru_cache(maxsize=64)
-def cluster(name: str, address: str, port: int) -> resource.Resource:
-    """The cluster of the service. It is asked for its health, so that one that ends is not asked any more."""
-    message = cluster_proto.Cluster(name=name, type=cluster_proto.Cluster.STATIC)
-    message.load_assignment.cluster_name = name
-    place = message.load_assignment.endpoints.add().lb_endpoints.add().endpoint.address.socket_address
-    place.address, place.port_value = address, port
-    durations.assign(message.connect_timeout, _CONNECT)
-    options = http.HttpProtocolOptions()
-    options.explicit_http_config.http2_protocol_options.SetInParent()
-    packed = message.typed_extension_protocol_options[_HTTP]
-    packed.type_url, packed.value = proto.type_url(options), proto.serialize(options)
-    check = message.health_checks.add()
-    for duration, seconds in ((check.timeout, 1.0), (check.interval, 1.0), (check.no_traffic_interval, 1.0)):
-        durations.assign(duration, seconds)
-    check.unhealthy_threshold.value = check.healthy_threshold.value = 1
-    check.grpc_health_check.service_name = "ratelimit"
-    message.common_lb_config.healthy_panic_threshold.SetInParent()
-    return resource.make(resource.CLUSTER, name, proto.serialize(message))

@@ -39,6 +39,11 @@ class Limits:
         self._there: frozenset[ir.RateLimit] = frozenset()
         self._gone: dict[ir.RateLimit, float] = {}
 
+    @property
+    def lingering(self) -> bool:
+        """Whether there are limits that are known although they are gone."""
+        return bool(self._gone)
+
     def table(self, limits: Iterable[ir.RateLimit], now: float) -> rules.Table:
         """`now` in seconds, of any clock that does not go back."""
         there = frozenset(limits)

@@ -114,10 +114,9 @@ class ControlPlane:
             stack.callback(self._reports.close)
             stack.callback(self._groups.close)
             self.rollouts.restore()
-            if settings.ratelimit.enabled:
-                service = ratelimits.RateLimits(settings.ratelimit, self.pipeline)
-                stack.push_async_callback(service.stop)
-                await service.start()
+            service = ratelimits.RateLimits(settings.ratelimit, self.pipeline, self.metrics)
+            stack.push_async_callback(service.stop)
+            await service.start()
             await self._load()
             work = (self._feed.run(), self._watch(), self._tidy(), self.rollouts.run(), self._fetcher.run())
             self._supervise(tasks, stack, *work)

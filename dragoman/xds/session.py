@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, TYPES, Resource
+from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, SERVED, Resource
 from dragoman.xds import planner
 from dragoman.xds.substream import Flight, Substream, Unproven
 from dragoman.xds.types import ResourceView, Transitions
@@ -77,7 +77,7 @@ class Session:
         recorder: Recorder,
         *,
         only: str | None = None,
-        served: Collection[str] = TYPES,
+        served: Collection[str] = SERVED,
         patience: float = PATIENCE,
     ) -> None:
         self.streams: dict[str, Substream] = {}

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from dragoman.resource import CLUSTER, LISTENER, SCOPE
+from dragoman.resource import CLUSTER, GO_LIMITS, LIMITS, LISTENER, SCOPE
 
 WILDCARD: Final = "*"
 
-LEGACY_WILDCARD: Final = frozenset({CLUSTER, LISTENER, SCOPE})
+LEGACY_WILDCARD: Final = frozenset({CLUSTER, LISTENER, SCOPE, LIMITS, GO_LIMITS})
 """Types for which a first request without names means all of them (rule 35). The specification knows the
-first two; Envoy asks for scopes in the same way."""
+first two; Envoy asks for scopes in the same way, and envoyproxy/ratelimit for its limits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dragoman.resource import CLUSTER, LISTENER, SCOPE, Resource
+from dragoman.resource import CLUSTER, GO_LIMITS, LIMITS, LISTENER, SCOPE, Resource
 from dragoman.xds import subscription
 from dragoman.xds.snapshot import MODULUS, fingerprint, version_of
 from dragoman.xds.types import ResourceView
 from dragoman.xds.wire import Form, Request
 
-FULL_STATE: Final = frozenset({CLUSTER, LISTENER, SCOPE})
-"""Types of which a state-of-the-world response is always the complete set: absence is removal (rule 25)."""
+FULL_STATE: Final = frozenset({CLUSTER, LISTENER, SCOPE, LIMITS, GO_LIMITS})
+"""Types of which a state-of-the-world response is always the complete set: absence is removal (rule 25).
+Envoyproxy/ratelimit takes each response for all there is."""
 
 
 class Unknown(enum.Enum):

@@ -27,7 +27,8 @@ _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 class Service:
-    """`async with Service(folder, text) as service`: a process of its own. `arguments` go to the command."""
+    """`async with Service(folder, text) as service`: a process of its own. `arguments` go to the command;
+    without `text` they say where limits come from."""
 
     def __init__(self, folder: Path, text: str, *arguments: str) -> None:
         self.port, self.admin_port = net.free_port(), net.free_port()
@@ -35,7 +36,7 @@ class Service:
         self.folder.mkdir()
         self.file = self.folder / "limits.yaml"
         self.file.write_text(text)
-        self._arguments = arguments
+        self._arguments = (str(self.file), *arguments) if text else arguments
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -43,7 +44,7 @@ class Service:
         return (self.folder / "log").read_text()
 
     async def start(self) -> None:
-        command = [sys.executable, "-m", "dragoman", "ratelimit", str(self.file), *self._arguments]
+        command = [sys.executable, "-m", "dragoman", "ratelimit", *self._arguments]
         command += ["--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin_port}"]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 (it must outlive any one event loop)

@@ -155,7 +155,7 @@ class Groups:
         self.scopes = self.shapes.scopes(graph, buckets, self._binds.tables)
 
         self.extensions = extensions.Extensions(graph, self._chains, placed, outputs.contents)
-        self.limits = limits.Limits(graph, outputs, placed)
+        self.limits = limits.Limits(graph, outputs, placed, placements)
         self._used = graph.union(
             "used",
             graph.group_by(

@@ -10,11 +10,12 @@ from typing import Any, Final
 from dragoman import config, resource
 from dragoman.diagnostics import Diagnostic, Span, warning
 from dragoman.document import Document
-from dragoman.envoy import naming, scoping
+from dragoman.envoy import naming, ratelimit_service, scoping
 from dragoman.graph.collection import Change, Graph
 from dragoman.graph.pipeline import assembly, binds, compromises, rejections, statuses
 from dragoman.graph.pipeline.groups import Groups
 from dragoman.graph.pipeline.intake import Intake
+from dragoman.graph.pipeline.limits import Told
 from dragoman.ir import model as ir
 from dragoman.ir.rollouts import Plan, Progress
 from dragoman.refs import FieldPath, Ref
@@ -81,15 +82,23 @@ class Pipeline:
         self._watch(groups.inner_listeners, resource.LISTENER, lambda key: naming.inner(key[1]))
         self._watch(groups.inner_clusters, resource.CLUSTER, lambda key: naming.inner(key[1]))
         self._watch(groups.limits.clusters, resource.CLUSTER, lambda key: key[1])
+        self._watch(groups.limits.secrets, resource.SECRET, lambda key: key[1])
+        groups.limits.published.subscribe(self._published)
         self._watch(groups.endpoints, resource.ENDPOINT, lambda key: naming.cluster(key[1]))
         self._watch(groups.extensions.resources, resource.EXTENSION, lambda key: key[1])
         self._watch(groups.secrets, resource.SECRET, lambda key: naming.secret(key[1]))
-        self._limits_taken: Callable[[Collection[ir.RateLimit]], None] | None = None
+        self._limits_taken: Callable[[Collection[ir.RateLimit]], Mapping[Told, Resource]] | None = None
         self._limits_changed = False
         groups.limits.counted.subscribe(self._note_limits)
         own = self._settings.ratelimit
         groups.limits.at(
-            own.reached, own.port or config.RATELIMIT_PORT, own.streams_port or config.RATELIMIT_STREAMS_PORT
+            *(
+                ratelimit_service.Place(((own.reached, port),))
+                for port in (
+                    own.port or config.RATELIMIT_PORT,
+                    own.streams_port or config.RATELIMIT_STREAMS_PORT,
+                )
+            )
         )
 
     # --- documents in -------------------------------------------------------------------------------------
@@ -125,12 +134,15 @@ class Pipeline:
         self._touched.clear()
 
     def count_limits(
-        self, address: str, port: int, streams: int, taken: Callable[[Collection[ir.RateLimit]], None]
+        self,
+        asked: ratelimit_service.Place,
+        streams: ratelimit_service.Place,
+        taken: Callable[[Collection[ir.RateLimit]], Mapping[Told, Resource]],
     ) -> None:
-        """Says where the rate-limit service is (the port where it is asked, and that of streams), and what is
-        to be told of every change of its limits: all of them, before any proxy hears of it. Takes effect with
-        the next commit."""
-        self._groups.limits.at(address, port, streams)
+        """Says where the rate-limit service is asked, and where it takes streams; and who is to be told of
+        every change of its limits: of all of them, before any proxy hears of it, and gives back what services
+        that run elsewhere are told. Takes effect with the next commit."""
+        self._groups.limits.at(asked, streams)
         self._limits_taken = taken
         self._limits_changed = True
 
@@ -325,13 +337,19 @@ class Pipeline:
 
         collection.subscribe(changed)
 
+    def _published(self, changes: list[Change[tuple[str, str, str], Resource]]) -> None:
+        for (group, type_url, name), _, new in changes:
+            self._pending.setdefault(group, {}).setdefault(type_url, {})[name] = new
+
     def _note_limits(self, _: object) -> None:
         self._limits_changed = True
 
     def _deliver(self) -> None:
         if self._limits_changed and self._limits_taken is not None:
             self._limits_changed = False
-            self._limits_taken([limit for limit, _ in self._groups.limits.counted.items()])
+            told = self._limits_taken([limit for limit, _ in self._groups.limits.counted.items()])
+            if self._groups.limits.publish(told):
+                self._graph.commit()
         pending, self._pending = self._pending, {}
         for group, changes in pending.items():
             self._rejections.record(changes, self._touched)

@@ -18,13 +18,15 @@ def test_table(call: Call, hello: Path) -> None:
         ["CDS", "Backend/hello/hello"],
         ["CDS", "Backend/hello/hello-canary"],
         ["ECDS", "dragoman.identity"],
+        ["ECDS", "dragoman.quota.0"],
+        ["ECDS", "dragoman.quota.1"],
         ["ECDS", "envoy.filters.http.api_key_auth"],
         ["ECDS", "envoy.filters.http.jwt_authn"],
         ["ECDS", "envoy.filters.http.local_ratelimit"],
         ["LDS", "127.0.0.1:8080"],
         ["RDS", "127.0.0.1:8080"],
     ]
-    assert "RDS 127.0.0.1:8080" in lines[7]
+    assert "RDS 127.0.0.1:8080" in lines[9]
 
 
 def test_whole_resources(call: Call, hello: Path) -> None:
