@@ -38,16 +38,18 @@ def document(body: Body) -> Document:
 
 def subscriptions(view: View) -> dict[str, tuple[str, ...]]:
     """What a proxy asks for that wants everything, in its order: names by type, none for a wildcard."""
-    wild = (resource.CLUSTER, resource.LISTENER)
+    wild = (resource.CLUSTER, resource.LISTENER, resource.SCOPE)
     found = {type_url: tuple(view.resources(type_url)) for type_url in resource.TYPES}
     return {type_url: () if type_url in wild else names for type_url, names in found.items() if names}
 
 
 class Prepared:
-    """A loaded pipeline. `changed` gives the one resource that a change of documents changes."""
+    """A loaded pipeline. `changed` gives the one resource that a change of documents changes. `whole`: its
+    tables are not cut into scopes."""
 
-    def __init__(self, count: int, *, listen: int, backend: int) -> None:
-        self.pipeline = Pipeline(config.load(environment={}))
+    def __init__(self, count: int, *, listen: int, backend: int, whole: bool = False) -> None:
+        settings = config.Settings(gateways=config.Gateways(scoped_hosts=0)) if whole else None
+        self.pipeline = Pipeline(settings or config.load(environment={}))
         bodies = (
             body for group in worlds.everything(count, listen=listen, backend=backend) for body in group
         )

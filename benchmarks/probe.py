@@ -27,7 +27,10 @@ class Probe:
                     self._socket = socket.create_connection(("127.0.0.1", self._port), 30)
                     self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._socket.sendall(f"GET / HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
-                return self._read()
+                answer = self._read()
+                if b"\r\nconnection: close\r\n" in answer.partition(b"\r\n\r\n")[0].lower() + b"\r\n":
+                    self.close()
+                return answer
             except OSError:
                 self.close()
                 time.sleep(PAUSE)
@@ -54,8 +57,8 @@ class Probe:
             raise ConnectionResetError("closed by Envoy")
         return data
 
-    def until(self, host: str, wanted: bytes, *, limit: float = 60.0) -> float:
-        """Polls every half millisecond; `TimeoutError` after `limit` seconds. Answers that are neither 200
+    def until(self, host: str, wanted: bytes, *, limit: float = 60.0, pause: float = PAUSE) -> float:
+        """Polls every `pause` seconds; `TimeoutError` after `limit` seconds. Answers that are neither 200
         nor 404 are counted.
         """
         end = time.perf_counter() + limit
@@ -68,7 +71,7 @@ class Probe:
                 self.unexpected += 1
             if now > end:
                 raise TimeoutError(f"{host}: no {wanted!r} within {limit:g} s; last {answer[:200]!r}")
-            time.sleep(PAUSE)
+            time.sleep(pause)
 
     def close(self) -> None:
         if self._socket is not None:

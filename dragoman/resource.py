@@ -94,7 +94,7 @@ class Resource:
     route tables share what did not change. `version` is a hash of the content: replicas and restarts
     agree (rule 42). `refs` maps a type URL to the names this resource refers to, so that `xds` can order
     a change without decoding. `sensitive` payloads are redacted in dumps, CSDS and the console. `spare`:
-    only connections that come to their end use it still, so that a stream is sent it once a second at most.
+    only connections that come to their end use it still, so that a stream is sent it now and then.
     `again`: bytes that may stand behind the message any number of times and change nothing but its hash.
     """
 

@@ -8,6 +8,7 @@ package use it; field numbers come from Envoy's own descriptors.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 
 from dragoman import proto
 
@@ -43,3 +44,20 @@ def frame(before: bytes, payload: bytes) -> bytes:
 def head(before: bytes, size: int) -> bytes:
     """What stands before `size` bytes that are one entry of that field."""
     return before + varint(size)
+
+
+def entries(chunk: bytes) -> Iterator[bytes]:
+    """The payloads of `frame`s one after the other, of a field whose tag is one byte."""
+    at = 0
+    while at < len(chunk):
+        at += 1
+        size = shift = 0
+        while True:
+            byte = chunk[at]
+            at += 1
+            size |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        yield chunk[at : at + size]
+        at += size

@@ -27,6 +27,7 @@ from dragoman.envoy import (
     rewrites,
     sessions,
     templates,
+    trees,
 )
 from dragoman.envoy.filters import chain
 from dragoman.ir import model as ir
@@ -43,12 +44,14 @@ _NO_CLUSTERS: Final[frozenset[str]] = frozenset()
 @dataclass(frozen=True, slots=True)
 class EncodedRoute:
     """One route as a `routes` entry of a VirtualHost, the clusters it may send to, and the parts of shared
-    filter configurations that it names. `sensitive`: it holds something that nobody should see."""
+    filter configurations that it names. `sensitive`: it holds something that nobody should see. `stem`: what
+    the paths that it matches begin with."""
 
     chunk: bytes = field(repr=False)
     clusters: frozenset[str]
     demands: frozenset[chain.Demand] = frozenset()
     sensitive: bool = False
+    stem: trees.Stem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,8 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
         asked = (one for one in (route.auth.external, route.auth.login) if one is not None)
         clusters |= {naming.cluster(one.cluster) for one in asked}
     sensitive = route.auth is not None and route.auth.basic is not None  # hashes of passwords
-    return EncodedRoute(chunk + _framed(message), clusters, chain.demands(route), sensitive)
+    stem = trees.stem(route.match.path)
+    return EncodedRoute(chunk + _framed(message), clusters, chain.demands(route), sensitive, stem)
 
 
 def encode_virtual_host(
@@ -116,7 +120,10 @@ def encode_virtual_host(
     parts = [head.SerializeToString()]
     if misdirected and not routes:
         parts.append(_misdirected())
-    parts.extend(route.chunk for route in routes)
+    tree = None
+    if len(routes) >= trees.LEAST:
+        tree = trees.encode([(route.stem, route.chunk) for route in routes])
+    parts += [tree] if tree is not None else [route.chunk for route in routes]
     chunk = framing.frame(_host_tag(), b"".join(parts))
     clusters = _union(route.clusters for route in routes)
     return HostChunk(domain, chunk, resource.digest(chunk), clusters, any(one.sensitive for one in routes))

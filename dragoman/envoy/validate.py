@@ -20,7 +20,7 @@ from typing import Final
 
 from dragoman import proto, resource
 from dragoman.diagnostics import Diagnostic, Severity
-from dragoman.envoy import connection_manager, naming, process, static
+from dragoman.envoy import connection_manager, naming, process, static, trees
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.bootstrap import v3 as bootstrap_proto
 from dragoman.proto.envoy.config.listener import v3 as listener_proto
@@ -117,6 +117,11 @@ class _Taker:
             for manager in _managers(static_resources.listeners)
             for table in static.tables(manager)
         }
+        for table in self._tables.values():
+            for host in table.virtual_hosts:
+                if host.HasField("matcher"):
+                    host.routes.extend(trees.routes_of(host))
+                    host.ClearField("matcher")
 
     def secrets(self) -> list[_Piece]:
         return [_Piece(resource.SECRET, name) for name in self._secrets]

@@ -37,8 +37,9 @@ what a filter calls is named by the routes. Few tables refer to listeners: inner
 routes go through. Scopes (SRDS) are tables; a listener is in use before its scopes come, if they are not
 there already, so it follows them."""
 
-PACE: Final = 1.0
-"""Seconds between two versions of a spare resource on one stream."""
+PACE: Final = 1e-6
+"""Seconds for each byte of a spare resource between two of its versions on one stream: some twenty times what
+Envoy takes to apply it."""
 
 USED_BY: Final[Mapping[str, tuple[str, ...]]] = {
     CLUSTER: (LISTENER, ROUTE, SCOPE),
@@ -122,7 +123,8 @@ def _due(
 ) -> Iterator[tuple[str, Resource]]:
     """Without the spare ones that were sent a moment ago."""
     for name, resource in changed:
-        moment = sub.paced.get(name, -PACE) + PACE if resource.spare else now
+        before = sub.paced.get(name) if resource.spare else None
+        moment = now if before is None else before + resource.size * PACE
         if now < moment:
             out.held.add(name)
             out._wake_at(moment)

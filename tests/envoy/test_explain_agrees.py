@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from dragoman import config, explain, proto, resource
-from dragoman.envoy import process, static
+from dragoman.envoy import process, static, trees
 from dragoman.envoy.admin import Admin
 from dragoman.graph.pipeline import Pipeline
 from dragoman.ir.match import Outcome
@@ -51,9 +51,17 @@ class Answer(NamedTuple):
 CLOSED = Answer(0, "", "", "", "", "")
 
 
-@pytest.mark.parametrize("scoped", [False, True], ids=["whole tables", "scopes"])
+@pytest.mark.parametrize(
+    ("scoped", "treed"), [(False, False), (True, False), (False, True)], ids=["plain", "scopes", "trees"]
+)
 @pytest.mark.parametrize("seed", range(WORLDS))
-async def test_explain_agrees_with_envoy(seed: int, scoped: bool, envoy_binary: Path) -> None:
+async def test_explain_agrees_with_envoy(
+    seed: int, scoped: bool, treed: bool, envoy_binary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whatever shape routes are sent."""
+    if treed:
+        monkeypatch.setattr(trees, "LEAST", 1)
+        monkeypatch.setattr(trees, "COPIES", 1000)
     rng = Random(seed)
     plain, grpc = (net.free_port(), net.free_port()), net.free_port()
     tls, echo = net.free_port(), net.free_port()
@@ -62,6 +70,10 @@ async def test_explain_agrees_with_envoy(seed: int, scoped: bool, envoy_binary: 
     pipeline.load(agreement.documents(rng, plain, grpc, tls, echo, (pair.certificate, pair.key)))
     view = pipeline.view()
     assert bool(pipeline.snapshot().resources(resource.SCOPE)) is scoped
+    tables = pipeline.snapshot().resources(resource.ROUTE).values()
+    assert (
+        any(b"prefix_match_map" in each.payload or b":path" in each.payload for each in tables) or not treed
+    )
     requests = [agreement.plain_request(rng, plain) for _ in range(PLAIN)]
     requests += [agreement.grpc_request(rng, grpc) for _ in range(GRPC)]
     handshakes = [name for name in agreement.NAMES for _ in range(2)]

@@ -1,0 +1,156 @@
+"""How long a change takes to be served, and whether that grows: routes added one by one, and files edited.
+
+`probe` is the route probe of gateway-api-bench without a cluster: each new file is a route with a host name
+of its own and its backend; its host is asked every 5 ms, from 404 to the first 200. Any other answer counts
+against us. `edits` renames an edited file into a folder of N and asks every half millisecond for the new
+answer. Both run `dragoman run` on a folder and one Envoy with one worker, as users do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from benchmarks import worlds
+from benchmarks.children import Child
+from benchmarks.probe import Probe
+from benchmarks.report import Goal, Table, median, ms
+from tests.harness import envoy, net
+from tests.harness.plane import Plane
+
+_POLL: Final = 0.005
+_BLOCKS: Final = 10
+_MEAN_MS: Final = 8.0
+_GROWTH: Final = 1.2
+_MEDIAN_MS: Final = 5.0
+_HIGHEST_MS: Final = 15.0
+_RATIO: Final = 1.5
+_GAP: Final = 0.03
+
+
+class Bench:
+    """A running pair of control plane and Envoy, and the connection that asks."""
+
+    def __init__(self, plane: Plane, probe: Probe, backend: int) -> None:
+        self.folder = plane.folder
+        self.probe = probe
+        self._backend = backend
+
+    def change(self, number: int, revision: int = 0) -> float:
+        """Writes the file of a route; the time of its rename."""
+        target = worlds.path(self.folder, number)
+        worlds.replace(target, worlds.bundle(number, self._backend, revision=revision))
+        begun = time.perf_counter()
+        (target.parent.parent / f"{target.name}.draft").rename(target)
+        return begun
+
+    def add(self, number: int) -> float:
+        """Seconds until a new route is served."""
+        host = worlds.host(number)
+        begun = self.change(number)
+        return self.probe.until(host, b"HTTP/1.1 200", pause=_POLL) - begun
+
+    def edit(self, number: int, revision: int) -> float:
+        """Seconds until an edited one is."""
+        wanted = f"x-revision: {revision}\r\n".encode()
+        begun = self.change(number, revision)
+        return self.probe.until(worlds.host(number), wanted) - begun
+
+
+@asynccontextmanager
+async def running(folder: Path, count: int) -> AsyncIterator[Bench]:
+    """With `count` routes from the start."""
+    async with AsyncExitStack() as stack:
+        answering = stack.enter_context(Child("benchmarks.answering"))
+        backend = int(answering.hear().split()[0])
+        plane = Plane(folder, log_level="warning")
+        listen = net.free_port()
+        worlds.write(plane.folder, count, listen=listen, backend=backend)
+        await plane.start()
+        stack.push_async_callback(plane.stop)
+        clusters = [envoy.grpc_cluster(plane.xds_port)]
+        # Envoy's own time for draining: a listener changes when its table is cut.
+        process = envoy.Envoy(envoy.bare(net.free_port(), envoy.ads(), clusters), folder, drain=600)
+        stack.push_async_callback(process.stop)
+        await process.start()
+        probe = Probe(listen)
+        stack.callback(probe.close)
+        wanted = b"HTTP/1.1 200" if count else b"HTTP/1.1 404"
+        await asyncio.to_thread(probe.until, worlds.host(max(0, count - 1)), wanted, limit=120)
+        yield Bench(plane, probe, backend)
+
+
+async def probe(folder: Path, count: int) -> list[Table]:
+    """Routes added one by one, up to `count`."""
+    async with running(folder, 0) as bench:
+        times = await asyncio.to_thread(lambda: [bench.add(number) for number in range(count)])
+        unexpected = bench.probe.unexpected
+    table = Table(
+        "Route probe: added one by one, from 404 to the first 200",
+        ("routes", "mean ms", "median ms", "max ms"),
+        notes=["each asked for every 5 ms: half of that is what the asking itself takes on average"],
+    )
+    step = max(1, count // _BLOCKS)
+    for start in range(0, count, step):
+        block = times[start : start + step]
+        table.rows.append((f"{start + 1:,} to {start + len(block):,}", *_cells(block)))
+    table.rows.append(("all", *_cells(times)))
+    edge = min(100, step)
+    growth = _mean(times[-edge:]) / _mean(times[:edge])
+    table.goals = [
+        Goal("mean", _mean(times) * 1000, _MEAN_MS, "ms"),
+        Goal(f"last {edge} to first {edge}", growth, _GROWTH, "x"),
+        Goal("answers that are neither 404 nor 200", unexpected, 0, ""),
+    ]
+    return [table]
+
+
+async def edits(folder: Path, sizes: Iterable[int], changes: int) -> list[Table]:
+    """A file edited among N."""
+    table = Table(
+        "A file edited among N, to the first answer that shows it",
+        ("routes", "median ms", "90 % ms", "99 % ms", "max ms"),
+        notes=[f"{changes} edits each, in a quiet system; asked every half millisecond"],
+    )
+    medians: dict[int, float] = {}
+    for count in sizes:
+        place = folder / f"edits-{count}"
+        place.mkdir()
+        async with running(place, count) as bench:
+            times = await asyncio.to_thread(_edited, bench, count, changes)
+        medians[count] = median(times) * 1000
+        highest = _rank(times, 0.99) * 1000
+        cells = (ms(median(times)), ms(_rank(times, 0.9)), ms(_rank(times, 0.99)), ms(max(times)))
+        table.rows.append((f"{count:,}", *cells))
+        table.goals += [
+            Goal(f"median among {count:,}", medians[count], _MEDIAN_MS, "ms"),
+            Goal(f"99 % among {count:,}", highest, _HIGHEST_MS, "ms"),
+        ]
+    least, most = min(medians), max(medians)
+    table.goals.append(Goal(f"median, {most:,} to {least:,}", medians[most] / medians[least], _RATIO, "x"))
+    return [table]
+
+
+def _edited(bench: Bench, count: int, changes: int) -> list[float]:
+    times = []
+    for step in range(1, changes + 1):
+        times.append(bench.edit(step * 7919 % count, step))
+        time.sleep(_GAP)
+    return times
+
+
+def _cells(times: Sequence[float]) -> tuple[str, str, str]:
+    return ms(_mean(times)), ms(median(times)), ms(max(times))
+
+
+def _mean(times: Sequence[float]) -> float:
+    return sum(times) / len(times)
+
+
+def _rank(times: Sequence[float], share: float) -> float:
+    ordered = sorted(times)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
