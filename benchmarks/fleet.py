@@ -1,6 +1,6 @@
 """Many proxies on one control plane or two: what they cost, and what happens when a control plane dies.
 
-`dragoman run` serves a table of 1,000 routes to simulated proxies (`proxies`). First one route changes, and
+`dragoman run` serves a table of 100 routes to simulated proxies (`proxies`). First one route changes, and
 the last ACK is waited for. Then a control plane is killed. Alone it is started again at once; of two, the
 other one takes all, as behind a load balancer. The proxies come back by Envoy's back-off, with nothing in
 hand, which is the worst case, and everyone's first configuration is sent again. `docs/scale.md` reads the
@@ -24,7 +24,7 @@ from dragoman import resource
 from tests.harness import net
 from tests.harness.plane import Plane
 
-_ROUTES = 1_000
+_ROUTES = 100
 _CHANGES = 5
 _MB = 1024 * 1024
 

@@ -218,13 +218,13 @@ class Fleet:
         try:
             acked = stream.feed()
         except ConnectionError:
-            if stream.responses and not self._returning:
+            if self._announced and not self._returning:
                 raise
             del self._streams[fd]
             stream.sock.close()
             if len(stream.responses) == len(self._names):
                 self._unserved += 1
-            if self._returning:
+            if self._returning or stream.responses:
                 self._leave(stream.number)
             else:
                 # Too early: a control plane that has not read everything yet turns streams away.
