@@ -45,7 +45,9 @@ class Service:
 
     async def start(self) -> None:
         command = [sys.executable, "-m", "dragoman", "ratelimit", *self._arguments]
-        command += ["--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin_port}"]
+        if "--listen" not in self._arguments:
+            command += ["--listen", f"127.0.0.1:{self.port}"]
+        command += ["--admin", f"127.0.0.1:{self.admin_port}"]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 (it must outlive any one event loop)
                 command, stdout=log, stderr=subprocess.STDOUT, env=os.environ
