@@ -67,6 +67,7 @@ async def test_mutual_tls_inside_the_control_plane(tmp_path: Path, envoy_binary:
         assert any(one.startswith(line) and float(one.split()[-1]) >= 1 for one in page.splitlines())
         assert "PRIVATE KEY" not in json.dumps(await site.envoy.config())
         context = authority.client_context()
+        context.set_alpn_protocols(["h2"])
         assert not await greeted(port, context), "who shows no certificate hears nothing"
         context.load_cert_chain(tmp_path / "client.crt", tmp_path / "client.key")
         assert await greeted(port, context)
