@@ -88,8 +88,6 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
                 ratelimits.write(message.route, route.limits)
                 if any(limit.asked for limit in route.limits):
                     clusters |= {ratelimits.CLUSTER}
-                if any(limit.quota for limit in route.limits):
-                    clusters |= {ratelimits.STREAMS}
             pins = sessions.pins(message, action) if action.session is not None else ()
             spec = caching.cached(route) if scope is not None else None
             if spec is not None and scope is not None:
@@ -104,6 +102,8 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
             _headers(message, route)
         case _:
             assert_never(action)
+    if any(limit.quota for limit in route.limits):
+        clusters |= {ratelimits.STREAMS}
     if route.auth is not None:
         asked = (one for one in (route.auth.external, route.auth.login) if one is not None)
         clusters |= {naming.cluster(one.cluster) for one in asked}

@@ -130,8 +130,9 @@ class Told:
 @dataclass(frozen=True, slots=True)
 class RateLimit:
     """`amount` hits in `window` seconds. `id` says which policies made it, and its name: what has the same id
-    counts together. `burst` 0: the algorithm's default. `plans`: other numbers for some clients. `place`: the
-    route or rule, where these count apart. `gateway`: filled in where the route stands.
+    counts together. `burst` 0: the algorithm's default. `plans`: other numbers for some clients. `status` of
+    a denial, and `timeout` of an answer in seconds; 0: what is customary. `place`: the route or rule, where
+    these count apart. `gateway`: filled in where the route stands.
     """
 
     id: str
@@ -152,6 +153,8 @@ class RateLimit:
     failure: Failure = Failure.OPEN
     told: Told = Told()
     plans: tuple[Plan, ...] = ()
+    status: int = 0
+    timeout: float = 0.0
     place: str = ""
     gateway: str = ""
     origin: Origin | None = field(default=None, compare=False)
@@ -169,6 +172,11 @@ class RateLimit:
     def asked(self) -> bool:
         """Whether the service is asked about each request."""
         return self.where is Where.GLOBAL
+
+    @property
+    def own(self) -> bool:
+        """Whether it wants something that is not customary of Envoy's filter."""
+        return bool(self.status or self.timeout)
 
     @property
     def queues(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -365,3 +367,35 @@ async def test_a_limit_comes_and_goes_under_load(site: Site) -> None:
             await load.more(200)
     assert not load.failures
     assert load.opened == load.connections, "a connection was closed"
+
+
+async def test_status_and_timeout_of_ones_own(site: Site) -> None:
+    """A status for each limit, also of several on one route; a service that is stopped costs as long as the
+    limit says."""
+    await start(site, rule("shop", path="/paid", name="paid"), rule("shop"))
+    await change(
+        site,
+        policy(ROUTE, few=limit(2, status=503, body={"message": "Slowly."}), many=limit(1000, status=403)),
+        policy({**ROUTE, "sectionName": "paid"}, "paid", few={"disabled": True}, paid=limit(1, status=402)),
+    )
+    assert await statuses(site, 3) == [200, 200, 503]
+    denied = await ask(site)
+    assert denied.headers["x-ratelimit-limit"] == "2"
+    assert json.loads(denied.body)["message"] == "Slowly."
+    assert int(denied.headers["retry-after"]) > 0
+    assert await statuses(site, 3, "/paid") == [200, 402, 402]
+    # The service is there and says nothing.
+    site.plane.write("policy.yaml", policy(ROUTE, slow=limit(1000, failure="Closed", timeout="3s")))
+
+    async def followed() -> bool:
+        return (await ask(site)).headers.get("x-ratelimit-limit") == "1000"
+
+    await net.until("the limit is there", followed)
+    loop = asyncio.get_running_loop()
+    os.kill(site.plane.pid, signal.SIGSTOP)
+    try:
+        begun = loop.time()
+        assert (await ask(site)).status == 503
+        assert loop.time() - begun > 1.0, "longer than the customary half second"
+    finally:
+        os.kill(site.plane.pid, signal.SIGCONT)

@@ -137,3 +137,18 @@ async def test_what_happens_without_the_service(site: Site) -> None:
 
 async def _status(site: Site, path: str) -> int:
     return (await ask(site, path)).status
+
+
+async def test_a_rule_without_a_backend(site: Site) -> None:
+    """Redirects can be limited by quotas."""
+    to = {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/new"}, "statusCode": 302}
+    old = {
+        "matches": [{"path": {"value": "/old"}}],
+        "filters": [{"type": "RequestRedirect", "requestRedirect": to}],
+    }
+    await start(site, {**old, "name": "old"}, rule("shop"))
+    assert (await ask(site, "/old")).status == 302
+    target = {**ROUTE, "sectionName": "old"}
+    await change(site, policy(target, own=limit(1, "Second", where="Quota")))
+    await assigned(site, "/old")
+    assert (await ask(site, "/old")).status == 429

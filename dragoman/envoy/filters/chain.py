@@ -37,6 +37,7 @@ from dragoman.envoy.filters import (
     query_parameters,
     quota,
     ratelimit,
+    ratelimit_own,
     rbac,
     router,
     sharding,
@@ -80,6 +81,7 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     *quota.FILTERS,
     quota.DONE,
     *ratelimit.FILTERS,
+    ratelimit_own.FILTER,
     cache.FILTER,  # what stands before it is asked each time, what stands after it only when the backend is
     header_mutation.FILTER,  # behind authentication: values may come from what it found
     query_parameters.FILTER,  # to which the former hands values

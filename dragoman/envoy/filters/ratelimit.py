@@ -35,31 +35,36 @@ class RateLimit:
         self.name = f"dragoman.ratelimit.{'closed' if closed else 'open'}{'.queue' if queues else ''}"
 
     def config(self) -> base.Config:
-        message = proto_ratelimit.RateLimit(
-            domain="none",  # routes say theirs
-            failure_mode_deny=self._closed,
-            disable_x_envoy_ratelimited_header=True,
-            metadata_namespace=_METADATA,
-        )
-        durations.assign(message.timeout, _QUEUE if self._queues else _PATIENCE)
-        message.status_on_error.code = type_proto.ServiceUnavailable
-        service = message.rate_limit_service
-        service.transport_api_version = core.V3
-        service.grpc_service.envoy_grpc.cluster_name = ratelimits.CLUSTER
-        return base.config(message)
+        return base.config(message(closed=self._closed, queues=self._queues))
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         limits = [limit for limit in route.limits if self._takes(limit)]
         if not limits:
             return None
-        message = proto_ratelimit.RateLimitPerRoute(domain=limits[0].gateway or "none")
+        made = proto_ratelimit.RateLimitPerRoute(domain=limits[0].gateway or "none")
         for limit in limits:
-            message.rate_limits.extend(ratelimits.asked(limit))
-        return base.config(message)
+            made.rate_limits.extend(ratelimits.asked(limit))
+        return base.config(made)
 
     def _takes(self, limit: ir.RateLimit) -> bool:
         closed = limit.failure is ratelimit.Failure.CLOSED
-        return limit.asked and closed == self._closed and limit.queues == self._queues
+        return limit.asked and not limit.own and closed == self._closed and limit.queues == self._queues
+
+
+def message(*, closed: bool, queues: bool, timeout: float = 0.0) -> proto_ratelimit.RateLimit:
+    """The filter, without limits. `timeout` in seconds; 0: what is customary."""
+    made = proto_ratelimit.RateLimit(
+        domain="none",  # routes say theirs
+        failure_mode_deny=closed,
+        disable_x_envoy_ratelimited_header=True,
+        metadata_namespace=_METADATA,
+    )
+    durations.assign(made.timeout, timeout or (_QUEUE if queues else _PATIENCE))
+    made.status_on_error.code = type_proto.ServiceUnavailable
+    service = made.rate_limit_service
+    service.transport_api_version = core.V3
+    service.grpc_service.envoy_grpc.cluster_name = ratelimits.CLUSTER
+    return made
 
 
 FILTERS: Final = tuple(

@@ -16,6 +16,9 @@ from dragoman.translators.gateway.models import ratelimitpolicy as model
 
 _LIMIT: Final = re.compile("[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _NAMED: Final = ("Header", "Cookie", "Query", "Claim")
+_SHORTEST: Final = 0.001
+_LONGEST: Final = 60.0
+"""Seconds of a timeout. Without any Envoy would wait for ever."""
 _BELONGS: Final = {
     "burst": ("TokenBucket", "LeakyBucket"),
     "delay": ("LeakyBucket",),
@@ -33,6 +36,9 @@ def check(ref: Ref, spec: model.RateLimitPolicy) -> Iterator[Diagnostic]:
             yield error("DRG1103", f"`{name}` is no name of a limit", where, label=label)
         if limit.algorithm is not None:
             yield from _algorithm(limit.algorithm, where.at("algorithm"))
+        if limit.timeout is not None and not _SHORTEST <= limit.timeout <= _LONGEST:
+            message = f"a timeout is from {_SHORTEST * 1000:.0f}ms to {_LONGEST:.0f}s"
+            yield error("DRG1104", message, where.at("timeout"))
         yield from _key(limit.key or (), where.at("key"))
         for at, condition in enumerate(limit.when or ()):
             yield from _condition(condition, where.at("when", at))

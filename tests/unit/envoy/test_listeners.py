@@ -66,6 +66,7 @@ def test_plain_http() -> None:
         ("dragoman.ratelimit.closed", True),
         ("dragoman.ratelimit.open.queue", True),
         ("dragoman.ratelimit.closed.queue", True),
+        ("dragoman.ratelimit.own", True),
         ("dragoman.cache", True),
         ("envoy.filters.http.header_mutation", True),
         ("dragoman.http.query_parameters", True),

@@ -125,6 +125,12 @@ def test_scopes(site: Any) -> None:
         ("{requests: 1, per: Day, where: Local, body: {disabled: true}}", "DRG1952"),
         ("{requests: 9, per: Second, where: Quota, cost: {header: x}}", "DRG1952"),
         ("{requests: 9, per: Second, where: Quota, failure: Local}", "DRG1952"),
+        ("{requests: 9, per: Second, where: Quota, status: 503}", "DRG1952"),
+        ("{requests: 9, per: Second, where: Local, timeout: 1s}", "DRG1952"),
+        (
+            "{requests: 10, per: Second, algorithm: {type: LeakyBucket, burst: 20}, timeout: 1s}",
+            "DRG1104",
+        ),
         ("{requests: 9, per: Second, where: Quota, key: [{type: Claim, name: sub}]}", "DRG1973"),
         ("{requests: 1, per: Day, plans: {gold: {per: Hour}}}", "DRG1951"),
         ("{requests: 1, per: Day, plans: {gold: {requests: 1, unlimited: true}}}", "DRG1951"),

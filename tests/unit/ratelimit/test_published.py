@@ -33,6 +33,8 @@ limits = st.builds(
     plans=st.lists(st.builds(ratelimit.Plan, texts, st.none() | st.integers(1, 9), st.floats(1, 99))).map(
         tuple
     ),
+    status=st.sampled_from((0, 503)),
+    timeout=st.floats(0, 60),
     place=texts,
     gateway=texts,
 )

@@ -242,6 +242,17 @@ class Limit(policy.Section):
             " Default: `Open`."
         ),
     ] = None
+    status: Annotated[
+        Annotated[int, Field(strict=True, ge=400, le=599)] | None,
+        Field(description="The status of a denial, from 400. Default: 429."),
+    ] = None
+    timeout: Annotated[
+        meta.Duration | None,
+        Field(
+            description="How long the service may take to answer, from 1ms; then it counts as failed."
+            " Default: 500ms."
+        ),
+    ] = None
     headers: Annotated[Headers | None, Field(description="Response headers about the limit.")] = None
     body: Annotated[Body | None, Field(description="The body of a 429. Default: JSON.")] = None
 

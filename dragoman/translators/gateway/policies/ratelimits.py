@@ -32,18 +32,21 @@ def apply(route: ir.Route, merged: Merged, layers: Layers) -> tuple[ir.Route, tu
     """The route with its limits. `layers`: what was merged."""
     limits, findings = _limits(merged)
     if not isinstance(route.action, ir.Forward):
-        return route, (*findings, *_idle(route, layers)) if limits else findings
+        idle = any(not limit.quota for limit in limits)
+        findings = (*findings, *_idle(route, layers)) if idle else findings
+        limits = tuple(limit for limit in limits if limit.quota)
     placed = tuple(replace(limit, place=_place(route, limit)) for limit in limits)
     return (replace(route, limits=placed) if placed else route), findings
 
 
 def _idle(route: ir.Route, layers: Layers) -> tuple[Diagnostic, ...]:
-    """Envoy's filters count where there is a backend to go to. Who limits a whole Gateway knows of others."""
+    """Envoy's filters count where there is a backend to go to, but for quotas. Who limits a whole Gateway
+    knows of others."""
     aimed = any(_aims(layer.spec) for layer in layers)
     if route.origin is None or not aimed:
         return _NOTHING
     message = "rate limits have no effect on a rule that is answered without a backend"
-    return (warning("DRG3001", message, route.origin),)
+    return (warning("DRG3001", message, route.origin, help="`where: Quota` limits such a rule too"),)
 
 
 def _aims(spec: model.RateLimitPolicy) -> bool:
@@ -112,6 +115,9 @@ def _flaws(merged: Merged, name: str, limit: model.Limit) -> Iterator[Diagnostic
             message = f"requests would wait {waits:.0f} s for their turn, {longest:.0f} s are the most"
             label = "a smaller `burst`, or `nodelay`"
             yield error("DRG1104", message, _at(merged, name, "algorithm"), label=label)
+        elif waits and limit.timeout is not None and limit.timeout <= waits:
+            message = f"requests wait up to {waits:.3g} s for their turn, longer than the `timeout`"
+            yield error("DRG1104", message, _at(merged, name, "timeout"), label="the limit is left out")
 
 
 def _unfit(merged: Merged, name: str, limit: model.Limit) -> Iterator[Diagnostic]:
@@ -125,6 +131,8 @@ def _unfit(merged: Merged, name: str, limit: model.Limit) -> Iterator[Diagnostic
         ("headers", "rateLimit"): headers is not None and bool(headers.rate_limit),
         ("headers", "xRateLimit"): quota and headers is not None and bool(headers.x_rate_limit),
         ("headers", "retryAfter"): not quota and headers is not None and headers.retry_after is False,
+        ("status",): limit.status not in (None, 429),
+        ("timeout",): limit.timeout is not None,
         ("body",): body is not None and (bool(body.disabled) or body.message is not None),
     }
     for path, said in unfit.items():
@@ -166,6 +174,8 @@ def _limit(merged: Merged, name: str, limit: model.Limit) -> ir.RateLimit:
         ratelimit.Failure(limit.failure or "Open"),
         _told(limit),
         plans,
+        limit.status if limit.status not in (None, 429) else 0,
+        limit.timeout or 0.0,
         origin=_at(merged, name),
     )
 
