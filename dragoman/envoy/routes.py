@@ -73,11 +73,8 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
     chain.write_route(message, route)
     if route.rollout:
         reports.mark(message, route.rollout)
-    if route.auth is not None and route.auth.scopes:
-        scopes = message.metadata.filter_metadata[replies.NAMESPACE].fields["scopes"].list_value
-        scopes.extend(route.auth.scopes)
-    if route.auth is not None and route.auth.login is not None:
-        message.metadata.filter_metadata[replies.NAMESPACE].fields["login"].bool_value = True
+    if route.auth is not None:
+        replies.mark(message, route.auth)
     clusters = _NO_CLUSTERS
     chunk = b""
     action = route.action

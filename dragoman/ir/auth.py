@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dragoman.ir.answers import Answer
 from dragoman.ir.backends import ClusterKey
 from dragoman.ir.basic import Basic
 from dragoman.ir.keys import ApiKeys, Proof
@@ -150,3 +151,4 @@ class Auth:
     certificate: Certificate | None = None
     token_of: Lookup | None = None
     basic: Basic | None = None
+    answers: tuple[Answer, ...] = ()

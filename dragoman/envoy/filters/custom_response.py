@@ -12,7 +12,7 @@ from typing import Final
 
 from dragoman import proto
 from dragoman.envoy import templates
-from dragoman.envoy.filters import base
+from dragoman.envoy.filters import answers, base
 from dragoman.ir import model as ir, treatment
 from dragoman.proto.envoy.extensions.filters.http.custom_response import v3 as custom_response
 from dragoman.proto.envoy.extensions.http.custom_response.local_response_policy import v3 as local_response
@@ -21,6 +21,7 @@ from dragoman.proto.xds.type.matcher import v3 as xds
 
 Predicate = xds.Matcher.MatcherList.Predicate
 _TOO_LARGE: Final = 413
+_TYPE: Final = proto.type_url(custom_response.CustomResponse)
 
 
 class CustomResponse:
@@ -34,9 +35,11 @@ class CustomResponse:
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         given = route.treatment
+        refused = answers.config(route)
         if not given.overrides and given.body_limit is None:
-            return None
-        return _per_route(given.overrides, given.body_limit, always(route))
+            return base.Config(_TYPE, refused) if refused else None
+        made = _per_route(given.overrides, given.body_limit, always(route))
+        return base.Config(_TYPE, refused + made.value) if refused else made
 
 
 FILTER = CustomResponse()

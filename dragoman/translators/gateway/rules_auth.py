@@ -9,7 +9,7 @@ from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin, Ref
 from dragoman.translators.gateway import matching, rules_auth_more, rules_auth_oidc, rules_policies
 from dragoman.translators.gateway.models import auth_jwt, auth_rules, authpolicy, httproute
-from dragoman.translators.gateway.policies import auth_basic
+from dragoman.translators.gateway.policies import auth_answers, auth_basic
 
 
 def check(ref: Ref, spec: authpolicy.AuthPolicy) -> Iterator[Diagnostic]:
@@ -23,6 +23,8 @@ def check(ref: Ref, spec: authpolicy.AuthPolicy) -> Iterator[Diagnostic]:
         yield from rules_auth_more.csrf(Origin(ref, ("spec", "csrf")), spec.csrf)
     if spec.external is not None:
         yield from rules_auth_more.external(Origin(ref, ("spec", "external")), spec.external)
+    if spec.answers is not None:
+        yield from auth_answers.findings(Origin(ref, ("spec", "answers")), spec.answers)
     if spec.basic is not None:
         yield from auth_basic.findings(Origin(ref, ("spec", "basic")), spec.basic)
     if spec.oidc is not None:

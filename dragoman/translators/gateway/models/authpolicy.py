@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from dragoman.translators.gateway.models import (
+    auth_answers,
     auth_api_keys,
     auth_basic,
     auth_browsers,
@@ -48,6 +49,9 @@ class AuthPolicy(policy.Policy):
     )
     csrf: Annotated[
         auth_browsers.Csrf | None, Field(description="Refuses what pages of other hosts try to change.")
+    ] = None
+    answers: Annotated[
+        auth_answers.Answers | None, Field(description="Other answers to those who may not pass.")
     ] = None
     rules: Annotated[auth_rules.Rules | None, Field(description="What must be proven, and by whom.")] = None
 

@@ -16,6 +16,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Ref
 from dragoman.translators.gateway.models import auth_rules, authpolicy, policy
 from dragoman.translators.gateway.policies import (
+    auth_answers,
     auth_basic,
     auth_browsers,
     auth_clients,
@@ -75,7 +76,18 @@ def apply(
             return _closed(route, "DRG1821", "the service that is to be asked is not there"), merged.said
         external = auth_external.made(service, asked)
     held_rules = _rules(rules) if rules is not None else None
-    auth = ir.Auth(wanted, held_rules, _scopes(rules), known, external, login, certificate, token_of, by_name)
+    auth = ir.Auth(
+        wanted,
+        held_rules,
+        _scopes(rules),
+        known,
+        external,
+        login=login,
+        certificate=certificate,
+        token_of=token_of,
+        basic=by_name,
+        answers=auth_answers.made(merged),
+    )
     route = auth_browsers.apply(route, merged.spec)
     return (replace(route, auth=auth) if auth != ir.Auth() else route), merged.said
 
