@@ -19,7 +19,7 @@ pytestmark = pytest.mark.envoy
 EXPIRED, FOREIGN = token(exp=NOW - 3600), token(aud="other")
 
 
-async def shop(site: Site, *policies: manifests.Body) -> Site:
+async def shop(site: Site, *policies: manifests.Body, status: int = 401) -> Site:
     """Everything needs a token; `/admin` scopes, `/private` a claim; `/basic` a password, `/key` a key."""
     names = ("admin", "private", "basic", "key", "late")
     rules = [rule("shop"), *(rule("shop", path=f"/{one}", name=one) for one in names)]
@@ -50,10 +50,10 @@ async def shop(site: Site, *policies: manifests.Body) -> Site:
         policy("key", route_target("key"), jwt=off, apiKeys={"secretRefs": [{"name": "partners"}]}),
         *policies,
     )
-    await site.served(HOST, status=401)
+    await site.served(HOST, status=status)
 
     async def settled() -> bool:
-        wanted = {"/admin": 401, "/private": 401, "/basic": 401, "/key": 401}
+        wanted = dict.fromkeys(("/admin", "/private", "/basic", "/key"), status)
         return {path: (await ask(site, path)).status for path in wanted} == wanted
 
     await net.until("every rule", settled)
@@ -121,7 +121,7 @@ ANSWERS = {
 
 async def test_a_policys_own_words(site: Site) -> None:
     """Of a Gateway's policy, for every method of proof; errors that it does not name stay as they are."""
-    await shop(site, policy("words", {"kind": "HTTPRoute", "name": "shop"}, answers=ANSWERS))
+    await shop(site, policy("words", {"kind": "HTTPRoute", "name": "shop"}, answers=ANSWERS), status=302)
 
     async def worded() -> bool:
         return (await ask(site, "/")).status == 302

@@ -29,6 +29,8 @@ LACKING: Final[dict[str, str]] = {
     "OAuth2Config.34": "and `token_cookie_chunking`",
     "BasicAuthPerRoute.2": "and `realm`",
     "HttpConnectionManagerSetCurrentClientCertDetails.8": "`issuer` is newer than that package",
+    "xds.type.matcher.v3.CelMatcher": "so is that matcher",
+    "xds.type.matcher.v3.HttpAttributesCelMatchInput": "and what it looks at",
     "envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit": "so is the filter",
 }
 """Message and field number, or a whole extension -> why the other decoder does not know it."""

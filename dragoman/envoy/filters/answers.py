@@ -79,7 +79,8 @@ def _policy(
         "STATUS": status,
         "REQUIRED_SCOPES": list(scopes),
     }
-    made = local_response.LocalResponsePolicy(preserve_response_code_details=True)
+    # Not the details that it has: by these the usual answer would be made of it again.
+    made = local_response.LocalResponsePolicy(response_code_details=f"refused_{refusal.error}")
     made.status_code.value = status
     if wanted.body is not None:
         if wanted.json:
