@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from dragoman.admin import views, wording
+from dragoman.explain import access
 from dragoman.graph.pipeline import GroupIR, Pipeline
 from dragoman.ir import describe, dump, model as ir
 from dragoman.refs import FieldPath, Origin, Ref, format_path
@@ -156,6 +157,7 @@ def _routes(view: GroupIR, ref: Ref, placed: Placed) -> Iterable[Data]:
                 "match": describe.conditions(route.match),
                 "action": wording.action(route.action),
                 **where,
+                **({"needs": needs} if (needs := access.needed(route)) else {}),
                 **placed(route.origin, ()),
                 "values": [
                     *(

@@ -229,6 +229,7 @@ def _routes(rows: Sequence[Data]) -> list[str]:
         where = f"  (on {', '.join(row['listeners'])})" if "listeners" in row else ""
         out.append(f"  {number}. {row['match']}{where}")
         out.append(f"     -> {click.style(row['action'], fg='green')}")
+        out += [f"     {'and ' if at else ''}needs {one}" for at, one in enumerate(row.get("needs", ()))]
         out += _aligned([("from", row["from"], row), *((v["name"], v["value"], v) for v in row["values"])])
     return out
 

@@ -10,7 +10,7 @@ import re2
 
 from dragoman.diagnostics import Locate
 from dragoman.envoy import naming
-from dragoman.explain import expect, limits, text
+from dragoman.explain import access, expect, limits, text
 from dragoman.ir import describe, dump, model as ir, rewrite, treated
 from dragoman.ir.match import Candidate, Compile, Match, Matcher, Outcome
 from dragoman.ir.request import Prepared, Request
@@ -168,6 +168,11 @@ def _won(view: dump.View, match: Match, route: ir.Route, place: _Place, compile:
         # A route without a valid backend has no filters: its 500 comes first.
         if found["preflight"] and isinstance(action, ir.Forward) and found["status"] != action.failure:
             found["status"] = _PREFLIGHT
+    asked = access.found(route, match.request, match.prepared, compile)
+    if asked is not None:
+        found["access"] = asked
+        if asked["verdict"] == access.REFUSED and not found.get("preflight"):
+            found["status"] = asked["status"]
     return found
 
 

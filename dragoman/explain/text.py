@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from dragoman.explain import limits, treatment
+from dragoman.explain import access, limits, treatment
 
 Data = Mapping[str, Any]
 
@@ -40,6 +40,7 @@ def lines(data: Data) -> Iterator[str]:
             yield f"  {title:<12}  {mutation(data[name])}"
     if "treatment" in data:
         yield from treatment.lines(data["treatment"])
+    yield from access.lines(data)
     yield from limits.lines(data)
     yield from _policies(data, "  policies      ")
     if "cors" in data:
@@ -89,6 +90,9 @@ def _candidates(candidates: Sequence[Data]) -> Iterator[str]:
 
 def _outcome(data: Data) -> str:
     action = data.get("action", {})
+    asked = data.get("access", {})
+    if asked.get("verdict") == access.REFUSED and not data.get("preflight"):
+        return f"{asked['status']} from Envoy: {asked['why']}"
     match action.get("kind"):
         case "redirect":
             return f"{action['status']} to {action['location']}"
