@@ -94,6 +94,7 @@ CODES: Final[dict[str, str]] = {
     # 195x: RateLimitPolicy
     "DRG1951": "a limit is not whole",
     "DRG1952": "Envoy itself cannot count it so",
+    "DRG1953": "the limit counts by who the client is, and nobody asks",
     # 2xxx: references
     "DRG2001": "the parent is not there",
     "DRG2002": "the parent has no such listener",

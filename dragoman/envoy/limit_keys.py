@@ -32,12 +32,19 @@ def part(part: ratelimit.KeyPart) -> str:
             # Envoy's expressions cannot join texts: the whole name has a field of its own.
             return f'{_KNOWN} ? ("key" in {_CLIENT} ? {_CLIENT}["key"] : {_CLIENT}["id"]) : {_ABSENT}'
         case ratelimit.Part.PLAN:
-            plan = f'{_CLIENT}["plan"]'
-            return f'{_KNOWN} && {plan} != "" ? {plan} : {_ABSENT}'
+            return _said("plan")
+        case ratelimit.Part.API_KEY:
+            return _said("credential")
         case _:
             name = f'"{part.name}"'
             found = f"request.headers[{name}]"
             return f'{name} in request.headers && {found} != "" ? {found} : {_ABSENT}'
+
+
+def _said(field: str) -> str:
+    """What is said of the client, if anything."""
+    found = f'{_CLIENT}["{field}"]'
+    return f'{_KNOWN} && "{field}" in {_CLIENT} && {found} != "" ? {found} : {_ABSENT}'
 
 
 def plan(plans: Iterable[ratelimit.Plan]) -> str:

@@ -114,7 +114,7 @@ def _value(part: ratelimit.KeyPart, request: Request, prepared: Prepared) -> str
             return "the token's"
         case ratelimit.Part.CONSUMER:
             return "who it is"
-        case ratelimit.Part.PLAN:
+        case ratelimit.Part.PLAN | ratelimit.Part.API_KEY:
             return "its own"
         case ratelimit.Part.PATH:
             return prepared.path

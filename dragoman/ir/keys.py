@@ -38,12 +38,14 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Whose a credential is. Of a Secret's entry: its name, without groups."""
+    """Whose a credential is. Of a Secret's entry: its name, without groups. `credential` says which of a
+    client's keys it is (`namespace/secret/entry`)."""
 
     id: str
     of: KeySet
     groups: tuple[str, ...] = ()
     plan: str = ""
+    credential: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

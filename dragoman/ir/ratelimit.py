@@ -68,10 +68,13 @@ class Part(enum.Enum):
     HOST = "Host"
     CLAIM = "Claim"
     CONSUMER = "Consumer"
+    API_KEY = "ApiKey"
     PLAN = "Plan"
 
 
-QUOTA_PARTS: Final = (Part.CONSUMER, Part.PLAN)
+CLIENT_PARTS: Final = (Part.CONSUMER, Part.API_KEY, Part.PLAN)
+"""Parts that somebody has to have found out before."""
+QUOTA_PARTS: Final = CLIENT_PARTS
 """Parts that have few values, whatever clients send."""
 QUOTAS: Final = "quotas"
 """The domain of all limits that are quotas."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.envoy.test_auth import GATEWAY, policy as auth_policy
+from tests.envoy import test_consumers as consumers
+from tests.envoy.test_auth import GATEWAY, bearer, policy as auth_policy, token
 from tests.envoy.test_auth_keys import consumer, secret
 from tests.envoy.test_ratelimit_policy import ROUTE, ask, change, limit, policy, start
 from tests.harness import manifests, net
@@ -105,9 +106,49 @@ async def test_a_plan_merges_like_everything_else(shop: Site) -> None:
     assert await statuses(shop, BOB, 2, "/a") == [200, 429]
 
 
+async def test_a_count_for_each_key(shop: Site) -> None:
+    await change(shop, policy(ROUTE, key=limit(1, key=[{"type": "ApiKey"}])))
+    for key in (ALICE, ALICES, PARTNER):
+        assert await statuses(shop, key, 2) == [200, 429]
+
+
 async def test_all_of_a_plan_together(shop: Site) -> None:
     await change(shop, policy(ROUTE, plan=limit(2, key=[{"type": "Plan"}])))
     assert await statuses(shop, ALICE, 1) == [200]
     assert await statuses(shop, BOB, 3) == [200, 200, 429]
     assert await statuses(shop, ALICE, 2) == [200, 429]
     assert await statuses(shop, CYD, 1) + await statuses(shop, PARTNER, 2) == [200, 200, 429]
+
+
+async def test_one_count_however_a_client_comes_in(site: Site) -> None:
+    """By key or by token: a Consumer is one client with one plan. Tokens that are nobody's share a count, and
+    a claim counts for itself."""
+    names = ("keys", "claim")
+    await start(site, *(rule("shop", path=f"/{name}", name=name) for name in names), rule("shop"))
+    consumers.write_clients(site)
+    keys, claim = ({**ROUTE, "sectionName": name} for name in names)
+    site.plane.write(
+        "auth.yaml",
+        auth_policy("all", GATEWAY, jwt=consumers.providers(consumerClaim="sub")),
+        auth_policy("keys", keys, jwt={"disabled": True}, apiKeys={"headers": ["X-API-Key"]}),
+    )
+    await site.served("shop.example", status=401)
+    sub = limit(2, key=[{"type": "Claim", "name": "sub"}])
+    await change(
+        site,
+        policy(ROUTE, plan=limit(1, plans={"gold": {"requests": 3}})),
+        policy(claim, "claim", plan={"disabled": True}, sub=sub),
+    )
+
+    async def by_token(subject: str, number: int, path: str = "/") -> list[int]:
+        text = bearer(token(sub=subject)).partition(": ")[2]
+        return [(await ask(site, path, authorization=text)).status for _ in range(number)]
+
+    assert await by_token("alice", 2) == [200, 200]
+    assert await statuses(site, consumers.KEY, 2, "/keys") == [200, 429]
+    assert await by_token("alice", 1) == [429]
+    assert await by_token("bob", 2) == [200, 429]
+    assert await by_token("stranger", 2) == [200, 429]
+    assert await by_token("other", 1) == [429], "who is nobody shares a count"
+    assert await by_token("stranger", 3, "/claim") == [200, 200, 429]
+    assert await by_token("other", 1, "/claim") == [200]

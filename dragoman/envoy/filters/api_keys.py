@@ -45,7 +45,11 @@ class ApiKeyAuth:
                 # Envoy takes a key once. Of two clients with one key nobody can tell which it is: neither.
                 owners[key] = client if owners.get(key, client) == client else None
         owners.pop(credentials.NOBODY, None)
-        rope = [_credential(key, owner) for key, owner in sorted(owners.items()) if owner is not None]
+        rope = [
+            _credential(key, owner, owner.credential)
+            for key, owner in sorted(owners.items())
+            if owner is not None
+        ]
         return base.Config(self.type_url, b"".join((*rope, _REST)))
 
 
@@ -73,10 +77,10 @@ def _per_route(wanted: ir.ApiKeys) -> base.Config:
 
 
 @functools.lru_cache(maxsize=1 << 18)
-def _credential(key: str, owner: ir.Client) -> bytes:
+def _credential(key: str, owner: ir.Client, name: str) -> bytes:
     """One entry, as it stands in the whole."""
     message = api_key_auth.ApiKeyAuth()
-    message.credentials.add(key=key, client=described.client(owner, "key"))
+    message.credentials.add(key=key, client=described.client(owner, "key", name))
     return proto.serialize(message)
 
 

@@ -18,7 +18,7 @@ from dragoman.proto.envoy.extensions.filters.http.header_to_metadata import v3 a
 NAMESPACE: Final = "dragoman.client"
 CLIENT: Final = "client"
 """Namespace and key of the client in dynamic metadata: `id`, `namespace`, `secret`, `key` (all of these),
-`plan`, `groups`, and by what it is known (`via`)."""
+`plan`, `groups`, and by what it is known (`via`; of an API key also which: `credential`)."""
 
 HEADERS: Final = (("x-consumer-id", "id"), ("x-consumer-groups", "groupList"), ("x-consumer-plan", "plan"))
 """What the backend gets. Without groups or plan there is no such header."""

@@ -12,8 +12,8 @@ from dragoman.proto.google.protobuf import Value
 
 
 @functools.lru_cache(maxsize=1 << 18)
-def client(given: ir.Client, via: str) -> str:
-    """A google.protobuf.Value in base64. `via`: the kind of credential."""
+def client(given: ir.Client, via: str, credential: str = "") -> str:
+    """A google.protobuf.Value in base64. `via`: the kind of credential; `credential`: which of its keys."""
     value = Value()
     said = value.struct_value
     said.fields["id"].string_value = given.id
@@ -22,6 +22,7 @@ def client(given: ir.Client, via: str) -> str:
     # Names are unique among the Consumers of a namespace, or the entries of a Secret: limits count by this.
     said.fields["key"].string_value = f"{given.of.namespace}/{given.of.secret}/{given.id}"
     said.fields["plan"].string_value = given.plan
+    said.fields["credential"].string_value = credential
     said.fields["via"].string_value = via
     said.fields["groupList"].string_value = ",".join(given.groups)
     groups = said.fields["groups"].list_value

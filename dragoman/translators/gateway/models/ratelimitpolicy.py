@@ -61,11 +61,13 @@ class KeyPart:
             "Host",
             "Claim",
             "Consumer",
+            "ApiKey",
             "Plan",
         ],
         Field(
             description="What it is. `Path` has no query; `Claim` is of a token that an AuthPolicy took;"
-            " `Consumer` is who an AuthPolicy found the client to be, `Plan` that Consumer's plan."
+            " `Consumer` is who an AuthPolicy found the client to be, `ApiKey` which of its keys it showed,"
+            " `Plan` that Consumer's plan."
         ),
     ]
     name: Annotated[

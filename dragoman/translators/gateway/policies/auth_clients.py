@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from dragoman.diagnostics import Diagnostic, error
@@ -113,7 +113,8 @@ class Clients:
                 if _KEY.fullmatch(key) is None:
                     flaws.append(_unusable(_malformed(_secret(ref, wanted.name), name), origin))
                 else:
-                    credentials.append((_id(of, ref.name, key, at), _Credential(key, client)))
+                    known = replace(client, credential=f"{ref.namespace}/{wanted.name}/{name}")
+                    credentials.append((_id(of, ref.name, key, at), _Credential(key, known)))
         # A Secret may have one key under two names.
         return _Held(tuple(dict(credentials).items()), tuple(flaws))
 
@@ -124,7 +125,7 @@ class Clients:
         of = ir.KeySet(ref.namespace, ref.name)
         return _Held(
             tuple(
-                (_id(of, name, key), _Credential(key, ir.Client(name, of)))
+                (_id(of, name, key), _Credential(key, _entry(of, name)))
                 for name, key in _texts(item.spec)
                 if _KEY.fullmatch(key)
             ),
@@ -152,6 +153,11 @@ class Clients:
             why = "; ".join(dict.fromkeys(one.message for one in findings))
             resolved = base.Condition("ResolvedRefs", False, "InvalidKeys", why)
         return status.of_consumer(item, (accepted, resolved))
+
+
+def _entry(of: ir.KeySet, name: str) -> ir.Client:
+    """The client that an entry of a Secret is."""
+    return ir.Client(name, of, credential=f"{of.namespace}/{of.secret}/{name}")
 
 
 def asked(given: auth_api_keys.ApiKeys, namespace: str) -> ir.ApiKeys:

@@ -64,6 +64,8 @@ def on_route(
         # Last: where nobody may pass, nothing else matters.
         route, more_said = auth.apply(route, whole.auth, keys_of, asked)
         said += more_said
+    if route.limits and route.auth is None:
+        findings += ratelimits.unknown(route, whole.limits)
     return (replace(route, said=said) if said else route), findings
 
 

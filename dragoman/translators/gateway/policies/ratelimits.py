@@ -49,6 +49,24 @@ def _idle(route: ir.Route, layers: Layers) -> tuple[Diagnostic, ...]:
     return (warning("DRG3001", message, route.origin, help="`where: Quota` limits such a rule too"),)
 
 
+def unknown(route: ir.Route, layers: Layers) -> tuple[Diagnostic, ...]:
+    """Limits by clients of a route that asks nobody who it is. Who limits a whole Gateway knows of others."""
+    if not any(_aims(layer.spec) for layer in layers):
+        return _NOTHING
+    asked = {*ratelimit.CLIENT_PARTS, ratelimit.Part.CLAIM}
+    return tuple(
+        warning(
+            "DRG1953",
+            f"the limit `{limit.name}` counts by who the client is, and no AuthPolicy asks that here",
+            limit.origin,
+            label="it tells no clients apart",
+            help="an AuthPolicy for the route knows clients by keys, tokens, passwords or certificates",
+        )
+        for limit in route.limits
+        if limit.origin is not None and (limit.plans or any(part.part in asked for part in limit.key))
+    )
+
+
 def _aims(spec: model.RateLimitPolicy) -> bool:
     kinds = [one.kind for one in spec.target_refs] + [one.kind for one in spec.target_selectors]
     return any(kind in _ROUTES for kind in kinds)
