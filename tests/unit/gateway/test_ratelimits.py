@@ -178,6 +178,9 @@ def test_plans_merge_by_name_and_count_by_consumer(site: Any) -> None:
     found = limits(site)["a"]
     assert found.plans == (ratelimit.Plan("gold", 9, 3600.0, 20), ratelimit.Plan("free", None, 60.0))
     assert found.key == (ratelimit.KeyPart(ratelimit.Part.CONSUMER),)
+    assert codes(site) == {"DRG1953"}, "nobody asks who a client is"
+    keys = "apiKeys: {headers: [x-key]}"
+    site.apply(f"kind: AuthPolicy\nmetadata: {{name: keys}}\nspec: {{targetRefs: [{EDGE}], {keys}}}\n")
     assert codes(site) == set()
 
 
