@@ -1,8 +1,8 @@
 """`python -m benchmarks` (`make bench`): runs every measurement and writes `benchmarks/RESULTS.md`.
 
-`--quick` leaves out the largest sizes; `--only` names some of `own`, `listeners`, `latency`, `cold`,
-`fanout`, `fleet`, `startup`, `ratelimit-transport`, `ratelimit`. A partial run prints its tables and leaves
-the file alone.
+`--quick` leaves out the largest sizes; `--only` names some of `own`, `listeners`, `latency`, `probe`,
+`edits`, `requests`, `cold`, `fanout`, `fleet`, `startup`, `ratelimit-transport`, `ratelimit`. A partial run
+prints its tables and leaves the file alone. `--page` runs three of them and writes `docs/performance.md`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dragoman
-from benchmarks import cold, fanout, fleet, latency, listeners, own, ratelimit, report, startup, transport
+from benchmarks import (
+    cold,
+    fanout,
+    fleet,
+    latency,
+    listeners,
+    own,
+    page,
+    propagation,
+    ratelimit,
+    report,
+    requests,
+    startup,
+    transport,
+)
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -32,6 +46,7 @@ def main() -> int:
             "own",
             "listeners",
             "latency",
+            *page.SECTIONS,
             "cold",
             "fanout",
             "fleet",
@@ -40,8 +55,10 @@ def main() -> int:
             "ratelimit",
         ),
     )
+    parser.add_argument("--page", action="store_true", help="write docs/performance.md, and nothing else")
     options = parser.parse_args()
     routes = (100, 1_000) if options.quick else (100, 1_000, 10_000)
+    ends = (routes[0], routes[-1])
     starts = (1_000,) if options.quick else (1_000, 10_000)
     fleets = (100,) if options.quick else (1_000, 5_000)
     streams = (100,) if options.quick else (100, 1_000)
@@ -49,6 +66,9 @@ def main() -> int:
         "own": lambda folder: own.measure(folder, routes),
         "listeners": lambda folder: listeners.measure(folder, quick=options.quick),
         "latency": lambda folder: asyncio.run(latency.measure(folder, routes)),
+        "probe": lambda folder: asyncio.run(propagation.probe(folder, 500 if options.quick else 3_000)),
+        "edits": lambda folder: asyncio.run(propagation.edits(folder, ends, 100)),
+        "requests": lambda folder: asyncio.run(requests.measure(folder, ends[-1], ends[-1])),
         "cold": lambda folder: asyncio.run(cold.measure(folder, starts)),
         "fanout": lambda folder: asyncio.run(fanout.measure(folder, streams)),
         "fleet": lambda folder: asyncio.run(fleet.measure(folder, fleets)),
@@ -60,14 +80,17 @@ def main() -> int:
     compileall.compile_dir(Path(dragoman.__file__).parent, quiet=1)
     conditions = report.conditions()
     tables = []
-    for name in options.only or sections:
+    for name in page.SECTIONS if options.page else options.only or sections:
         begun = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix=f"dragoman-{name}-") as folder:
             found = sections[name](Path(folder))
         tables += found
         print(f"{name}: {time.perf_counter() - begun:.0f} s", file=sys.stderr)
         print("\n".join(table.markdown() for table in found), flush=True)
-    if options.only is None and not options.quick:
+    if options.page:
+        page.PATH.write_text(page.text(conditions, tables))
+        print(f"written to {page.PATH}", file=sys.stderr)
+    elif options.only is None and not options.quick:
         RESULTS.write_text(_document(conditions, tables))
         print(f"written to {RESULTS}", file=sys.stderr)
     return 0 if all(goal.reached for table in tables for goal in table.goals) else 1

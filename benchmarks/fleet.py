@@ -20,7 +20,6 @@ from benchmarks import processes, worlds
 from benchmarks.children import Child
 from benchmarks.prepared import Prepared, subscriptions
 from benchmarks.report import Table, median, ms
-from dragoman import resource
 from tests.harness import net
 from tests.harness.plane import Plane
 
@@ -71,7 +70,8 @@ async def measure(folder: Path, sizes: Iterable[int]) -> list[Table]:
     names.write_text(json.dumps(subscriptions(prepared.view)))
     for count in sizes:
         for replicas in (1, 2):
-            found = await _one(folder / f"fleet-{count}-{replicas}", listen, names, count, replicas)
+            place = folder / f"fleet-{count}-{replicas}"
+            found = await _one(place, listen, names, count, replicas, prepared.routed)
             table.rows.append(
                 (
                     f"{count:,}",
@@ -89,7 +89,7 @@ async def measure(folder: Path, sizes: Iterable[int]) -> list[Table]:
     return [table]
 
 
-async def _one(place: Path, listen: int, names: Path, count: int, replicas: int) -> Outcome:
+async def _one(place: Path, listen: int, names: Path, count: int, replicas: int, routed: str) -> Outcome:
     planes = [Plane(place / str(number), log_level="error") for number in range(replicas)]
     try:
         for plane in planes:
@@ -101,7 +101,7 @@ async def _one(place: Path, listen: int, names: Path, count: int, replicas: int)
             await asyncio.to_thread(proxies.hear)
             found = Outcome()
             found.memory = (sum(processes.rss(plane.pid) for plane in planes) - memory) / count
-            await _change(planes, proxies, found, count)
+            await _change(planes, proxies, found, count, routed)
             await _lose(planes, proxies, found, count)
             return found
     finally:
@@ -109,14 +109,14 @@ async def _one(place: Path, listen: int, names: Path, count: int, replicas: int)
             await plane.stop()
 
 
-async def _change(planes: list[Plane], proxies: Child, found: Outcome, count: int) -> None:
+async def _change(planes: list[Plane], proxies: Child, found: Outcome, count: int, routed: str) -> None:
     cpu = sum(processes.cpu(plane.pid) for plane in planes)
     for step in range(1, _CHANGES + 1):
         text = worlds.text(worlds.bundle(1, 9, revision=step))
         drafts = [plane.folder.parent / "draft.yaml" for plane in planes]
         for draft in drafts:
             draft.write_text(text)
-        proxies.say(f"arm {resource.ROUTE}")
+        proxies.say(f"arm {routed}")
         proxies.expect("armed")
         begun = time.monotonic()
         for plane, draft in zip(planes, drafts, strict=True):

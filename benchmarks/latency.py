@@ -39,20 +39,17 @@ class Bench:
         self.changes = changes
         self.backends = backends
         self.listen = net.free_port()
-        self.prepared = self._prepare()
-        self.tables = self._tables()
 
-    def _prepare(self) -> Prepared:
-        return Prepared(self.count, listen=self.listen, backend=self.backends[0])
+    def prepare(self, *, whole: bool = False) -> Prepared:
+        return Prepared(self.count, listen=self.listen, backend=self.backends[0], whole=whole)
 
-    def _tables(self) -> list[bytes]:
-        """The route table after each step's change: changes pile up, as in the folder."""
-        changing, tables = self._prepare(), []
+    def tables(self, changing: Prepared) -> list[resource.Resource]:
+        """The table, or the scope of it, after each step's change: changes pile up, as in the folder."""
+        found = []
         for step, number in enumerate(self.numbers(), 1):
-            changed = changing.changed(worlds.route(number, revision=step))
-            (table,) = (item for item in changed if item.type_url == resource.ROUTE)
-            tables.append(table.payload)
-        return tables
+            found += changing.changed(worlds.route(number, revision=step))
+        assert [item.type_url for item in found] == [changing.routed] * self.changes
+        return found
 
     def numbers(self) -> list[int]:
         """Which route changes at each step: spread over all of them."""
@@ -128,11 +125,14 @@ def _drafts(
 
 async def through_bare(bench: Bench) -> dict[str, Times]:
     """A gRPC server that pushes the same bytes, made in advance."""
-    state = bench.prepared.state()
-    (table,) = state.resources[resource.ROUTE]
-    state.variants = [(resource.ROUTE, table, f"route-{n}", data) for n, data in enumerate(bench.tables)]
+    prepared = bench.prepare()
+    state = prepared.state()
+    state.variants = [
+        (item.type_url, item.name, f"route-{n}", item.payload)
+        for n, item in enumerate(bench.tables(bench.prepare()))
+    ]
     for number in bench.numbers():
-        changed = bench.prepared.changed(worlds.endpoints(number, bench.backends[1]))
+        changed = prepared.changed(worlds.endpoints(number, bench.backends[1]))
         (item,) = (found for found in changed if found.type_url == resource.ENDPOINT)
         state.variants.append((item.type_url, item.name, item.version, item.payload))
     stored = bench.folder / "state.pickle"
@@ -156,12 +156,13 @@ async def through_files(bench: Bench, form: str) -> dict[str, Times]:
     folder = bench.folder / f"files-{form}"
     folder.mkdir()
     routes_file, listeners_file, clusters_file = (folder / f"{name}.{form}" for name in ("rds", "lds", "cds"))
-    first = bench.prepared.view.resources(resource.ROUTE)
+    whole = bench.prepare(whole=True)
+    first = whole.view.resources(resource.ROUTE)
     _store(routes_file, resource.ROUTE, [prepared.table(item.payload) for item in first.values()], form)
-    _store(listeners_file, resource.LISTENER, prepared.listeners_for_files(bench.prepared, routes_file), form)
-    _store(clusters_file, resource.CLUSTER, prepared.clusters_for_files(bench.prepared), form)
-    for step, data in enumerate(bench.tables, 1):
-        _store(folder / f"draft-{step}.{form}", resource.ROUTE, [prepared.table(data)], form)
+    _store(listeners_file, resource.LISTENER, prepared.listeners_for_files(whole, routes_file), form)
+    _store(clusters_file, resource.CLUSTER, prepared.clusters_for_files(whole), form)
+    for step, item in enumerate(bench.tables(bench.prepare(whole=True)), 1):
+        _store(folder / f"draft-{step}.{form}", resource.ROUTE, [prepared.table(item.payload)], form)
     async with AsyncExitStack() as stack:
         dynamic = envoy.from_files(listeners_file, clusters_file)
         probe = await bench.envoy(stack, f"envoy-{form}", dynamic, None)

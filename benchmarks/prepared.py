@@ -61,6 +61,11 @@ class Prepared:
         self.pipeline.apply(Update((item,)))
         self.pipeline.commit()
 
+    @property
+    def routed(self) -> str:
+        """The type in which routes travel: whole tables, or scopes."""
+        return resource.SCOPE if self.view.resources(resource.SCOPE) else resource.ROUTE
+
     def state(self) -> bare.State:
         return bare.State(
             {

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from benchmarks import worlds
+from benchmarks import processes, worlds
 from benchmarks.children import Child
 from benchmarks.probe import Probe
 from benchmarks.report import Goal, Table, median, ms
@@ -35,10 +35,15 @@ _GAP: Final = 0.03
 class Bench:
     """A running pair of control plane and Envoy, and the connection that asks."""
 
-    def __init__(self, plane: Plane, probe: Probe, backend: int) -> None:
+    def __init__(self, plane: Plane, proxy: envoy.Envoy, probe: Probe, backend: int) -> None:
         self.folder = plane.folder
+        self._plane, self._proxy = plane.pid, proxy.pid
         self.probe = probe
         self._backend = backend
+
+    def cpu(self) -> tuple[float, float]:
+        """Seconds that the control plane and Envoy's main thread have used."""
+        return processes.exact_cpu(self._plane), processes.main_cpu(self._proxy)
 
     def change(self, number: int, revision: int = 0) -> float:
         """Writes the file of a route; the time of its rename."""
@@ -81,7 +86,7 @@ async def running(folder: Path, count: int) -> AsyncIterator[Bench]:
         stack.callback(probe.close)
         wanted = b"HTTP/1.1 200" if count else b"HTTP/1.1 404"
         await asyncio.to_thread(probe.until, worlds.host(max(0, count - 1)), wanted, limit=120)
-        yield Bench(plane, probe, backend)
+        yield Bench(plane, process, probe, backend)
 
 
 async def probe(folder: Path, count: int) -> list[Table]:
@@ -113,19 +118,24 @@ async def edits(folder: Path, sizes: Iterable[int], changes: int) -> list[Table]
     """A file edited among N."""
     table = Table(
         "A file edited among N, to the first answer that shows it",
-        ("routes", "median ms", "90 % ms", "99 % ms", "max ms"),
-        notes=[f"{changes} edits each, in a quiet system; asked every half millisecond"],
+        ("routes", "median ms", "90 % ms", "99 % ms", "max ms", "Dragoman CPU ms", "Envoy CPU ms"),
+        notes=[
+            f"{changes} edits each, one after the other; asked every half millisecond",
+            "CPU for each edit: of the control plane, and of Envoy's main thread, which takes it in",
+        ],
     )
     medians: dict[int, float] = {}
     for count in sizes:
         place = folder / f"edits-{count}"
         place.mkdir()
         async with running(place, count) as bench:
+            before = bench.cpu()
             times = await asyncio.to_thread(_edited, bench, count, changes)
+            used = [(now - then) / changes for then, now in zip(before, bench.cpu(), strict=True)]
         medians[count] = median(times) * 1000
         highest = _rank(times, 0.99) * 1000
         cells = (ms(median(times)), ms(_rank(times, 0.9)), ms(_rank(times, 0.99)), ms(max(times)))
-        table.rows.append((f"{count:,}", *cells))
+        table.rows.append((f"{count:,}", *cells, *map(ms, used)))
         table.goals += [
             Goal(f"median among {count:,}", medians[count], _MEDIAN_MS, "ms"),
             Goal(f"99 % among {count:,}", highest, _HIGHEST_MS, "ms"),

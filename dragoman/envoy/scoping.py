@@ -8,7 +8,8 @@ as regular expressions, so the connection manager finds it with a CEL expression
 writes the key into a header before it looks for a route, over whatever a client put there. Within a scope
 Envoy's own rules of host names decide; wildcards are in all of them.
 
-Anagrams share a fold; 10,000 numbered hosts fill 117 of 128 folds, the fullest with 4 times the average.
+Anagrams share a fold; 10,000 numbered hosts fill all of them, a host having 93 others with it on average, at
+best it would be 78.
 Called by `shape`, `connection_manager` and `inner`.
 """
 
@@ -30,8 +31,11 @@ HEADER: Final = "x-dragoman-scope"
 BITS: Final = 7
 FOLDS: Final = 1 << BITS
 
-_ALPHABET: Final = "0123456789etaoinsrhldcumfpgwybvkjxqz-._"
-"""What host names are made of, roughly by frequency: the first ones change one bit each."""
+_DIGITS: Final = (114, 44, 108, 106, 72, 58, 99, 25, 40, 38)
+"""The numbers of 0 to 9, chosen by trial: names that differ in a number alone are spread evenly."""
+
+_LETTERS: Final = "etaoinsrhldcumfpgwybvkjxqz-._"
+"""What else host names are made of, roughly by frequency: the first ones change one bit each."""
 
 
 def fold(domain: str) -> int:
@@ -79,8 +83,10 @@ def _tree(bit: int, number: int) -> str:
 def _codes() -> dict[str, int]:
     """A number of 7 bits for each letter of host names, all of them different, with few bits set: Envoy takes
     16 KB of expression, and no pattern that compiles to more than 100 instructions."""
-    numbers = sorted(range(1, FOLDS), key=lambda number: (number.bit_count(), number * 37 % FOLDS))
-    return dict(zip(_ALPHABET, numbers, strict=False))
+    codes = {str(digit): number for digit, number in enumerate(_DIGITS)}
+    others = (number for number in range(1, FOLDS) if number not in _DIGITS)
+    numbers = sorted(others, key=lambda number: (number.bit_count(), number * 37 % FOLDS))
+    return codes | dict(zip(_LETTERS, numbers, strict=False))
 
 
 @functools.cache
@@ -88,7 +94,7 @@ def even_pattern(bit: int) -> str:
     """Matches hosts in which the letters whose number has this bit come an even number of times. What
     follows a colon (the port) does not count; what no host name has in it never matches."""
     counted = {letter for letter, code in _codes().items() if code >> bit & 1}
-    yes, no = _class(counted), _class(set(_ALPHABET) - counted)
+    yes, no = _class(counted), _class(set(_codes()) - counted)
     return f"(?i)^([{no}]|[{yes}][{no}]*[{yes}])*(:|$)"
 
 

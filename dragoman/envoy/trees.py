@@ -11,7 +11,7 @@ list. Called by `routes.encode_virtual_host`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from dragoman import proto
@@ -56,7 +56,7 @@ def stem(path: ir.PathMatch) -> Stem | None:
 def encode(routes: Sequence[tuple[Stem | None, bytes]]) -> bytes | None:
     """`routes` (stem, entries of a virtual host's routes) in order of precedence, as the `matcher` of a
     virtual host; None: better as a list."""
-    lists = _lists([found for found, _ in routes])
+    lists = _lists(tuple(found for found, _ in routes))
     if lists is None:
         return None
     chunks = [chunk for _, chunk in routes]
@@ -81,8 +81,10 @@ def routes_of(host: route_proto.VirtualHost) -> list[route_proto.Route]:
     return list(found.values())
 
 
-def _lists(stems: Sequence[Stem | None]) -> dict[str, list[int]] | None:
-    """Key -> places of the routes that a path with this longest key may match."""
+@functools.lru_cache(maxsize=16)
+def _lists(stems: tuple[Stem | None, ...]) -> Mapping[str, Sequence[int]] | None:
+    """Key -> places of the routes that a path with this longest key may match. Kept: most changes leave paths
+    as they are."""
     own: dict[str, list[int]] = {}
     below: dict[str, list[tuple[int, str]]] = {}
     everywhere = []

@@ -34,7 +34,7 @@ def matches(path: ir.PathMatch, asked: str) -> bool:
 
 @given(st.lists(MATCHES, max_size=12), PATHS)
 def test_the_list_of_the_longest_key_has_what_all_have(paths: list[ir.PathMatch], asked: str) -> None:
-    lists = trees._lists([trees.stem(path) for path in paths])
+    lists = trees._lists(tuple(trees.stem(path) for path in paths))
     if lists is None:
         return
     everywhere = [at for at, path in enumerate(paths) if trees.stem(path) is None]
