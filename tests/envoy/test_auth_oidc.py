@@ -484,6 +484,30 @@ async def test_a_provider_that_is_down(site: Site, provider: Provider) -> None:
     assert (await inside.get("/", PAGE)).status == 200
 
 
+async def test_a_provider_behind_a_backend(site: Site, provider: Provider) -> None:
+    """Envoy reaches it where the reference leads, whatever host its endpoint has."""
+    given = {
+        "authorizationEndpoint": f"{provider.issuer}/authorize",
+        "tokenEndpoint": "http://id.invalid/token",
+        "backendRef": {"name": "provider", "port": 80},
+    }
+    await shop(site, policy("login", GATEWAY, oidc=oidc(provider, **given)), status=500)
+    assert error(await ask(site, "/", PAGE)) == "misconfigured"
+    found = str(await site.plane.get("/api/v1/diagnostics"))
+    assert "Service shop/provider is not there" in found
+    endpoints = [manifests.service("provider"), manifests.endpoint_slice("provider", provider.port)]
+    site.plane.write("provider.yaml", *endpoints)
+
+    async def asks() -> bool:
+        return (await ask(site, "/", PAGE)).status == 302
+
+    await net.until("the login", asks)
+    browser = Browser(site)
+    await browser.log_in()
+    assert (await browser.get("/", PAGE)).status == 200
+    assert provider.exchanges
+
+
 async def test_it_fails_closed(site: Site, provider: Provider) -> None:
     """Without the client's secret, or the provider's endpoints, nobody passes."""
     site.plane.write("shop.yaml", *await site.service("shop"), http_route("shop", rule("shop")))

@@ -98,6 +98,10 @@ def with_certificate(route: ir.Route, clusters: Mapping[ir.ClusterKey, ir.Cluste
         external = route.auth.external
         asked = replace(external, cluster=clusters.get(external.cluster, external.cluster))
         route = replace(route, auth=replace(route.auth, external=asked))
+    if route.auth is not None and route.auth.login is not None:
+        login = route.auth.login
+        reached = replace(login, cluster=clusters.get(login.cluster, login.cluster))
+        route = replace(route, auth=replace(route.auth, login=reached))
     if not isinstance(action, ir.Forward):
         return route
     backends = _with_certificate(action.backends, clusters)

@@ -193,7 +193,8 @@ def _wrong(
                 if auth_external.refers(item.spec)
                 else None
             )
-            return [*wrong, *([(lost.reason, lost.finding)] if lost is not None else ())]
+            away = auth_oidc.unresolved(ctx, sources, ref, item)
+            return [*wrong, *((one.reason, one.finding) for one in (lost, away) if one is not None)]
         case _:
             return None
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dragoman.diagnostics import Diagnostic, warning
@@ -17,6 +17,7 @@ from dragoman.translators.gateway import attachment, backends, rivals, routes_ht
 from dragoman.translators.gateway.models import authpolicy
 from dragoman.translators.gateway.policies import (
     attach,
+    auth,
     auth_external,
     auth_oidc,
     auth_sources,
@@ -174,7 +175,7 @@ class Requests:
         found, more = effects.on_route(
             route, stack, whole, reserve, lambda policy: ctx.fetch(self._auth.keys, policy), asked
         )
-        return found, (*findings, *more)
+        return self._with_provider(ctx, found, whole), (*findings, *more)
 
     def _reserve(
         self, ctx: Context, route: ir.Route, stack: stacks.Stack, whole: stacks.Stack
@@ -208,6 +209,24 @@ class Requests:
             return None
         own = backends.own_policies(ctx, self._sources, found, stacks.EMPTY)
         return None if backends.barred_by(ctx, self._sources, own) else found
+
+    def _with_provider(self, ctx: Context, route: ir.Route, whole: stacks.Stack) -> ir.Route:
+        """The route whose login reaches the provider by the backend that its policy names. Where that leads
+        nowhere, or policies keep everybody from it, nobody passes: it is reported with its policy."""
+        if route.auth is None or route.auth.login is None:
+            return route
+        merged = merge.merge(whole.auth)
+        given = merged.spec.oidc
+        if given is None or given.backend_ref is None:
+            return route
+        found = auth_oidc.reached(ctx, self._sources, merged.says[("oidc",)], given)
+        if not isinstance(found, ir.ClusterKey):
+            return auth.closed(route, "DRG1841")
+        own = backends.own_policies(ctx, self._sources, found, stacks.EMPTY)
+        if backends.barred_by(ctx, self._sources, own):
+            return auth.closed(route, "DRG1841")
+        login = replace(route.auth.login, cluster=found)
+        return replace(route, auth=replace(route.auth, login=login))
 
     def _accepted(
         self, ctx: Context, ref: Ref, rules: routes_http.Rules

@@ -175,6 +175,25 @@ def test_without_the_clients_secret_nobody_passes(edge: Any) -> None:
     assert spoken(ancestor)["ResolvedRefs"] == "False InvalidLogin"
 
 
+def test_a_provider_behind_a_backend(edge: Any) -> None:
+    given = oidc(f"{GIVEN}, backendRef: {{group: dragoman.dev, kind: Backend, name: id}}")
+    edge.apply(policy("p", EDGE, given))
+    assert closed(edge) == [True, True, True]
+    finding = edge.finding("DRG1841")
+    assert (
+        finding.message
+        == "nobody can log in: the provider cannot be reached: Backend default/id is not there"
+    )
+    assert format_path(finding.path) == "spec.oidc.backendRef"
+    edge.apply("kind: Backend\nmetadata: {name: id}\nspec: {endpoints: [{address: 10.0.0.1, port: 443}]}\n")
+    assert closed(edge) == [False, False, False]
+    (found,) = set(logins(edge))
+    assert found is not None
+    assert found.cluster.ref.kind == "Backend"
+    assert found.cluster in edge.outputs.clusters
+    assert not [key for key in edge.outputs.clusters if key.ref.kind == ir.HOST]
+
+
 def test_what_tokens_of_a_session_are_checked_for(edge: Any) -> None:
     """They stand where those who check look for them; the backend does not get them unless it is said."""
     both = f"{oidc()}\n  {inline()}"

@@ -58,6 +58,13 @@ class Oidc(policy.Section):
             description="Where browsers are sent to log out. Default: as the issuer says, or the host's root."
         ),
     ] = None
+    backend_ref: Annotated[
+        meta.BackendObjectReference | None,
+        Field(
+            description="The provider as Envoy reaches it: a Service or Backend, which says whom to trust."
+            " Default: the host of the token endpoint, with certificates that the system trusts."
+        ),
+    ] = None
     client_id: Annotated[
         str | None,
         Field(

@@ -92,6 +92,11 @@ def apply(
     return (replace(route, auth=auth) if auth != ir.Auth() else route), merged.said
 
 
+def closed(route: ir.Route, code: str) -> ir.Route:
+    """The route where nobody passes, since something that decides is not there."""
+    return replace(_closed(route, code, ""), auth=None, csrf=None)
+
+
 def _closed(route: ir.Route, code: str, why: str) -> ir.Route:
     """Nobody passes. The reason is for the operator: it stands in diagnostics and status, not in the
     answer."""

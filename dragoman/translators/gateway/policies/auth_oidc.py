@@ -25,6 +25,7 @@ from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
+from dragoman.translators.gateway import backends
 from dragoman.translators.gateway.models import auth_oidc, authpolicy, meta, policy, secret
 
 DISCOVERY: Final = "/.well-known/openid-configuration"
@@ -110,6 +111,28 @@ def on_route(found: ir.Login, jwt: ir.Jwt | None) -> tuple[ir.Login, ir.Jwt | No
     # Where a token may be missing, bringing any would be a way around the login.
     own = not jwt.optional and not (found.id_token and found.forward)
     return replace(found, checked=True, bearers=own), jwt
+
+
+def reached(
+    ctx: Context, sources: backends.Sources, ref: Ref, given: auth_oidc.Oidc
+) -> ir.ClusterKey | backends.Unresolved | None:
+    """The cluster that `backendRef` of the policy `ref` means; None where it says none."""
+    if given.backend_ref is None:
+        return None
+    origin = Origin(ref, ("spec", "oidc", "backendRef"))
+    return backends.resolve(ctx, sources, ref, given.backend_ref, origin)
+
+
+def unresolved(
+    ctx: Context, sources: backends.Sources, ref: Ref, item: base.AnyObject
+) -> backends.Unresolved | None:
+    """What is wrong with the `backendRef` of one policy."""
+    given = said(item)
+    lost = reached(ctx, sources, ref, given) if given is not None else None
+    if not isinstance(lost, backends.Unresolved):
+        return None
+    lack = _Lack(f"the provider cannot be reached: {lost.finding.message}", ("backendRef",))
+    return replace(lost, finding=_flaw(lack, ref))
 
 
 def _of_session(given: ir.JwtProvider, login: ir.Login) -> ir.JwtProvider:
