@@ -89,6 +89,7 @@ CODES: Final[dict[str, str]] = {
     "DRG1821": "the service that is asked who may pass is not there",
     "DRG1841": "nobody can log in",
     "DRG1842": "the way back from a login leads to no rule under it",
+    "DRG1843": "a login sends secrets over plain HTTP",
     "DRG1851": "a user cannot come in with a password",
     "DRG1852": "the users of a policy are not there",
     # 195x: RateLimitPolicy

@@ -155,7 +155,12 @@ def findings(
 _REFERRING: Final = ("TrafficPolicy", "AuthPolicy")
 """Kinds whose references are followed here."""
 
-_REASONS: Final = {"DRG1841": "InvalidLogin", "DRG1851": "InvalidUsers", "DRG1852": "InvalidUsers"}
+_REASONS: Final = {
+    "DRG1841": "InvalidLogin",
+    "DRG1843": "",
+    "DRG1851": "InvalidUsers",
+    "DRG1852": "InvalidUsers",
+}
 
 Wrong = list[tuple[str, Diagnostic]]
 

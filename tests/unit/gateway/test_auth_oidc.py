@@ -175,6 +175,20 @@ def test_without_the_clients_secret_nobody_passes(edge: Any) -> None:
     assert spoken(ancestor)["ResolvedRefs"] == "False InvalidLogin"
 
 
+def test_plain_http_is_reported(edge: Any) -> None:
+    def messages(url: str, more: str = "") -> list[str]:
+        edge.apply(
+            policy("p", EDGE, oidc(f"authorizationEndpoint: '{ISSUER}/a', tokenEndpoint: '{url}'{more}"))
+        )
+        assert closed(edge) == [False, False, False]
+        assert spoken(edge.status("AuthPolicy", "p")["ancestors"][0])["ResolvedRefs"] == "True ResolvedRefs"
+        return [line for line in edge.findings() if "DRG1843" in line]
+
+    assert messages("http://id.example/t")
+    for safe in ("https://id.example/t", "http://127.0.0.1:8080/t", "http://localhost/t", "http://[::1]/t"):
+        assert not messages(safe)
+
+
 def test_a_provider_behind_a_backend(edge: Any) -> None:
     given = oidc(f"{GIVEN}, backendRef: {{group: dragoman.dev, kind: Backend, name: id}}")
     edge.apply(policy("p", EDGE, given))

@@ -83,7 +83,7 @@ def login(
     if isinstance(described, _Lack):
         return None, (_flaw(described, ref),)
     made = _login(ref, given, described)
-    return (None, (_flaw(made, ref),)) if isinstance(made, _Lack) else (made, ())
+    return (None, (_flaw(made, ref),)) if isinstance(made, _Lack) else (made, tuple(_exposed(made, given)))
 
 
 def secrets(graph: Graph, objects: base.Objects) -> Collection[ir.SecretKey, ir.Secret]:
@@ -252,6 +252,25 @@ def _secret(ctx: Context, held: Secrets, ref: Ref, given: auth_oidc.Oidc, use: s
     if use == CLIENT or isinstance(found, _Lack):
         return found
     return hmac.new(found, f"dragoman oidc cookies {ref.id}".encode(), hashlib.sha256).digest()
+
+
+def _exposed(made: ir.Login, given: auth_oidc.Oidc) -> Iterator[Diagnostic]:
+    """Plain HTTP to another machine: whoever is on the way reads the client's secret and all tokens."""
+    host = made.cluster.ref
+    if host.namespace == "http" and given.backend_ref is None and not _loopback(host.name):
+        message = f"the secret of the client and all tokens go to {host.name} over plain HTTP"
+        at = "issuer" if given.token_endpoint is None else "tokenEndpoint"
+        origin = Origin(made.secret.ref, ("spec", "oidc", at))
+        yield warning(
+            "DRG1843", message, origin, label="whoever is on the way can read them", help="use https"
+        )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _entry(
