@@ -24,6 +24,8 @@ _MAPS: Final = frozenset(
         "typed_extension_protocol_options",
         "typed_filter_metadata",
         "bucket_id_builder",
+        "policies",
+        "map",
     )
 )
 _FREE: Final = frozenset(("json_format", "filter_metadata", "filter_context"))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from dragoman.envoy.filters import methods
 from dragoman.ir import model as ir
 from dragoman.proto.cel import expr
 
@@ -113,6 +114,21 @@ REFUSALS: Final = (
         BEARER,
         was=401,
     ),
+    Refusal(
+        "unauthorized",
+        401,
+        "credentials are needed",
+        (("is", f"rbac_access_denied_matched_policy[{methods.NONE}]"),),
+        "needs",
+        f"{BEARER}, {_KEY}",
+    ),
+    Refusal(
+        "forbidden",
+        403,
+        "a client certificate is needed",
+        (("is", f"rbac_access_denied_matched_policy[{methods.UNCHECKED}]"),),
+        "certificate",
+    ),
     Refusal(  # not the client's fault
         "unavailable",
         503,
@@ -131,12 +147,17 @@ REFUSALS: Final = (
         "insufficient_scope",
         403,
         "the token may not do this",
-        (("starts", "rbac_access_denied"),),
+        (("starts", "rbac_access_denied_matched_policy[none]"),),
         "rules",
         scoped=True,
     ),
     Refusal(
-        "forbidden", 403, "you may not do this", (("starts", "rbac_access_denied"),), "rules", scoped=False
+        "forbidden",
+        403,
+        "you may not do this",
+        (("starts", "rbac_access_denied_matched_policy[none]"),),
+        "rules",
+        scoped=False,
     ),
 )
 """The first that holds is meant."""
@@ -151,6 +172,8 @@ def on(route: ir.Route) -> Iterator[Refusal]:
         "keys": auth is not None and auth.keys is not None,
         "basic": auth is not None and auth.basic is not None,
         "login": auth is not None and auth.login is not None,
+        "needs": auth is not None and auth.needs is not None,
+        "certificate": auth is not None and auth.certificate is not None,
         "external": auth is not None and auth.external is not None,
         "rules": auth is not None and (auth.rules is not None or auth.keys is not None),
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dragoman.ir.answers import Answer
 from dragoman.ir.backends import ClusterKey
 from dragoman.ir.basic import Basic
-from dragoman.ir.keys import ApiKeys, Proof
+from dragoman.ir.keys import ApiKeys, Lookup
 from dragoman.ir.oidc import Login
 
 
@@ -19,7 +19,8 @@ from dragoman.ir.oidc import Login
 class JwtProvider:
     """An issuer whose tokens are taken (RFC 7519). `jwks`: its public keys (RFC 7517), as JSON text, with
     one usable key at least. `headers`: (name, what stands before the token). `claims`: (header towards the
-    backend, path of the claim). `clock_skew` in seconds.
+    backend, path of the claim); `lists`: the same, of lists that are to come with commas. `clock_skew` in
+    seconds.
     """
 
     issuer: str
@@ -33,6 +34,7 @@ class JwtProvider:
     forward: bool = True
     payload_header: str = ""
     claims: tuple[tuple[str, str], ...] = ()
+    lists: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,6 @@ class Principal:
     kind: str
     value: str
     prefix: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """Consumers of a namespace are recognised by `proof`, of any issuer that the route trusts."""
-
-    namespace: str
-    proof: Proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +132,20 @@ class AuthRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Needs:
+    """Credentials of `kinds` (`token`, `key`, `certificate`, `user`): all of them, or `any_of` them; none in
+    requests that meet one of `exempt`, of which only paths and methods count."""
+
+    kinds: tuple[str, ...]
+    any_of: bool = False
+    exempt: tuple[AuthRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
     """All that is asked of a request before it may pass. `scopes`: those that the rules ask for, for the
-    answer. `token_of`: by which claim of its token a Consumer is known."""
+    answer. `token_of`: by which claim of its token a Consumer is known. `needs`: what is
+    needed of credentials that are optional each for itself."""
 
     jwt: Jwt | None = None
     rules: AuthRules | None = None
@@ -152,3 +157,4 @@ class Auth:
     token_of: Lookup | None = None
     basic: Basic | None = None
     answers: tuple[Answer, ...] = ()
+    needs: Needs | None = None

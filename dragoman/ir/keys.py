@@ -57,11 +57,20 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """By what a subject is known: `token` (a claim of an issuer's), `certificate` (a name: `URI`, `DNS`)."""
+    """By what a subject is known: `token` (a claim of an issuer's), `certificate` (a name: `URI`, `DNS`),
+    `user` (the name that goes with a password)."""
 
     kind: str
-    by: str
+    by: str = ""
     issuer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Consumers of a namespace are recognised by `proof`, of any issuer that the route trusts."""
+
+    namespace: str
+    proof: Proof
 
 
 @dataclass(frozen=True, slots=True)

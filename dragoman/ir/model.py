@@ -21,7 +21,7 @@ from dragoman.ir.auth import (
     External as External,
     Jwt as Jwt,
     JwtProvider as JwtProvider,
-    Lookup as Lookup,
+    Needs as Needs,
     Principal as Principal,
 )
 from dragoman.ir.backends import (
@@ -57,6 +57,7 @@ from dragoman.ir.keys import (
     Content as Content,
     Keys as Keys,
     KeySet as KeySet,
+    Lookup as Lookup,
     Proof as Proof,
     Shard as Shard,
     Subjects as Subjects,

@@ -17,6 +17,7 @@ from dragoman.envoy.filters import (
     basic_auth,
     bodies,
     cache,
+    claims,
     clients,
     consumers,
     cookies,
@@ -33,6 +34,7 @@ from dragoman.envoy.filters import (
     local_ratelimit,
     login_cookies,
     maintenance,
+    methods,
     oauth2,
     query_parameters,
     quota,
@@ -62,6 +64,9 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     identity.FILTER,  # before those that set what it drops
     oauth2.FILTER,  # whose tokens the next one checks
     jwt_authn.FILTER,
+    claims.FILTER,
+    *basic_auth.FILTERS,
+    basic_auth.TOLD,
     credentials.HELD,
     credentials.FILTER,  # what the next two look up; tokens were checked by now
     api_keys.FILTER,
@@ -69,8 +74,7 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     credentials.TAKEN,
     clients.FILTER,  # takes what the former found
     clients.TOLD,
-    basic_auth.FILTER,
-    basic_auth.TOLD,
+    methods.FILTER,
     login_cookies.FILTER,  # nobody reads them any more
     ext_authz.FILTER,  # nobody is asked about a request whose token or key is no good
     ext_authz.OPEN,

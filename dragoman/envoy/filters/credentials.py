@@ -14,7 +14,7 @@ import re
 from typing import Final
 
 from dragoman.envoy import templates
-from dragoman.envoy.filters import base, jwt_authn
+from dragoman.envoy.filters import base, basic_auth, jwt_authn
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
@@ -71,7 +71,7 @@ class Credentials:
     def per_route(self, route: ir.Route) -> base.Config | None:
         if route.auth is None or (route.auth.keys is None and not known_by(route.auth)):
             return None
-        return _looked_up(route.auth.keys, known_by(route.auth))
+        return _looked_up(route.auth.keys, known_by(route.auth), route.auth.basic)
 
 
 class Taken:
@@ -96,7 +96,8 @@ TAKEN = Taken()
 
 def known_by(auth: ir.Auth) -> tuple[ir.Lookup, ...]:
     """By what Consumers are recognised besides keys; of several the last that is there."""
-    found = (auth.certificate.consumers if auth.certificate is not None else None, auth.token_of)
+    certificate = auth.certificate.consumers if auth.certificate is not None else None
+    found = (certificate, auth.token_of, auth.basic.consumers if auth.basic is not None else None)
     return tuple(one for one in found if one is not None)
 
 
@@ -120,14 +121,16 @@ def _held(keys: ir.ApiKeys) -> base.Config:
 
 
 @functools.lru_cache(maxsize=4096)
-def _looked_up(keys: ir.ApiKeys | None, lookups: tuple[ir.Lookup, ...]) -> base.Config:
+def _looked_up(
+    keys: ir.ApiKeys | None, lookups: tuple[ir.Lookup, ...], basic: ir.Basic | None
+) -> base.Config:
     message = header_mutation.HeaderMutationPerRoute()
     target = message.mutations.request_mutations
     for value in reversed(_sources(keys) if keys is not None else []):
         # An empty value changes nothing: the first source that has a key has the last word.
         target.add().append.CopyFrom(templates.option(KEY, value, overwrite=True))
     for one in lookups:
-        there, what, *how = _subject(one)
+        there, what, *how = _subject(one, basic)
         for header, values in ((SUBJECT, [what]), (SUBJECT_BY, how)):
             # Envoy's CEL joins no texts.
             formats = "".join(f'%CEL({there} ? {value} : "")%' for value in values)
@@ -158,22 +161,29 @@ def _twice(where: str, name: str, between: str, given: str = "") -> str:
     return f'%CEL({given}{where}.matches({pattern}) ? "," : "")%'
 
 
-def _subject(wanted: ir.Lookup) -> tuple[str, ...]:
+def _subject(wanted: ir.Lookup, basic: ir.Basic | None) -> tuple[str, ...]:
     """CEL: whether it is there, what it is, and the parts of how it is known."""
     proof = wanted.proof
     prefix = by(wanted.namespace, proof)
     if proof.kind == "certificate":
         value = f"connection.{proof.by.lower()}_san_peer_certificate"
         return f'{value} != ""', value, _text(prefix)
-    namespace = _text(jwt_authn.FILTER.name)
-    found = f"metadata.filter_metadata[{namespace}]"
-    there = [f"{namespace} in metadata.filter_metadata"]
-    for step in (jwt_authn.PAYLOAD, *proof.by.split(".")):
+    if basic is not None and proof.kind == "user":
+        found, there = _metadata(*basic_auth.found(basic))
+        return there, found, _text(prefix)
+    found, there = _metadata(jwt_authn.FILTER.name, jwt_authn.PAYLOAD, *proof.by.split("."))
+    issuer, _ = _metadata(jwt_authn.FILTER.name, jwt_authn.PAYLOAD, "iss")
+    return there, found, _text(f"{prefix} "), issuer
+
+
+def _metadata(namespace: str, *path: str) -> tuple[str, str]:
+    """A text in metadata, and whether there is one that says something."""
+    found = "metadata.filter_metadata"
+    there = []
+    for step in (namespace, *path):
         there.append(f"{_text(step)} in {found}")
         found = f"{found}[{_text(step)}]"
-    there += [f"type({found}) == string", f'{found} != ""']
-    issuer = f"metadata.filter_metadata[{namespace}][{_text(jwt_authn.PAYLOAD)}]"
-    return " && ".join(there), found, _text(f"{prefix} "), f'{issuer}["iss"]'
+    return found, " && ".join((*there, f"type({found}) == string", f'{found} != ""'))
 
 
 def _text(value: str) -> str:

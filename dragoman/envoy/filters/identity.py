@@ -31,7 +31,7 @@ class Identity:
         names: list[str] = []
         if route.auth is not None and route.auth.jwt is not None:
             for one in route.auth.jwt.providers:
-                names += (one.payload_header, *(header for header, _ in one.claims))
+                names += (one.payload_header, *(header for header, _ in (*one.claims, *one.lists)))
         if clients.known(route):
             names += (*credentials.BETWEEN, *(header for header, _ in clients.HEADERS))
         if route.auth is not None and route.auth.login is not None:

@@ -38,23 +38,19 @@ class Rbac:
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         auth = route.auth
-        if auth is None or (auth.rules is None and auth.keys is None and auth.certificate is None):
+        if auth is None or (auth.rules is None and auth.keys is None):
             return None
-        return _per_route(auth.rules, auth.keys, auth.certificate)
+        return _per_route(auth.rules, auth.keys)
 
 
 FILTER = Rbac()
 
 
 @functools.lru_cache(maxsize=4096)
-def _per_route(
-    rules: ir.AuthRules | None, keys: ir.ApiKeys | None, certificate: ir.Certificate | None = None
-) -> base.Config:
-    """A dry run of the rules is none of whose keys and certificates are good here."""
+def _per_route(rules: ir.AuthRules | None, keys: ir.ApiKeys | None) -> base.Config:
+    """A dry run of the rules is none of whose keys are good here."""
     message = rbac.RBACPerRoute()
     known = [_member(keys)] if keys is not None else []
-    if certificate is not None:
-        known.append(_shown(certificate))
     if rules is not None and rules.shadow:
         _allow(message.rbac.shadow_rules, _met(rules))
     else:
@@ -77,10 +73,10 @@ def _met(rules: ir.AuthRules) -> list[config.Principal]:
     if rules.allow is None:
         both[0].any = True
     else:
-        _any_of(both[0], [_rule(rule) for rule in rules.allow])
+        any_of(both[0], [rule(one) for one in rules.allow])
     if rules.deny:
         both.append(config.Principal())
-        _any_of(both[1].not_id, [_rule(rule) for rule in rules.deny])
+        any_of(both[1].not_id, [rule(one) for one in rules.deny])
     return both
 
 
@@ -88,30 +84,27 @@ def _member(keys: ir.ApiKeys) -> config.Principal:
     """A client of one of the sets. The filter before this one knows the keys of all routes together."""
     several: list[config.Principal] = []
     for one in keys.sets:
-        parts = [_client("namespace", one.namespace), _client("secret", one.secret)]
+        parts = [client("namespace", one.namespace), client("secret", one.secret)]
         if not one.secret and (keys.consumers or keys.groups):
             parts.append(limit := config.Principal())
-            named = [_client("id", name) for name in keys.consumers]
-            _any_of(limit, [*named, *(_client("groups", group) for group in keys.groups)])
-        several.append(_all_of(parts))
+            named = [client("id", name) for name in keys.consumers]
+            any_of(limit, [*named, *(client("groups", group) for group in keys.groups)])
+        several.append(all_of(parts))
     made = config.Principal()
-    _any_of(made, several)
-    return made
+    any_of(made, several)
+    return _unless_by("key", made) if keys.optional else made
 
 
-def _shown(wanted: ir.Certificate) -> config.Principal:
-    """The client's certificate was checked. Where none is needed: that of who is known by one."""
-    checked = _custom(mtls.Config(any_validated_client_certificate=True))
-    if not wanted.optional:
-        return checked
+def _unless_by(kind: str, needed: config.Principal) -> config.Principal:
+    """`needed`, of those who are known by that kind of credential."""
     otherwise = config.Principal()
-    otherwise.not_id.CopyFrom(_client("via", "certificate"))
+    otherwise.not_id.CopyFrom(client("via", kind))
     made = config.Principal()
-    _any_of(made, [checked, otherwise])
+    any_of(made, [needed, otherwise])
     return made
 
 
-def _client(field: str, value: str) -> config.Principal:
+def client(field: str, value: str) -> config.Principal:
     """A field of the client, or an entry of the list `groups`. No client meets nothing."""
     made = config.Principal()
     matcher = made.sourced_metadata.metadata_matcher
@@ -123,8 +116,8 @@ def _client(field: str, value: str) -> config.Principal:
     return made
 
 
-def _any_of(target: config.Principal, several: Iterable[config.Principal]) -> None:
-    """One of `several`; of none, nobody."""
+def any_of(target: config.Principal, several: Iterable[config.Principal]) -> None:
+    """One of `several`; of none, nobody. Written to `target`."""
     found = list(several)
     if not found:
         target.not_id.any = True
@@ -134,7 +127,7 @@ def _any_of(target: config.Principal, several: Iterable[config.Principal]) -> No
         target.or_ids.ids.extend(found)
 
 
-def _all_of(several: Iterable[config.Principal]) -> config.Principal:
+def all_of(several: Iterable[config.Principal]) -> config.Principal:
     """All of `several`; of none, everybody."""
     found = list(several)
     made = config.Principal()
@@ -147,9 +140,10 @@ def _all_of(several: Iterable[config.Principal]) -> config.Principal:
     return made
 
 
-def _rule(rule: ir.AuthRule) -> config.Principal:
-    parts = [_claim(claim) for claim in rule.claims]
-    for name, value, regex in rule.headers:
+def rule(given: ir.AuthRule) -> config.Principal:
+    """Who meets a given."""
+    parts = [_claim(claim) for claim in given.claims]
+    for name, value, regex in given.headers:
         parts.append(made := config.Principal())
         made.header.name = name
         if regex:
@@ -157,18 +151,18 @@ def _rule(rule: ir.AuthRule) -> config.Principal:
         else:
             made.header.string_match.exact = value
     for several in (
-        [_method(method) for method in rule.methods],
-        [_path(kind, value) for kind, value in rule.paths],
-        [_address(network) for network in rule.addresses],
-        [_client("id", name) for name in rule.consumers],
-        [_client("groups", group) for group in rule.groups],
-        [_principal(one) for one in rule.principals],
-        [_user_agent(pattern) for pattern in rule.user_agents],
+        [_method(method) for method in given.methods],
+        [_path(kind, value) for kind, value in given.paths],
+        [_address(network) for network in given.addresses],
+        [client("id", name) for name in given.consumers],
+        [client("groups", group) for group in given.groups],
+        [_principal(one) for one in given.principals],
+        [_user_agent(pattern) for pattern in given.user_agents],
     ):
         if several:
             parts.append(made := config.Principal())
-            _any_of(made, several)
-    return _all_of(parts)
+            any_of(made, several)
+    return all_of(parts)
 
 
 def _claim(claim: ir.Claim) -> config.Principal:
@@ -184,7 +178,7 @@ def _claim(claim: ir.Claim) -> config.Principal:
             target = matcher.value.list_match.one_of if listed else matcher.value
             target.string_match.exact = value
     made = config.Principal()
-    _any_of(made, several)
+    any_of(made, several)
     return made
 
 
@@ -197,10 +191,11 @@ def _principal(wanted: ir.Principal) -> config.Principal:
         message.san_matcher.matcher.prefix = wanted.value
     else:
         message.san_matcher.matcher.exact = wanted.value
-    return _custom(message)
+    return authenticated(message)
 
 
-def _custom(message: mtls.Config) -> config.Principal:
+def authenticated(message: mtls.Config) -> config.Principal:
+    """The client's certificate was checked, and is as `message` wants it."""
     made = config.Principal()
     made.custom.name = "envoy.rbac.principals.mtls_authenticated"
     made.custom.typed_config.CopyFrom(proto.pack_any(message))

@@ -29,6 +29,14 @@ def check(ref: Ref, spec: authpolicy.AuthPolicy) -> Iterator[Diagnostic]:
         yield from auth_basic.findings(Origin(ref, ("spec", "basic")), spec.basic)
     if spec.oidc is not None:
         yield from rules_auth_oidc.check(Origin(ref, ("spec", "oidc")), spec.oidc)
+    for at, excluded in enumerate(spec.exclude or ()):
+        here = Origin(ref, ("spec", "exclude", at))
+        if not excluded.paths and not excluded.methods:
+            yield error("DRG1108", "it would be every request", here, label="say `paths` or `methods`")
+        yield from _paths(here, excluded.paths)
+    for name in ("combine", "exclude") if spec.oidc is not None and not spec.oidc.disabled else ():
+        if getattr(spec, name) not in (None, "All", ()):
+            yield error("DRG1108", f"`{name}` is not for policies with `oidc`", Origin(ref, ("spec", name)))
     if spec.rules is not None:
         for name, rules in (("allow", spec.rules.allow), ("deny", spec.rules.deny)):
             for at, rule in enumerate(rules or ()):
@@ -64,15 +72,17 @@ def _rule(where: Origin, given: auth_rules.Rule) -> Iterator[Diagnostic]:
             label = "expected a network such as 10.0.0.0/8 or 2001:db8::/32"
             message = f"`{network}` is no network"
             yield error("DRG1103", message, where.at("clientAddresses", at), label=label)
-    patterns: list[tuple[Origin, httproute.PathMatch | httproute.HeaderMatch]] = [
-        *((where.at("paths", at), one) for at, one in enumerate(given.paths)),
-        *((where.at("headers", at), one) for at, one in enumerate(given.headers)),
-    ]
-    for here, one in patterns:
+    for at, one in enumerate(given.headers):
         if one.type == "RegularExpression" and (flaw := matching.flaw_of(one.value)):
-            yield matching.bad(one.value, flaw, here.at("value"))
-    for at, path in enumerate(given.paths):
-        if path.type != "RegularExpression" and not path.value.startswith("/"):
-            yield error(
-                "DRG1103", f"`{path.value}` is no path", where.at("paths", at, "value"), label="expected /..."
-            )
+            yield matching.bad(one.value, flaw, where.at("headers", at, "value"))
+    yield from _paths(where, given.paths)
+
+
+def _paths(where: Origin, given: tuple[httproute.PathMatch, ...]) -> Iterator[Diagnostic]:
+    for at, path in enumerate(given):
+        here = where.at("paths", at, "value")
+        if path.type == "RegularExpression":
+            if flaw := matching.flaw_of(path.value):
+                yield matching.bad(path.value, flaw, here)
+        elif not path.value.startswith("/"):
+            yield error("DRG1103", f"`{path.value}` is no path", here, label="expected /...")

@@ -39,6 +39,10 @@ class ApiKeys(policy.Section):
     cookies: Annotated[
         tuple[Token, ...] | None, Field(max_length=8, description="Cookies that may hold the key.")
     ] = None
+    optional: Annotated[
+        meta.Bool | None,
+        Field(description="`true`: requests without a key pass too; a wrong key never does. Default: false."),
+    ] = None
     consumers: Annotated[
         tuple[consumer.Name, ...] | None,
         Field(max_length=64, description="Consumers that may pass, by name. Default, without `groups`: all."),

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from dragoman.translators.gateway.models import meta, policy
+from dragoman.translators.gateway.models import consumer, meta, policy
 
-User = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-9;-~]+$")]
+User = consumer.User
 
 
 @meta.shape
@@ -57,6 +57,20 @@ class Basic(policy.Section):
             " Default: X-Consumer-ID."
         ),
     ] = "X-Consumer-ID"
+    consumers: Annotated[
+        meta.Bool,
+        Field(
+            description="`true`: a user is the Consumer of the policy's namespace that has the name among its"
+            " `users`, if there is one. Default: false."
+        ),
+    ] = False
+    optional: Annotated[
+        meta.Bool,
+        Field(
+            description="`true`: requests without a password pass too; a wrong one never does."
+            " Default: false."
+        ),
+    ] = False
     forward_credentials: Annotated[
         meta.Bool, Field(description="`true`: the backend gets the password too. Default: false.")
     ] = False

@@ -64,9 +64,16 @@ class ClaimHeader:
 
     claim: Annotated[
         Text,
-        Field(description="The claim; dots lead into objects (`address.country`). Text, number or boolean."),
+        Field(description="The claim; dots lead into objects (`address.country`)."),
     ]
     header: Annotated[meta.HeaderName, Field(description="The header.")]
+    format: Annotated[
+        Literal["Text", "List"],
+        Field(
+            description="`List`: its entries with commas between them; commas, percent signs and what is not"
+            " visible ASCII within an entry are escaped as in URLs. Default: Text."
+        ),
+    ] = "Text"
 
 
 @meta.shape

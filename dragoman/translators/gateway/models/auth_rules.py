@@ -82,6 +82,19 @@ class Rule:
 
 
 @meta.shape
+class Excluded:
+    """Requests that need no credentials. What is said must all hold."""
+
+    paths: Annotated[
+        tuple[httproute.PathMatch, ...], Field(max_length=32, description="One of these paths.")
+    ] = ()
+    methods: Annotated[
+        tuple[httproute.Method, ...],
+        Field(max_length=9, description="One of these methods, such as OPTIONS."),
+    ] = ()
+
+
+@meta.shape
 class Rules(policy.Section):
     """Who may pass. Where there is an `allow` list, nobody else may; `deny` goes before it."""
 

@@ -5,7 +5,7 @@ It fails closed: under a policy that cannot be put into force, requests are answ
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -28,6 +28,22 @@ from dragoman.translators.gateway.models import (
 class AuthPolicy(policy.Policy):
     """AuthPolicySpec."""
 
+    combine: Annotated[
+        Literal["All", "Any"] | None,
+        Field(
+            description="`All`: all of `jwt`, `basic`, `apiKeys` and `clientCertificate` that are on are"
+            " needed. `Any`: one of them is enough; a wrong one is refused all the same. With `oidc` always"
+            " All. Default: All."
+        ),
+    ] = None
+    exclude: Annotated[
+        tuple[auth_rules.Excluded, ...] | None,
+        Field(
+            max_length=16,
+            description="Requests that need no token, password, key or certificate; wrong ones are refused"
+            " there too, and `rules` hold. Not with `oidc`.",
+        ),
+    ] = None
     jwt: Annotated[auth_jwt.Jwt | None, Field(description="Tokens (JWT) of issuers that are trusted.")] = None
     api_keys: Annotated[
         auth_api_keys.ApiKeys | None,

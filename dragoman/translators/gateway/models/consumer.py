@@ -58,6 +58,9 @@ class Certificate:
     ]
 
 
+User = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-9;-~]+$")]
+
+
 @meta.shape
 class Consumer:
     """ConsumerSpec."""
@@ -71,6 +74,13 @@ class Consumer:
     tokens: Annotated[
         tuple[Token, ...],
         Field(max_length=16, description="Tokens, where a policy's `jwt` has a `consumerClaim`."),
+    ] = ()
+    users: Annotated[
+        tuple[User, ...],
+        Field(
+            max_length=16,
+            description="Names that go with passwords, where a policy's `basic` says `consumers`.",
+        ),
     ] = ()
     certificates: Annotated[
         tuple[Certificate, ...],

@@ -14,13 +14,14 @@ from typing import Final
 
 from dragoman.ir import model as ir
 from dragoman.refs import Ref
-from dragoman.translators.gateway.models import auth_rules, authpolicy, policy
+from dragoman.translators.gateway.models import auth_rules, authpolicy, httproute, policy
 from dragoman.translators.gateway.policies import (
     auth_answers,
     auth_basic,
     auth_browsers,
     auth_clients,
     auth_external,
+    auth_methods,
     auth_oidc,
     auth_sources,
     auth_subjects,
@@ -63,7 +64,7 @@ def apply(
         held = keys_of(merged.says[("basic",)])
         if held is None or held.users is None:
             return _closed(route, "DRG1852", "nobody knows the users"), merged.said
-        by_name = auth_basic.asked(basic, held.users)
+        by_name = auth_basic.asked(basic, held.users, merged.says[("basic",)].namespace)
     rules = policy.on(merged.spec.rules)
     keys = policy.on(merged.spec.api_keys)
     known = auth_clients.asked(keys, merged.says[("apiKeys",)].namespace) if keys is not None else None
@@ -88,6 +89,7 @@ def apply(
         basic=by_name,
         answers=auth_answers.made(merged),
     )
+    auth = auth_methods.relaxed(auth, _exempt(merged.spec.exclude or ()), any_of=merged.spec.combine == "Any")
     route = auth_browsers.apply(route, merged.spec)
     return (replace(route, auth=auth) if auth != ir.Auth() else route), merged.said
 
@@ -116,6 +118,15 @@ def _rules(given: auth_rules.Rules) -> ir.AuthRules:
     )
 
 
+@functools.lru_cache(maxsize=4096)
+def _exempt(given: tuple[auth_rules.Excluded, ...]) -> tuple[ir.AuthRule, ...]:
+    return tuple(ir.AuthRule(methods=one.methods, paths=_paths(one.paths)) for one in given)
+
+
+def _paths(given: tuple[httproute.PathMatch, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((_KINDS[one.type], one.value) for one in given)
+
+
 def _rule(given: auth_rules.Rule) -> ir.AuthRule:
     claims = [ir.Claim(tuple(one.name.split(".")), one.values) for one in given.claims]
     if given.scopes is not None:
@@ -125,7 +136,7 @@ def _rule(given: auth_rules.Rule) -> ir.AuthRule:
         given.name,
         tuple(claims),
         given.methods,
-        tuple((_KINDS[one.type], one.value) for one in given.paths),
+        _paths(given.paths),
         tuple((one.name.lower(), one.value, one.type == "RegularExpression") for one in given.headers),
         given.client_addresses,
         given.consumers,

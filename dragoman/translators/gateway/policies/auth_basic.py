@@ -105,9 +105,16 @@ def users(
     return (Users(tuple(chosen)) if complete else None), tuple(flaws)
 
 
-def asked(given: auth_basic.Basic, held: Users) -> ir.Basic:
-    """What a section asks of requests."""
-    return ir.Basic(held.entries, given.realm, given.user_header.lower(), given.forward_credentials)
+def asked(given: auth_basic.Basic, held: Users, namespace: str) -> ir.Basic:
+    """What a section, said by a policy of `namespace`, asks of requests."""
+    return ir.Basic(
+        held.entries,
+        given.realm,
+        given.user_header.lower(),
+        given.forward_credentials,
+        given.optional,
+        ir.Lookup(namespace, ir.Proof("user")) if given.consumers else None,
+    )
 
 
 def _text(spec: secret.Secret, key: str) -> str | None:

@@ -168,7 +168,13 @@ def asked(given: auth_api_keys.ApiKeys, namespace: str) -> ir.ApiKeys:
         headers = (DEFAULT_HEADER,)
     sets = [ir.KeySet(namespace), *(ir.KeySet(namespace, one.name) for one in given.secret_refs or ())]
     return ir.ApiKeys(
-        tuple(dict.fromkeys(sets)), headers, params, cookies, given.consumers or (), given.groups or ()
+        tuple(dict.fromkeys(sets)),
+        headers,
+        params,
+        cookies,
+        given.consumers or (),
+        given.groups or (),
+        bool(given.optional),
     )
 
 

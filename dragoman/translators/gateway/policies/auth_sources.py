@@ -179,5 +179,6 @@ def _provider(given: auth_jwt.Provider, jwks: str) -> ir.JwtProvider:
         given.require_expiration,
         given.forward,
         given.payload_header or "",
-        tuple((one.header, one.claim) for one in given.claims_to_headers),
+        tuple((one.header, one.claim) for one in given.claims_to_headers if one.format == "Text"),
+        tuple((one.header, one.claim) for one in given.claims_to_headers if one.format == "List"),
     )

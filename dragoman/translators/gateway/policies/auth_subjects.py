@@ -65,7 +65,7 @@ class Subjects:
                 )
 
 
-_WORDS = {"token": "subject", "certificate": "name"}
+_WORDS = {"token": "subject", "certificate": "name", "user": "user"}
 
 
 def of_token(jwt: auth_jwt.Jwt, merged: merge.Merged[authpolicy.AuthPolicy]) -> ir.Lookup | None:
@@ -96,6 +96,7 @@ def _subjects(_: Context, ref: Ref, item: base.AnyObject) -> Iterator[tuple[Subj
             ("tokens", at, ir.Proof("token", one.claim, one.issuer), one.value)
             for at, one in enumerate(spec.tokens)
         ),
+        *(("users", at, ir.Proof("user"), name) for at, name in enumerate(spec.users)),
         *(
             ("certificates", at, ir.Proof("certificate", one.type), one.name)
             for at, one in enumerate(spec.certificates)

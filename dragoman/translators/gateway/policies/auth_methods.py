@@ -1,0 +1,38 @@
+"""Which credentials a request needs where that is not simply all of them: `combine` and `exclude` of
+AuthPolicies. Called by `auth`.
+
+Each credential becomes optional then, so that its filter refuses wrong ones only; what is needed all the same
+is said once for all (`ir.Needs`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dragoman.ir import model as ir
+
+
+def relaxed(auth: ir.Auth, exempt: tuple[ir.AuthRule, ...], *, any_of: bool) -> ir.Auth:
+    """`auth` where requests that meet one of `exempt` need nothing, and others any one of several."""
+    methods = (
+        ("token", auth.jwt),
+        ("user", auth.basic),
+        ("key", auth.keys),
+        ("certificate", auth.certificate),
+    )
+    optional = {kind: one.optional for kind, one in methods if one is not None}
+    any_of = any_of and len(optional) > 1
+    if not (any_of or exempt) or auth.login is not None:
+        # A login has browsers pass on to `jwt`, which must not be optional then.
+        return auth
+    kinds = tuple(kind for kind in optional if not optional[kind])
+    if any_of and len(kinds) < len(optional):
+        kinds = ()  # nothing is one of them
+    return replace(
+        auth,
+        jwt=replace(auth.jwt, optional=True) if auth.jwt is not None else None,
+        basic=replace(auth.basic, optional=True) if auth.basic is not None else None,
+        keys=replace(auth.keys, optional=True) if auth.keys is not None else None,
+        certificate=replace(auth.certificate, optional=True) if auth.certificate is not None else None,
+        needs=ir.Needs(kinds, any_of, exempt) if kinds else None,
+    )
