@@ -140,7 +140,7 @@ class RateLimit(_Section):
     `enabled` False: Envoys ask whoever answers at that address and port.
     `endpoints` (`HOST:PORT`, `unix:/PATH`): services that run elsewhere and are asked instead, in turn;
     `stream_endpoints`: where they take streams. `go`: limits are served in the form of envoyproxy/ratelimit
-    too.
+    too. `traces`: the collector (OTLP) of the spans of decisions.
     """
 
     enabled: bool = True
@@ -157,6 +157,7 @@ class RateLimit(_Section):
     endpoints: tuple[Endpoint, ...] = ()
     stream_endpoints: tuple[Endpoint, ...] = ()
     go: bool = False
+    traces: Endpoint | Literal[""] = ""
 
     @property
     def inside(self) -> bool:

@@ -89,6 +89,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     help="Tell clients limit, remaining and reset: X-RateLimit-*, RateLimit-* (IETF draft), or both.",
 )
 @click.option("--body", is_flag=True, help="Say in a JSON body why a request was denied.")
+@click.option(
+    "--traces",
+    default="",
+    metavar="HOST:PORT",
+    help="Send spans of decisions to this collector (OTLP, gRPC), for requests that Envoy traces.",
+)
 @click.option("--shadow", is_flag=True, help="Count, and deny nothing (SHADOW_MODE).")
 @click.option("--metadata", is_flag=True, help="Say all about a request in dynamic metadata.")
 @click.option("--merge-domains", is_flag=True, help="Let several files speak of one domain.")
@@ -137,6 +143,7 @@ def command(
     tls_client_ca: Path | None,
     headers: str | None,
     body: bool,
+    traces: str,
     shadow: bool,
     metadata: bool,
     merge_domains: bool,
@@ -190,6 +197,7 @@ def command(
         prefix=prefix,
         instances=instances,
         merge_domains=merge_domains,
+        traces=traces,
         presentation=rules.Presentation(
             x_ratelimit=headers in ("x-ratelimit", "all"),
             draft=headers in ("draft", "all"),
@@ -200,6 +208,8 @@ def command(
         else rules.SILENT,
         options=service.Options(detailed_metadata=metadata, shadow=shadow),
     )
+    if traces:
+        _address("--traces", traces)
     source: files.Files | following.Settings
     if xds is None:
         if not paths:

@@ -15,7 +15,7 @@ from typing import Literal
 from aiohttp import web
 
 from dragoman.diagnostics import Diagnostic, Severity
-from dragoman.ratelimit import configuration, metrics, reflection, rules, service
+from dragoman.ratelimit import configuration, metrics, reflection, rules, service, tracing
 from dragoman.ratelimit.rlqs import service as quotas
 from dragoman.ratelimit.stores import base as stores, guard, memory
 from dragoman.ratelimit.stores.redis import cluster, store as redis
@@ -35,7 +35,7 @@ class Settings:
     `instances`: how many services share the counts, for limits that count locally while Redis is away.
     `streams`: where gRPC's own server listens for what the thin one cannot carry (quotas, health watches,
     reflection); None for nowhere. With the carrier `grpc` they are on `listen` in any case.
-    `admin_port` None: no HTTP server for metrics and health.
+    `admin_port` None: no HTTP server for metrics and health. `traces`: HOST:PORT of a collector (OTLP).
     """
 
     store: str = "memory"
@@ -49,6 +49,7 @@ class Settings:
     instances: int = 1
     merge_domains: bool = False
     presentation: rules.Presentation = rules.SILENT
+    traces: str = ""
     options: service.Options = field(default_factory=service.Options)
 
 
@@ -82,6 +83,15 @@ class Server:
 
     async def start(self) -> None:
         await self._store.start()
+        if self.settings.traces:
+            tracer = self.service.tracer = tracing.Tracer(self.settings.traces)
+            tracer.start()
+            self.metrics.mirror(
+                "spans",
+                "Spans, by what became of them.",
+                "outcome",
+                lambda: {"sent": tracer.sent, "dropped": tracer.dropped},
+            )
         self._transport = self._make_transport()
         self.port = await self._transport.start()
         if self.settings.streams is not None:
@@ -97,6 +107,8 @@ class Server:
         self.service.drain()
         await asyncio.sleep(grace)
         await asyncio.gather(*(each.stop() for each in (self._transport, self._streams) if each is not None))
+        if self.service.tracer is not None:
+            await self.service.tracer.stop()
         if self._admin is not None:
             await self._admin.cleanup()
         await self._store.stop()

@@ -18,7 +18,7 @@ from typing import Final
 
 from dragoman import proto
 from dragoman.proto.grpc.health import v1 as health
-from dragoman.ratelimit import answers, metrics, plans, rules
+from dragoman.ratelimit import answers, metrics, plans, rules, tracing
 from dragoman.ratelimit.algorithms import Decision, base as algorithms
 from dragoman.ratelimit.stores import base as stores
 from dragoman.ratelimit.transport import base as transport
@@ -71,6 +71,7 @@ class Service:
         self._quick = not self._options.detailed_metadata
         self._table = rules.Table()
         self._plans = plans.Plans()
+        self.tracer: tracing.Tracer | None = None
 
     def load(self, table: rules.Table) -> None:
         """Decides by this table from now on."""
@@ -113,11 +114,15 @@ class Service:
             plan = made
         outcome: transport.Outcome | None = None
         late = False
+        traced = tracing.parent(call.metadata) if self.tracer is not None else None
 
         def decided(decisions: Sequence[Decision | None]) -> None:
             nonlocal outcome
             self._metrics.took(time.perf_counter() - begin)
             answer = self._answer(plan, decisions)
+            if traced is not None and self.tracer is not None:
+                seconds = time.perf_counter() - begin
+                self.tracer.decided(traced, seconds, plan.domain, answer.denied, _names(plan))
             if answer.delay and not call.cancelled:
                 self._finish_later(call, answer)
             elif late:
@@ -187,3 +192,8 @@ class Service:
         if call.deadline is not None:
             at = min(at, call.deadline - _MARGIN)
         call.on_cancel = loop.call_at(at, call.finish, answer.response).cancel
+
+
+def _names(plan: plans.Plan) -> tuple[str, ...]:
+    """The limits that a request hits."""
+    return tuple(dict.fromkeys(part.limit.name for parts in plan.descriptors if parts for part in parts))

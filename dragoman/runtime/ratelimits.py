@@ -73,6 +73,7 @@ class RateLimits:
                     admin_port=own.metrics_port,
                     patience=own.store_timeout,
                     instances=own.instances,
+                    traces=own.traces,
                 )
             )
         except (OSError, ValueError) as error:
