@@ -49,14 +49,18 @@ class OAuth2:
         return base.config(oauth2.OAuth2())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
-        return _per_route(route.auth.login) if route.auth is not None and route.auth.login else None
+        auth = route.auth
+        if auth is None or auth.login is None:
+            return None
+        # Said twice, since it would be a way around the login: such a token is always checked.
+        return _per_route(auth.login, auth.login.bearers and auth.jwt is not None and not auth.jwt.optional)
 
 
 FILTER = OAuth2()
 
 
 @functools.lru_cache(maxsize=4096)
-def _per_route(login: ir.Login) -> base.Config:
+def _per_route(login: ir.Login, bearers: bool) -> base.Config:
     message = oauth2.OAuth2PerRoute()
     config = message.config
     config.authorization_endpoint = login.authorization
@@ -79,7 +83,7 @@ def _per_route(login: ir.Login) -> base.Config:
             config.forward_id_token.header = login.token_header[0]
         else:
             config.forward_bearer_token = True
-    if login.bearers:
+    if bearers:
         own = config.pass_through_matcher.add(name="authorization")
         own.string_match.prefix = "Bearer "
         own.string_match.ignore_case = True
