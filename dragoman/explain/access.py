@@ -32,6 +32,10 @@ _FORBIDDEN: Final = 403
 _FOUND: Final = 302
 
 
+_Met = bool | None
+"""Whether something holds; None: that is not known here."""
+
+
 @dataclass(slots=True)
 class _Finding:
     """What was found so far. `refusal`: (status, error, why) of the first that refuses."""
@@ -54,15 +58,21 @@ def found(route: ir.Route, request: Request, prepared: Prepared, compile: Compil
     if route.csrf is not None:
         _csrf(finding, route.csrf, seen)
     bearer = _login(finding, auth, seen)
+    brought: dict[str, _Met] = {}
     if auth.jwt is not None:
-        _jwt(finding, auth.jwt, seen, session=auth.login is not None and not bearer)
+        session = auth.login is not None and not bearer
+        brought["token"] = _jwt(finding, auth.jwt, seen, session=session)
     if auth.keys is not None:
-        _keys(finding, auth.keys, seen)
+        brought["key"] = _keys(finding, auth.keys, seen)
     if auth.basic is not None:
-        _basic(finding, auth.basic, seen)
+        brought["user"] = _basic(finding, auth.basic, seen)
     if auth.certificate is not None:
-        finding.needs.append("a client's certificate that was checked, of a Consumer")
+        brought["certificate"] = None
+        shown = ", if it shows any" if auth.certificate.optional else ""
+        finding.needs.append(f"a client's certificate that was checked, of a Consumer{shown}")
         finding.open.append("the certificate")
+    if auth.needs is not None:
+        _together(finding, auth.needs, brought, seen)
     if auth.external is not None:
         where = f"{auth.external.cluster.ref}"
         finding.needs.append(f"the consent of {where}, which is asked about each request")
@@ -186,19 +196,21 @@ def _script(seen: _Seen) -> bool:
     )
 
 
-def _jwt(finding: _Finding, jwt: ir.Jwt, seen: _Seen, *, session: bool) -> None:
-    """A token of one of the issuers. With a session, that one's token."""
+def _jwt(finding: _Finding, jwt: ir.Jwt, seen: _Seen, *, session: bool) -> bool:
+    """A token of one of the issuers. With a session, that one's token. Whether it brings any."""
     optional = ", if it brings any" if jwt.optional else ""
     for one in jwt.providers:
         places = _places(one)
         whom = f" for {' or '.join(one.audiences)}" if one.audiences else ""
         finding.needs.append(f"a token of {one.issuer}{whom}, in {' or '.join(places)}{optional}")
+    brings = any(_brings(one, seen) for one in jwt.providers)
     if session:
         finding.open.append("the session's token")
-    elif any(_brings(one, seen) for one in jwt.providers):
+    elif brings:
         finding.open.append("the token")
     elif not jwt.optional:
         finding.refuse(_UNAUTHORIZED, "unauthorized", "there is no token")
+    return brings or session
 
 
 def _sources(one: ir.JwtProvider) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
@@ -230,7 +242,7 @@ def _brings(one: ir.JwtProvider, seen: _Seen) -> bool:
     )
 
 
-def _keys(finding: _Finding, keys: ir.ApiKeys, seen: _Seen) -> None:
+def _keys(finding: _Finding, keys: ir.ApiKeys, seen: _Seen) -> bool:
     places = [
         *(f"header `{name}`" for name in keys.headers),
         *(f"parameter `{name}`" for name in keys.params),
@@ -251,20 +263,42 @@ def _keys(finding: _Finding, keys: ir.ApiKeys, seen: _Seen) -> None:
         finding.open.append("the API key")
     elif not keys.optional:
         finding.refuse(_UNAUTHORIZED, "unauthorized", "there is no API key")
+    return brings
 
 
-def _basic(finding: _Finding, basic: ir.Basic, seen: _Seen) -> None:
-    finding.needs.append(f"name and password of one of {len(basic.users)} users, in `Authorization: Basic`")
-    if not (seen.header("authorization") or "").startswith("Basic "):
-        finding.refuse(_UNAUTHORIZED, "unauthorized", "there is no user name and password")
-    else:
+def _basic(finding: _Finding, basic: ir.Basic, seen: _Seen) -> bool:
+    optional = ", if it brings any" if basic.optional else ""
+    whose = f"one of {len(basic.users)} users, in `Authorization: Basic`{optional}"
+    finding.needs.append(f"name and password of {whose}")
+    brings = (seen.header("authorization") or "").startswith("Basic ")
+    if brings:
         finding.open.append("the password")
+    elif not basic.optional:
+        finding.refuse(_UNAUTHORIZED, "unauthorized", "there is no user name and password")
+    return brings
+
+
+def _together(finding: _Finding, needs: ir.Needs, brought: Mapping[str, _Met], seen: _Seen) -> None:
+    """What is needed of credentials each of which may be missing."""
+    names = [_KINDS.get(kind, kind) for kind in needs.kinds]
+    but = [
+        " and ".join(words for words, _ in _conditions(one, ir.Auth(), seen)) or "everything"
+        for one in needs.exempt
+    ]
+    exempt = f", but for {' or '.join(but)}" if but else ""
+    how = "one of them: " if needs.any_of else ""
+    finding.needs.append(f"{how}{' or '.join(names) if needs.any_of else ' and '.join(names)}{exempt}")
+    if any(_all(holds for _, holds in _conditions(one, ir.Auth(), seen)) for one in needs.exempt):
+        return
+    there = [brought.get(kind, False) for kind in needs.kinds]
+    if (_any(there) if needs.any_of else _all(there)) is False:
+        finding.refuse(_UNAUTHORIZED, "unauthorized", f"there is no {' or '.join(names)}")
+
+
+_KINDS: Final = {"key": "API key", "user": "password"}
 
 
 # --- rules ------------------------------------------------------------------------------------------------
-
-_Met = bool | None
-"""Whether something holds; None: that is not known here."""
 
 
 def _all(several: Iterable[_Met]) -> _Met:
@@ -346,7 +380,8 @@ def _conditions(rule: ir.AuthRule, auth: ir.Auth, seen: _Seen) -> Iterator[tuple
 
 def _identified(auth: ir.Auth) -> bool:
     """Whether a route may find out which Consumer a client is."""
-    return any(one is not None for one in (auth.keys, auth.certificate, auth.token_of))
+    user = auth.basic.consumers if auth.basic is not None else None
+    return any(one is not None for one in (auth.keys, auth.certificate, auth.token_of, user))
 
 
 def _path(kind: str, value: str, seen: _Seen) -> bool:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.envoy
 
 PAGE = "Accept: text/html"
 KEY = "the-key-of-a-partner"
-RULES = ("token", "scoped", "key", "basic", "login", "rules", "csrf", "both")
+RULES = ("token", "scoped", "key", "basic", "login", "rules", "csrf", "both", "any")
 
 
 async def explained(site: Site, path: str, lines: Sequence[str], method: str) -> dict[str, Any]:
@@ -80,6 +80,14 @@ async def shop(site: Site) -> Any:
             policy("rules", route_target("rules"), rules=rules),
             policy("csrf", route_target("csrf"), csrf={"additionalOrigins": [{"value": "app.example"}]}),
             policy("both", route_target("both"), jwt=jwt(), apiKeys=keys),
+            policy(
+                "any",
+                route_target("any"),
+                jwt=jwt(),
+                apiKeys=keys,
+                combine="Any",
+                exclude=[{"methods": ["GET"], "paths": [{"type": "PathPrefix", "value": "/any/health"}]}],
+            ),
             policy("nowhere", GATEWAY, answers={"invalidKey": {"text": "no such key"}}),
         )
 
@@ -119,6 +127,11 @@ CASES: list[tuple[str, str, tuple[str, ...], str]] = [
     ("DELETE", "/csrf", (f"Referer: http://{HOST}/cart",), "passes"),
     ("GET", "/both", (bearer(token()),), "refused"),
     ("GET", "/both", (f"x-api-key: {KEY}",), "refused"),
+    ("GET", "/any", (), "refused"),
+    ("GET", "/any/health/live", (), "passes"),
+    ("POST", "/any/health/live", (), "refused"),
+    ("GET", "/any/healthy", (), "refused"),
+    ("GET", "/any", (bearer("junk"),), "depends"),
 ]
 GOOD: list[tuple[str, tuple[str, ...]]] = [
     ("/token", (bearer(token()),)),
@@ -127,6 +140,8 @@ GOOD: list[tuple[str, tuple[str, ...]]] = [
     ("/key", (f"X-API-Key: {KEY}",)),
     ("/basic", (login("alice", ALICE),)),
     ("/both", (bearer(token()), f"x-api-key: {KEY}")),
+    ("/any", (bearer(token()),)),
+    ("/any", (f"x-api-key: {KEY}",)),
 ]
 
 

@@ -77,7 +77,7 @@ def test_where_the_sessions_token_stands(forwarded: bool) -> None:
 
 def test_without_users_nobody_passes() -> None:
     """Envoy refuses an empty list."""
-    made = basic_auth.FILTER.per_route(
+    made = basic_auth.FILTERS[0].per_route(
         replace(route(forward("shop")), auth=ir.Auth(basic=ir.Basic((), "r", "x")))
     )
     assert made is not None

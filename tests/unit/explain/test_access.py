@@ -94,6 +94,36 @@ def test_keys_and_passwords() -> None:
     assert told(both, authorization="Bearer a", x_api_key="k")["depends"] == ["the token", "the API key"]
 
 
+def test_one_of_several() -> None:
+    jwt, keys, basic = (
+        replace(JWT, optional=True),
+        replace(KEYS, optional=True),
+        replace(BASIC, optional=True),
+    )
+    kinds = ("token", "user", "key")
+    health = ir.AuthRule(methods=("GET",), paths=(("prefix", "/cart/health"),))
+    either = ir.Auth(jwt, keys=keys, basic=basic, needs=ir.Needs(kinds, True, (health,)))
+    found = told(either)
+    assert found["needs"][-1] == (
+        "one of them: token or password or API key, but for method GET and path /cart/health/*"
+    )
+    assert (found["answered"], found["error"], found["why"]) == (
+        401,
+        "unauthorized",
+        "there is no token or password or API key",
+    )
+    for given in ({"authorization": "Bearer a"}, {"x_api_key": "k"}, {"authorization": "Basic a"}):
+        assert verdict(either, **given) == "depends"
+    assert verdict(either, "/cart/health/live") == "passes"
+    assert verdict(either, "/cart/health/live", "POST") == "401 unauthorized"
+    every = replace(either, needs=ir.Needs(kinds, False, (health,)))
+    assert verdict(every, authorization="Bearer a") == "401 unauthorized"
+    assert verdict(every, "/cart/health") == "passes"
+    shown = ir.Auth(jwt, certificate=ir.Certificate(True), needs=ir.Needs(("token", "certificate"), True))
+    assert verdict(shown) == "depends"
+    assert verdict(ir.Auth(basic=basic)) == "passes"
+
+
 def test_a_login() -> None:
     found = told(ir.Auth(login=LOGIN))
     assert found["needs"] == ["a session, after a login at id.example"]
