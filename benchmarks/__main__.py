@@ -1,8 +1,9 @@
 """`python -m benchmarks` (`make bench`): runs every measurement and writes `benchmarks/RESULTS.md`.
 
 `--quick` leaves out the largest sizes; `--only` names some of `own`, `listeners`, `latency`, `probe`,
-`edits`, `requests`, `cold`, `fanout`, `fleet`, `startup`, `ratelimit-transport`, `ratelimit`. A partial run
-prints its tables and leaves the file alone. `--page` runs three of them and writes `docs/performance.md`.
+`edits`, `requests`, `cold`, `fanout`, `fleet`, `startup`, `ratelimit-transport`, `ratelimit`, `authz`. A
+partial run prints its tables and leaves the file alone. `--page` runs three of them and writes
+`docs/performance.md`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import dragoman
 from benchmarks import (
+    authz,
     cold,
     fanout,
     fleet,
@@ -53,6 +55,7 @@ def main() -> int:
             "startup",
             "ratelimit-transport",
             "ratelimit",
+            "authz",
         ),
     )
     parser.add_argument("--page", action="store_true", help="write docs/performance.md, and nothing else")
@@ -75,6 +78,7 @@ def main() -> int:
         "startup": startup.measure,
         "ratelimit-transport": transport.measure,
         "ratelimit": ratelimit.measure,
+        "authz": authz.measure,
     }
     # As pip does when it installs; an editable checkout, under PYTHONDONTWRITEBYTECODE, never would.
     compileall.compile_dir(Path(dragoman.__file__).parent, quiet=1)

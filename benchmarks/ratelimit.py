@@ -82,15 +82,15 @@ def measure(folder: Path) -> list[Table]:
     (files / "envoy.yaml").write_text(LIMITS.format(domain="bench", key="user"))
     (files / "quotas.yaml").write_text(QUOTAS)
     with contextlib.ExitStack() as stack:
-        redis = stack.enter_context(_redis(folder)) if shutil.which("redis-server") else None
+        redis = stack.enter_context(redis_server(folder)) if shutil.which("redis-server") else None
         stores = ["memory"] if redis is None else ["memory", "Redis"]
         kinds = [Kind(store, carrier) for store in stores for carrier in _CALLS]
         services: dict[Kind, Service] = {}
         for kind in kinds:
             services[kind] = Service(kind, files, redis.port if redis is not None else None)
-            stack.callback(_end, services[kind].process)
+            stack.callback(end, services[kind].process)
         for service in services.values():
-            _wait(service.port)
+            wait(service.port)
         tables = [_direct(services, redis, stack)]
         if shutil.which("wrk") and shutil.which("nginx"):
             tables.append(asyncio.run(_through_envoy(folder, services)))
@@ -100,7 +100,7 @@ def measure(folder: Path) -> list[Table]:
 # The service alone.
 
 
-def _direct(services: dict[Kind, Service], redis: _Redis | None, stack: contextlib.ExitStack) -> Table:
+def _direct(services: dict[Kind, Service], redis: Redis | None, stack: contextlib.ExitStack) -> Table:
     cases = [(kind, streams) for streams in _STREAMS for kind in services]
     cpu: dict[tuple[Kind, int], list[float]] = {case: [] for case in cases}
     rate: dict[tuple[Kind, int], list[float]] = {case: [] for case in cases}
@@ -170,7 +170,7 @@ async def _through_envoy(folder: Path, services: dict[Kind, Service]) -> Table:
     quota = "quotas (RLQS)"
     ports = {name: net.free_port() for name in (*ways, quota)}
     memory = services[Kind("memory", "http2")]
-    with _nginx(folder) as upstream:
+    with nginx(folder) as upstream:
         listeners = [_listener(ports[name], name, kind) for name, kind in ways.items()]
         listeners.append(_listener(ports[quota], quota, None))
         clusters = [limits.cluster("upstream", [upstream])]
@@ -191,18 +191,18 @@ async def _through_envoy(folder: Path, services: dict[Kind, Service]) -> Table:
         wrong: dict[str, int] = dict.fromkeys(ports, 0)
         async with envoy.Envoy(bootstrap, folder) as running:
             for port in ports.values():
-                await _wrk(port, 1)  # warm, and quotas assigned
+                await wrk(port, 1)  # warm, and quotas assigned
             for _ in range(_ROUNDS):
                 done: list[tuple[str, float]] = []
-                for name in _order(list(ports)):
+                for name in order(list(ports)):
                     before = processes.cpu(running.pid)
-                    run = await _wrk(ports[name], _SECONDS)
+                    run = await wrk(ports[name], _SECONDS)
                     rates[name].append(run.rate)
                     cost[name].append((processes.cpu(running.pid) - before) / max(run.requests, 1))
                     waits[name].append(run.wait)
                     wrong[name] += run.wrong
                     done.append((name, run.rate))
-                for name, share in _shares(done):
+                for name, share in shares_of(done):
                     shares[name].append(share)
     table = Table(
         "Rate limits through Envoy, nginx behind it",
@@ -230,29 +230,30 @@ async def _through_envoy(folder: Path, services: dict[Kind, Service]) -> Table:
     return table
 
 
-def _order(names: list[str]) -> list[str]:
+def order(names: list[str]) -> list[str]:
     """The first, which has no limit, before and after each other one: what else the machine does varies."""
     return [names[0], *(each for name in names[1:] for each in (name, names[0]))]
 
 
-def _shares(done: list[tuple[str, float]]) -> Iterator[tuple[str, float]]:
+def shares_of(done: list[tuple[str, float]]) -> Iterator[tuple[str, float]]:
     """Each rate by the mean of the two without a limit beside it."""
     for position in range(1, len(done), 2):
         beside = (done[position - 1][1] + done[position + 1][1]) / 2
         yield done[position][0], done[position][1] / beside
 
 
-class _Run(NamedTuple):
+class Run(NamedTuple):
     requests: int
     rate: float
     wait: float
     wrong: int
 
 
-async def _wrk(port: int, seconds: int) -> _Run:
-    command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(_USERS)]
+async def wrk(port: int, seconds: int, script: Path = _USERS, path: str = "/") -> Run:
+    """`script` says what is asked, for `path` where it does not say that."""
+    command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script)]
     process = await asyncio.create_subprocess_exec(
-        *command, f"http://127.0.0.1:{port}/", stdout=asyncio.subprocess.PIPE
+        *command, f"http://127.0.0.1:{port}{path}", stdout=asyncio.subprocess.PIPE
     )
     said = (await process.communicate())[0].decode()
     found = re.search(r"(\d+) requests in", said)
@@ -262,7 +263,7 @@ async def _wrk(port: int, seconds: int) -> _Run:
         raise RuntimeError(f"wrk said: {said}")
     wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     unit = {"us": 0.001, "ms": 1.0, "s": 1000.0}[wait[2]]
-    return _Run(int(found[1]), float(rate[1]), float(wait[1]) * unit, int(wrong[1]) if wrong else 0)
+    return Run(int(found[1]), float(rate[1]), float(wait[1]) * unit, int(wrong[1]) if wrong else 0)
 
 
 def _listener(port: int, name: str, kind: Kind | None) -> Json:
@@ -306,25 +307,25 @@ def _listener(port: int, name: str, kind: Kind | None) -> Json:
 # What else runs.
 
 
-class _Redis(NamedTuple):
+class Redis(NamedTuple):
     pid: int
     port: int
 
 
 @contextlib.contextmanager
-def _redis(folder: Path) -> Iterator[_Redis]:
+def redis_server(folder: Path) -> Iterator[Redis]:
     port = net.free_port()
     command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
     process = subprocess.Popen([*command, "--dir", str(folder)], stdout=subprocess.DEVNULL)
     try:
-        _wait(port)
-        yield _Redis(process.pid, port)
+        wait(port)
+        yield Redis(process.pid, port)
     finally:
-        _end(process)
+        end(process)
 
 
 @contextlib.contextmanager
-def _nginx(folder: Path) -> Iterator[int]:
+def nginx(folder: Path) -> Iterator[int]:
     port = net.free_port()
     there = folder / "nginx"
     there.mkdir()
@@ -342,13 +343,13 @@ http {{
     )
     process = subprocess.Popen(["nginx", "-p", str(there), "-c", "nginx.conf", "-e", f"{there}/error.log"])
     try:
-        _wait(port)
+        wait(port)
         yield port
     finally:
-        _end(process)
+        end(process)
 
 
-def _wait(port: int, limit: float = 30.0) -> None:
+def wait(port: int, limit: float = 30.0) -> None:
     end = time.monotonic() + limit
     while True:
         try:
@@ -360,7 +361,7 @@ def _wait(port: int, limit: float = 30.0) -> None:
             time.sleep(0.05)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(5)

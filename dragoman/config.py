@@ -181,12 +181,7 @@ class RateLimit(_Section):
 
     @pydantic.model_validator(mode="after")
     def _reachable(self) -> RateLimit:
-        try:
-            address = ipaddress.ip_address(self.reached)
-        except ValueError:
-            raise ValueError("`address` and `advertised` should be IP addresses") from None
-        if address.is_unspecified:
-            raise ValueError("`advertised` should say which address Envoys are to ask")
+        _check_reached(self.reached)
         if not self.enabled and not self.port and not self.endpoints:
             raise ValueError("`port` should say where the service listens that is not ours")
         if self.inside and self.tls is not None:
@@ -195,6 +190,51 @@ class RateLimit(_Section):
             if self.tls.client_ca is not None and self.trust.certificate is None:
                 raise ValueError("with `tls.client_ca`, `trust.certificate` should say what Envoys show")
         return self
+
+
+AUTHZ_PORT: Final = 18004
+"""What a configuration shows where no service listens yet."""
+
+
+class Authz(_Section):
+    """The service inside `dragoman run` that looks credentials up: tokens at their issuer, API keys in Redis.
+    It starts when a policy first needs it. `port` 0: a free one, of which Envoys hear by CDS. `advertised`:
+    the address by which Envoys reach it, where that is not `address`. `store`: the Redis of API keys, as in
+    `dragoman authz --store`; `store_timeout` in seconds. `cache_entries`: tokens that are remembered for each
+    policy. `metrics_port`: its own metrics and health over HTTP; none without. `enabled` False: Envoys ask
+    whoever answers at that address and port.
+    """
+
+    enabled: bool = True
+    address: str = "127.0.0.1"
+    port: Port = 0
+    advertised: str = ""
+    store: str = ""
+    store_timeout: Annotated[float, pydantic.Field(strict=True, ge=0.001, le=5)] = 0.1
+    cache_entries: Size = 20_000
+    metrics_port: Port | None = None
+
+    @property
+    def reached(self) -> str:
+        """The address that Envoys are told."""
+        return self.advertised or self.address
+
+    @pydantic.model_validator(mode="after")
+    def _reachable(self) -> Authz:
+        _check_reached(self.reached)
+        if not self.enabled and not self.port:
+            raise ValueError("`port` should say where the service listens that is not ours")
+        return self
+
+
+def _check_reached(text: str) -> None:
+    """Raises ValueError for what Envoys could not be told as an address."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError("`address` and `advertised` should be IP addresses") from None
+    if address.is_unspecified:
+        raise ValueError("`advertised` should say which address Envoys are to ask")
 
 
 class Log(_Section):
@@ -233,6 +273,7 @@ class Settings(_Section):
     gateways: Gateways = Gateways()
     admin: Admin = Admin()
     ratelimit: RateLimit = RateLimit()
+    authz: Authz = Authz()
     log: Log = Log()
     batch: Batch = Batch()
     state: State = State()

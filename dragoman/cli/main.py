@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "explain": "Explain an object, or what happens to a request, and why.",
     "bootstrap": "Print an Envoy bootstrap for a node.",
     "ratelimit": "Run the rate-limit service alone, on envoyproxy/ratelimit's files.",
+    "authz": "Run the service that looks tokens and API keys up, alone.",
     "version": "Print the versions of Dragoman and of what it stands on.",
 }
 """Command -> one line. Each is the module `dragoman.cli.<command>` with a function `command`."""

@@ -92,6 +92,8 @@ CODES: Final[dict[str, str]] = {
     "DRG1843": "a login sends secrets over plain HTTP",
     "DRG1851": "a user cannot come in with a password",
     "DRG1852": "the users of a policy are not there",
+    "DRG1861": "nobody can be asked about tokens",
+    "DRG1862": "API keys are known in two ways",
     # 195x: RateLimitPolicy
     "DRG1951": "a limit is not whole",
     "DRG1952": "Envoy itself cannot count it so",

@@ -24,6 +24,7 @@ _MAPS: Final = frozenset(
         "typed_extension_protocol_options",
         "typed_filter_metadata",
         "bucket_id_builder",
+        "context_extensions",
         "policies",
         "map",
     )

@@ -42,9 +42,9 @@ class Place:
 
 
 @functools.lru_cache(maxsize=64)
-def cluster(name: str, place: Place) -> resource.Resource:
-    """A cluster of the service. It is asked for its health, so that one that ends is not asked any more; with
-    several the requests go round."""
+def cluster(name: str, place: Place, service: str = "ratelimit") -> resource.Resource:
+    """A cluster of the service. It is asked for its health, as `service`, so that one that ends is not asked
+    any more; with several the requests go round."""
     kind = cluster_proto.Cluster.STATIC
     if not all(address.startswith("unix:") or _is_ip(address) for address, _ in place.endpoints):
         kind = cluster_proto.Cluster.STRICT_DNS
@@ -66,7 +66,7 @@ def cluster(name: str, place: Place) -> resource.Resource:
     for duration, seconds in ((check.timeout, 1.0), (check.interval, 1.0), (check.no_traffic_interval, 1.0)):
         durations.assign(duration, seconds)
     check.unhealthy_threshold.value = check.healthy_threshold.value = 1
-    check.grpc_health_check.service_name = "ratelimit"
+    check.grpc_health_check.service_name = service
     message.common_lb_config.healthy_panic_threshold.SetInParent()
     refs = {}
     if place.trust is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dragoman.envoy.filters import methods
+from dragoman.envoy.filters import ext_authz, methods
 from dragoman.ir import model as ir
 from dragoman.proto.cel import expr
 
@@ -20,7 +20,11 @@ _DETAILS: Final = "response.code_details"
 _METHODS: Final = {"starts": "startsWith", "matches": "matches"}
 
 Clue = tuple[str, str]
-"""How the details are compared (`is`, `starts` or `matches`, an RE2 expression), and with what."""
+"""How the details are compared (`is`, `starts` or `matches`, an RE2 expression), and with what. `refused`:
+the companion says so, in metadata."""
+
+REFUSED: Final = "refused"
+"""Where the companion says which error its refusal is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +166,31 @@ REFUSALS: Final = (
 )
 """The first that holds is meant."""
 
+LOOKED_UP: Final = (
+    Refusal("unauthorized", 401, "credentials are needed", ((REFUSED, "unauthorized"),), "lookups", BEARER),
+    Refusal(
+        "token_expired", 401, "the token has expired", ((REFUSED, "token_expired"),), "lookups", _BAD_TOKEN
+    ),
+    Refusal(
+        "invalid_token", 401, "the token is not valid", ((REFUSED, "invalid_token"),), "lookups", _BAD_TOKEN
+    ),
+    Refusal("invalid_key", 401, "the API key is not known", ((REFUSED, "invalid_key"),), "lookups", _KEY),
+    Refusal("forbidden", 403, "you may not do this", ((REFUSED, "forbidden"),), "lookups"),
+    Refusal(
+        "unavailable",
+        503,
+        "the gateway cannot find out who may pass",
+        ((REFUSED, "unavailable"),),
+        "lookups",
+    ),
+)
+"""What the companion refuses (`dragoman authz`), in its own words; these are for those who want others."""
+
 
 def on(route: ir.Route) -> Iterator[Refusal]:
     """Those that a route can come to."""
     auth = route.auth
+    asked = auth is not None and (auth.introspection is not None or auth.redis_keys is not None)
     there = {
         "csrf": route.csrf is not None,
         "jwt": auth is not None and auth.jwt is not None,
@@ -174,11 +199,12 @@ def on(route: ir.Route) -> Iterator[Refusal]:
         "login": auth is not None and auth.login is not None,
         "needs": auth is not None and auth.needs is not None,
         "certificate": auth is not None and auth.certificate is not None,
-        "external": auth is not None and auth.external is not None,
+        "external": asked or (auth is not None and auth.external is not None),
+        "lookups": asked,
         "rules": auth is not None and (auth.rules is not None or auth.keys is not None),
     }
     scoped = auth is not None and bool(auth.scopes)
-    for one in REFUSALS:
+    for one in (*REFUSALS, *LOOKED_UP):
         if there[one.asks] and one.scoped in (None, scoped):
             yield one
 
@@ -203,16 +229,33 @@ def _call(function: str, *args: expr.Expr) -> expr.Expr:
 
 
 def _one(how: str, text: str) -> expr.Expr:
+    if how == REFUSED:
+        return _call("_==_", _refused(), _constant(text))
     details = expr.Expr()
     details.select_expr.field = "code_details"
     details.select_expr.operand.ident_expr.name = "response"
-    value = expr.Expr()
-    value.const_expr.string_value = text
+    value = _constant(text)
     if how == "is":
         return _call("_==_", details, value)
     made = _call(_METHODS[how], value)
     made.call_expr.target.CopyFrom(details)
     return made
+
+
+def _constant(text: str) -> expr.Expr:
+    made = expr.Expr()
+    made.const_expr.string_value = text
+    return made
+
+
+def _refused() -> expr.Expr:
+    """What the companion left in metadata."""
+    found = expr.Expr()
+    found.select_expr.field = "filter_metadata"
+    found.select_expr.operand.ident_expr.name = "metadata"
+    for step in (ext_authz.FILTER.name, REFUSED):
+        found = _call("_[_]", found, _constant(step))
+    return found
 
 
 def _numbered(root: expr.Expr) -> expr.Expr:

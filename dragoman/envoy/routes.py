@@ -15,6 +15,7 @@ from typing import Final, assert_never
 
 from dragoman import proto, resource
 from dragoman.envoy import (
+    authz,
     caching,
     forwarding,
     framing,
@@ -104,6 +105,8 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
     if route.auth is not None:
         asked = (one for one in (route.auth.external, route.auth.login) if one is not None)
         clusters |= {naming.cluster(one.cluster) for one in asked}
+    if route.auth is not None and (route.auth.introspection or route.auth.redis_keys):
+        clusters |= {authz.CLUSTER}
     sensitive = route.auth is not None and route.auth.basic is not None  # hashes of passwords
     stem = trees.stem(route.match.path)
     return EncodedRoute(chunk + _framed(message), clusters, chain.demands(route), sensitive, stem)

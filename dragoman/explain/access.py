@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import re2
 
+from dragoman.explain import access_lookups
 from dragoman.ir import model as ir
 from dragoman.ir.match import Compile
 from dragoman.ir.request import Prepared, Request
@@ -77,6 +78,9 @@ def found(route: ir.Route, request: Request, prepared: Prepared, compile: Compil
         where = f"{auth.external.cluster.ref}"
         finding.needs.append(f"the consent of {where}, which is asked about each request")
         finding.open.append(f"what {where} says")
+    for need, depends in access_lookups.needs(auth):
+        finding.needs.append(need)
+        finding.open.append(depends)
     rules = list(_rules(finding, auth, seen)) if auth.rules is not None else []
     if not finding.needs and not rules:
         return None
@@ -346,10 +350,10 @@ def _conditions(rule: ir.AuthRule, auth: ir.Auth, seen: _Seen) -> Iterator[tuple
     for claim in rule.claims:
         name = ".".join(claim.path)
         words = f"{'scope' if name == 'scope' else f'claim {name}'} {' or '.join(claim.values)}"
-        yield words, None if auth.jwt is not None else False
+        yield words, None if auth.jwt is not None or auth.introspection is not None else False
     for title, names, known in (
-        ("consumer", rule.consumers, _identified(auth)),
-        ("group", rule.groups, _identified(auth)),
+        ("consumer", rule.consumers, _identified(auth) or auth.redis_keys is not None),
+        ("group", rule.groups, _identified(auth) or auth.redis_keys is not None),
         (
             "certificate",
             tuple(f"{one.kind} {one.value}{'*' if one.prefix else ''}" for one in rule.principals),

@@ -12,6 +12,7 @@ from dragoman.ir.answers import Answer
 from dragoman.ir.backends import ClusterKey
 from dragoman.ir.basic import Basic
 from dragoman.ir.keys import ApiKeys, Lookup
+from dragoman.ir.lookups import Introspection, RedisKeys
 from dragoman.ir.oidc import Login
 
 
@@ -158,3 +159,5 @@ class Auth:
     basic: Basic | None = None
     answers: tuple[Answer, ...] = ()
     needs: Needs | None = None
+    introspection: Introspection | None = None
+    redis_keys: RedisKeys | None = None

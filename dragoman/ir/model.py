@@ -63,6 +63,14 @@ from dragoman.ir.keys import (
     Subjects as Subjects,
     SubjectSet as SubjectSet,
 )
+from dragoman.ir.lookups import (
+    Asked as Asked,
+    Introspection as Introspection,
+    Introspector as Introspector,
+    KeyReader as KeyReader,
+    Places as Places,
+    RedisKeys as RedisKeys,
+)
 from dragoman.ir.oidc import BEARER as BEARER, ID_TOKEN as ID_TOKEN, Login as Login
 from dragoman.ir.order import Order
 from dragoman.ir.policy import Said as Said

@@ -118,7 +118,8 @@ class Outputs:
 
     `clusters`, `endpoints` and `secrets` hold what some route or gateway uses, and nothing else. `unmatched`:
     what answers requests that no route of a listener matches, where that is not Envoy's plain 404.
-    `contents`: what sets of credentials hold. `rollouts` None: the language knows none.
+    `contents`: what sets of credentials hold. `lookups`: what the companion that looks credentials up is
+    told, by kind and policy. `rollouts` None: the language knows none.
     """
 
     gateways: Collection[Ref, ir.Gateway]
@@ -131,6 +132,7 @@ class Outputs:
     diagnostics: Collection[Ref, tuple[Diagnostic, ...]]
     unmatched: Collection[tuple[Ref, str], ir.Route]
     contents: Collection[ir.Shard, ir.Content]
+    lookups: Collection[tuple[str, str], ir.Asked]
     rollouts: Rollouts | None = None
     fetches: Fetches | None = None
 

@@ -130,8 +130,8 @@ def _literal(text: str) -> str:
 def _challenges(auth: ir.Auth) -> str:
     """Everything that a client may try."""
     found = [
-        refusals.BEARER if auth.jwt is not None or auth.login is not None else "",
+        refusals.BEARER if any((auth.jwt, auth.login, auth.introspection)) else "",
         f'Basic realm="{auth.basic.realm}"' if auth.basic is not None else "",
-        "ApiKey" if auth.keys is not None else "",
+        "ApiKey" if auth.keys is not None or auth.redis_keys is not None else "",
     ]
     return ", ".join(one for one in found if one)

@@ -13,6 +13,7 @@ from dragoman import proto, resource
 from dragoman.envoy import sources
 from dragoman.envoy.filters import (
     api_keys,
+    authz,
     base,
     basic_auth,
     bodies,
@@ -44,6 +45,7 @@ from dragoman.envoy.filters import (
     router,
     sharding,
     stateful_session,
+    tokens,
     tries,
 )
 from dragoman.ir import model as ir, shards
@@ -72,7 +74,10 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     api_keys.FILTER,
     consumers.FILTER,
     credentials.TAKEN,
-    clients.FILTER,  # takes what the former found
+    authz.FILTER,  # costs a call: not for requests that the former refuse
+    authz.OPEN,
+    tokens.FILTER,  # takes what the former found of tokens
+    clients.FILTER,  # takes what they found of clients
     clients.TOLD,
     methods.FILTER,
     login_cookies.FILTER,  # nobody reads them any more

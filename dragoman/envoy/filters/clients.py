@@ -1,8 +1,8 @@
 """Clients that were recognised by a credential: from one header into metadata, and to the backend.
 
-`api_keys` or `consumers` leave one header that says all of the client. The first filter here takes it off
-and makes it metadata of the request, for rules, limits and logs; the second tells the backend, in headers of
-which no client can bring its own (`identity`).
+`api_keys`, `consumers` or `authz` leave one header that says all of the client. The first filter here takes
+it off and makes it metadata of the request, for rules, limits and logs; the second tells the backend, in
+headers of which no client can bring its own (`identity`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class Told:
 def known(route: ir.Route) -> bool:
     """Whether a route asks who its clients are."""
     auth = route.auth
-    return auth is not None and (auth.keys is not None or bool(credentials.known_by(auth)))
+    if auth is None:
+        return False
+    return auth.keys is not None or auth.redis_keys is not None or bool(credentials.known_by(auth))
 
 
 def _metadata() -> base.Config:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable
 
 from dragoman import proto
+from dragoman.envoy import authz
 from dragoman.envoy.filters import base, clients, credentials
 from dragoman.ir import cache, model as ir
 from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
@@ -38,6 +39,8 @@ class Identity:
             names.append(ir.ID_TOKEN[0])
         if route.auth is not None and route.auth.basic is not None:
             names.append(route.auth.basic.header)
+        if route.auth is not None and route.auth.introspection is not None:
+            names += (authz.TOKEN, *route.auth.introspection.headers)
         if route.auth is not None and route.auth.external is not None:
             told = route.auth.external.to_backend
             names += (name for name in told if name.lower() not in cache.CREDENTIALS)

@@ -26,7 +26,7 @@ from dragoman.envoy import (
 )
 from dragoman.envoy.filters import chain as filter_chain
 from dragoman.graph.collection import Collection, Context, Graph, Source
-from dragoman.graph.pipeline import assembly, binds, compromises, extensions, limits, shapes
+from dragoman.graph.pipeline import assembly, authz, binds, compromises, extensions, limits, shapes
 from dragoman.graph.pipeline.binds import PortKey
 from dragoman.ir import model as ir
 from dragoman.ir.order import LAST, Order
@@ -156,6 +156,7 @@ class Groups:
 
         self.extensions = extensions.Extensions(graph, self._chains, placed, outputs.contents)
         self.limits = limits.Limits(graph, outputs, placed, placements)
+        self.authz = authz.Authz(graph, placed)
         self._used = graph.union(
             "used",
             graph.group_by(

@@ -84,6 +84,7 @@ class Pipeline:
         self._watch(groups.limits.clusters, resource.CLUSTER, lambda key: key[1])
         self._watch(groups.limits.secrets, resource.SECRET, lambda key: key[1])
         groups.limits.published.subscribe(self._published)
+        self._watch(groups.authz.clusters, resource.CLUSTER, lambda key: key[1])
         self._watch(groups.endpoints, resource.ENDPOINT, lambda key: naming.cluster(key[1]))
         self._watch(groups.extensions.resources, resource.EXTENSION, lambda key: key[1])
         self._watch(groups.secrets, resource.SECRET, lambda key: naming.secret(key[1]))
@@ -100,6 +101,11 @@ class Pipeline:
                 )
             )
         )
+        self._authz_taken: Callable[[Collection[ir.Asked]], tuple[str, int] | None] | None = None
+        self._authz_changed = False
+        self._outputs.lookups.subscribe(self._note_lookups)
+        companion = self._settings.authz
+        groups.authz.at(companion.reached, companion.port or config.AUTHZ_PORT)
 
     # --- documents in -------------------------------------------------------------------------------------
 
@@ -145,6 +151,13 @@ class Pipeline:
         self._groups.limits.at(asked, streams)
         self._limits_taken = taken
         self._limits_changed = True
+
+    def ask_authz(self, taken: Callable[[Collection[ir.Asked]], tuple[str, int] | None]) -> None:
+        """Says what is to be told of every change of the policies that have credentials looked up: all of
+        them, before any proxy hears of it. It answers where Envoys find whoever looks them up, if anywhere.
+        Takes effect with the next commit."""
+        self._authz_taken = taken
+        self._authz_changed = True
 
     def expire(self) -> None:
         """Lets go what was only kept for proxies to follow. To be called now and then."""
@@ -344,11 +357,20 @@ class Pipeline:
     def _note_limits(self, _: object) -> None:
         self._limits_changed = True
 
+    def _note_lookups(self, _: object) -> None:
+        self._authz_changed = True
+
     def _deliver(self) -> None:
         if self._limits_changed and self._limits_taken is not None:
             self._limits_changed = False
             told = self._limits_taken([limit for limit, _ in self._groups.limits.counted.items()])
             if self._groups.limits.publish(told):
+                self._graph.commit()
+        if self._authz_changed and self._authz_taken is not None:
+            self._authz_changed = False
+            place = self._authz_taken([asked for _, asked in self._outputs.lookups.items()])
+            if place is not None:
+                self._groups.authz.at(*place)
                 self._graph.commit()
         pending, self._pending = self._pending, {}
         for group, changes in pending.items():

@@ -7,8 +7,14 @@ from collections.abc import Iterator
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin, Ref
-from dragoman.translators.gateway import matching, rules_auth_more, rules_auth_oidc, rules_policies
-from dragoman.translators.gateway.models import auth_jwt, auth_rules, authpolicy, httproute
+from dragoman.translators.gateway import (
+    matching,
+    rules_auth_lookups,
+    rules_auth_more,
+    rules_auth_oidc,
+    rules_policies,
+)
+from dragoman.translators.gateway.models import auth_jwt, auth_rules, authpolicy, httproute, policy
 from dragoman.translators.gateway.policies import auth_answers, auth_basic
 
 
@@ -34,13 +40,21 @@ def check(ref: Ref, spec: authpolicy.AuthPolicy) -> Iterator[Diagnostic]:
         if not excluded.paths and not excluded.methods:
             yield error("DRG1108", "it would be every request", here, label="say `paths` or `methods`")
         yield from _paths(here, excluded.paths)
-    for name in ("combine", "exclude") if spec.oidc is not None and not spec.oidc.disabled else ():
+    strict = next((name for name, one in _strict(spec) if policy.on(one) is not None), None)
+    for name in ("combine", "exclude") if strict is not None else ():
         if getattr(spec, name) not in (None, "All", ()):
-            yield error("DRG1108", f"`{name}` is not for policies with `oidc`", Origin(ref, ("spec", name)))
+            message = f"`{name}` is not for policies with `{strict}`"
+            yield error("DRG1108", message, Origin(ref, ("spec", name)))
+    yield from rules_auth_lookups.check(Origin(ref, ("spec",)), spec)
     if spec.rules is not None:
         for name, rules in (("allow", spec.rules.allow), ("deny", spec.rules.deny)):
             for at, rule in enumerate(rules or ()):
                 yield from _rule(Origin(ref, ("spec", "rules", name, at)), rule)
+
+
+def _strict(spec: authpolicy.AuthPolicy) -> Iterator[tuple[str, policy.Section | None]]:
+    """Sections beside which every credential is needed, of every request: their names, and they."""
+    yield from (("oidc", spec.oidc), ("introspection", spec.introspection), ("redisKeys", spec.redis_keys))
 
 
 def _jwt(where: Origin, given: auth_jwt.Jwt) -> Iterator[Diagnostic]:

@@ -166,6 +166,7 @@ def build(
         diagnostics=diagnostics,
         unmatched=effects.unmatched(graph, parents.stacks),
         contents=clients.contents,
+        lookups=auth.lookups.asked,
         rollouts=base.Rollouts(rolling.plans, sources.rollouts.progress),
         fetches=base.Fetches(auth.wanted, auth.found),
     )

@@ -22,6 +22,7 @@ from dragoman.translators.gateway.policies import (
     auth_basic,
     auth_clients,
     auth_external,
+    auth_lookups,
     auth_oidc,
     auth_sources,
     traffic_failures,
@@ -160,7 +161,9 @@ _REASONS: Final = {
     "DRG1843": "",
     "DRG1851": "InvalidUsers",
     "DRG1852": "InvalidUsers",
+    "DRG1861": "InvalidIntrospection",
 }
+"""Of the condition, where it is not keys that are wrong."""
 
 Wrong = list[tuple[str, Diagnostic]]
 
@@ -185,6 +188,7 @@ def _wrong(
                 or auth_external.refers(item.spec)
                 or auth_oidc.said(item)
                 or auth_basic.said(item)
+                or auth_lookups.refers(item.spec)
             ):
                 return None
             found = ctx.fetch(keys, ref)

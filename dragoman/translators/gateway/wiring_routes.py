@@ -173,7 +173,13 @@ class Requests:
         reserve = self._reserve(ctx, route, stack, whole)
         asked = self._asked(ctx, whole)
         found, more = effects.on_route(
-            route, stack, whole, reserve, lambda policy: ctx.fetch(self._auth.keys, policy), asked
+            route,
+            stack,
+            whole,
+            reserve,
+            lambda policy: ctx.fetch(self._auth.keys, policy),
+            asked,
+            lambda policy: ctx.fetch(self._auth.lookups.standings, policy),
         )
         return self._with_provider(ctx, found, whole), (*findings, *more)
 

@@ -17,6 +17,7 @@ from dragoman.translators.gateway.models import (
     auth_certificate,
     auth_external,
     auth_jwt,
+    auth_lookups,
     auth_oidc,
     auth_rules,
     meta,
@@ -56,6 +57,14 @@ class AuthPolicy(policy.Policy):
     client_certificate: Annotated[
         auth_certificate.ClientCertificate | None,
         Field(description="Client certificates. With `jwt` or `apiKeys`, both are needed."),
+    ] = None
+    introspection: Annotated[
+        auth_lookups.Introspection | None,
+        Field(description="Tokens that are looked up where they were issued. With `jwt`, both are needed."),
+    ] = None
+    redis_keys: Annotated[
+        auth_lookups.RedisKeys | None,
+        Field(description="API keys that Redis knows, with an end and a quota. Not with `apiKeys`."),
     ] = None
     external: Annotated[
         auth_external.External | None, Field(description="A service that is asked whether a request passes.")

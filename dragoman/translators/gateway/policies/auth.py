@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from dragoman.diagnostics import Diagnostic, error
 from dragoman.ir import model as ir
-from dragoman.refs import Ref
+from dragoman.refs import Origin, Ref
 from dragoman.translators.gateway.models import auth_rules, authpolicy, httproute, policy
 from dragoman.translators.gateway.policies import (
     auth_answers,
@@ -21,6 +22,7 @@ from dragoman.translators.gateway.policies import (
     auth_browsers,
     auth_clients,
     auth_external,
+    auth_lookups,
     auth_methods,
     auth_oidc,
     auth_sources,
@@ -30,15 +32,20 @@ from dragoman.translators.gateway.policies import (
 
 Layers = tuple[merge.Layer[authpolicy.AuthPolicy], ...]
 KeysOf = Callable[[Ref], auth_sources.Keys | None]
+StandingOf = Callable[[Ref], auth_lookups.Standing | None]
 
 _CLOSED: Final = 500
 
 
 def apply(
-    route: ir.Route, layers: Layers, keys_of: KeysOf, asked: ir.ClusterKey | None = None
+    route: ir.Route,
+    layers: Layers,
+    keys_of: KeysOf,
+    asked: ir.ClusterKey | None = None,
+    standing_of: StandingOf = lambda _: None,
 ) -> tuple[ir.Route, tuple[ir.Said, ...]]:
     """The route as the policies want it, and what they say. `asked`: the cluster of the service that
-    `external` names, if its reference leads somewhere."""
+    `external` names, if its reference leads somewhere; `standing_of`: a policy's introspection."""
     broken = next((layer.ref for layer in layers if isinstance(layer.spec, authpolicy.Broken)), None)
     if broken is not None:
         return _closed(route, "DRG1802", f"{broken} is not valid"), ()
@@ -76,6 +83,17 @@ def apply(
         if asked is None:
             return _closed(route, "DRG1821", "the service that is to be asked is not there"), merged.said
         external = auth_external.made(service, asked)
+    tokens: ir.Introspection | None = None
+    if (given := policy.on(merged.spec.introspection)) is not None:
+        sayer = merged.says[("introspection",)]
+        tokens = auth_lookups.introspection(given, sayer, standing_of(sayer))
+        if tokens is None:
+            return _closed(route, "DRG1861", "nobody can be asked about tokens"), merged.said
+    counted: ir.RedisKeys | None = None
+    if (wanted_keys := policy.on(merged.spec.redis_keys)) is not None:
+        if known is not None:
+            return _closed(route, "DRG1862", "API keys are known in two ways"), merged.said
+        counted = auth_lookups.redis_keys(wanted_keys, merged.says[("redisKeys",)])
     held_rules = _rules(rules) if rules is not None else None
     auth = ir.Auth(
         wanted,
@@ -88,6 +106,8 @@ def apply(
         token_of=token_of,
         basic=by_name,
         answers=auth_answers.made(merged),
+        introspection=tokens,
+        redis_keys=counted,
     )
     auth = auth_methods.relaxed(auth, _exempt(merged.spec.exclude or ()), any_of=merged.spec.combine == "Any")
     route = auth_browsers.apply(route, merged.spec)
@@ -97,6 +117,19 @@ def apply(
 def closed(route: ir.Route, code: str) -> ir.Route:
     """The route where nobody passes, since something that decides is not there."""
     return replace(_closed(route, code, ""), auth=None, csrf=None)
+
+
+def findings(layers: Layers) -> tuple[Diagnostic, ...]:
+    """What is wrong with the policies together, although each of them is right."""
+    if any(isinstance(layer.spec, authpolicy.Broken) for layer in layers):
+        return ()
+    merged = merge.merge(layers)
+    if policy.on(merged.spec.redis_keys) is None or policy.on(merged.spec.api_keys) is None:
+        return ()
+    message = f"{merged.says[('apiKeys',)]} lets the API keys of Consumers in, so none of Redis passes"
+    hint = "switch one off: `apiKeys: {disabled: true}`"
+    origin = Origin(merged.says[("redisKeys",)], ("spec", "redisKeys"))
+    return (error("DRG1862", message, origin, help=hint),)
 
 
 def _closed(route: ir.Route, code: str, why: str) -> ir.Route:

@@ -17,7 +17,13 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway.models import auth_jwt, authpolicy, configmap, meta, secret
-from dragoman.translators.gateway.policies import auth_basic, auth_clients, auth_keys, auth_oidc
+from dragoman.translators.gateway.policies import (
+    auth_basic,
+    auth_clients,
+    auth_keys,
+    auth_lookups,
+    auth_oidc,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +37,8 @@ class _Lack:
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The keys of one policy's issuers, by the provider's name; or why there are none. `astray`: what is
-    wrong with its Secrets of API keys and users, and with its login; `login`: the one it offers, if it can;
-    `users`: those that come with passwords, if they can be read."""
+    wrong with its Secrets of API keys and users, its introspection and its login; `login`: the one it offers,
+    if it can; `users`: those that come with passwords, if they can be read."""
 
     by_name: dict[str, str]
     flaws: tuple[Diagnostic, ...]
@@ -52,6 +58,7 @@ class Sources:
         self._secrets = objects[meta.CORE_GROUP, "Secret"]
         policies: Collection[Ref, base.AnyObject] = objects[meta.DRAGOMAN_GROUP, "AuthPolicy"]
         self.found: Source[str, base.Fetched] = graph.source("fetched")
+        self.lookups = auth_lookups.Lookups(graph, objects, self.found)
         urls = graph.map_many("URLs of AuthPolicies", policies, self._urls)
         self.wanted: Collection[str, bool] = graph.group_by(
             "URLs to fetch", urls, lambda key, _: (key[1],), lambda *_: True
@@ -62,6 +69,8 @@ class Sources:
         issuer = auth_oidc.url(item)
         if issuer is not None:
             yield (ref, issuer), True
+        for url in auth_lookups.urls(item):
+            yield (ref, url), True
         for provider in providers(item):
             first = _first_url(provider)
             if first is None:
@@ -88,6 +97,9 @@ class Sources:
         login, astray = auth_oidc.login(ctx, self._secrets, self.found, ref, item)
         users, without = auth_basic.users(ctx, self._secrets, ref, item)
         astray = (*auth_clients.astray(ctx, self._secrets, ref, item), *without, *astray)
+        standing = ctx.fetch(self.lookups.standings, ref)
+        if standing is not None and standing.flaw is not None:
+            astray = (*astray, standing.flaw)
         return Keys(found, tuple(flaws), astray, login, users)
 
     def _text(self, ctx: Context, ref: Ref, provider: auth_jwt.Provider) -> str | _Lack:

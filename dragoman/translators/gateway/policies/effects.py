@@ -38,10 +38,12 @@ def on_route(
     reserve: ir.ClusterKey | None,
     keys_of: auth.KeysOf,
     asked: ir.ClusterKey | None = None,
+    standing_of: auth.StandingOf = lambda _: None,
 ) -> Effect:
     """The route with what `whole` says of it; its clusters with what `stack`, the part of it that backends
     do not say themselves, says of them. `reserve`: the cluster that takes over, where `whole` says one;
-    `keys_of`: the keys of an AuthPolicy's issuers; `asked`: the cluster of the service that it has asked."""
+    `keys_of`: the keys of an AuthPolicy's issuers; `asked`: the cluster of the service that it has asked;
+    `standing_of`: its introspection."""
     findings = _NOTHING
     said: tuple[ir.Said, ...] = ()
     if whole.traffic:
@@ -62,8 +64,9 @@ def on_route(
         findings, said = findings + more, said + limits.said
     if whole.auth:
         # Last: where nobody may pass, nothing else matters.
-        route, more_said = auth.apply(route, whole.auth, keys_of, asked)
+        route, more_said = auth.apply(route, whole.auth, keys_of, asked, standing_of)
         said += more_said
+        findings += auth.findings(whole.auth)
     if route.limits and route.auth is None:
         findings += ratelimits.unknown(route, whole.limits)
     return (replace(route, said=said) if said else route), findings

@@ -1,0 +1,87 @@
+"""`dragoman authz`: the service that looks credentials up, alone, on the control plane's own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dragoman.cli import failure, options
+
+
+@click.command("authz")
+@options.paths()
+@click.option("--address", metavar="ADDRESS", help="Where Envoy asks.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Its port.  [default: 18004]")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Metrics (/metrics) and health (/healthz) by HTTP; none without it.",
+)
+@click.option(
+    "--store",
+    metavar="URL",
+    help="The Redis of API keys: redis://HOST:PORT/DB, rediss://, unix:///SOCKET or "
+    "redis+sentinel://HOST,HOST/MASTER; `?password_file=FILE` keeps the password out of sight.",
+)
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="[default: info]")
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="[default: text]")
+@options.settings_file()
+def command(
+    paths: tuple[str, ...],
+    address: str | None,
+    port: int | None,
+    metrics_port: int | None,
+    store: str | None,
+    log_level: str | None,
+    log_format: str | None,
+    settings_path: Path | None,
+) -> None:
+    """Run the service that looks tokens and API keys up, alone.
+
+    PATH is what the control plane reads: a file, a folder (read recursively) or `-` for stdin, with the
+    AuthPolicies and the Secrets that they name; every change is followed. `dragoman run` has this service
+    built in; to use this one instead, tell it where: `authz: {enabled: false, advertised: ..., port: ...}`
+    in its settings.
+
+    \b
+    Examples:
+      dragoman authz policies/
+      dragoman authz policies/ --address 10.0.0.7 --metrics-port 9102
+      dragoman authz policies/ --store 'redis://10.0.0.1?password_file=/run/redis'
+    """
+    settings = options.load_settings(
+        settings_path,
+        authz__address=address,
+        authz__port=port,
+        authz__metrics_port=metrics_port,
+        authz__store=store,
+        log__level=log_level,
+        log__format=log_format,
+    )
+    import asyncio
+
+    from dragoman import config, runtime
+    from dragoman.runtime import lookups
+    from dragoman.sources import files
+    from dragoman.telemetry import logs
+
+    if not settings.authz.port and port is None:
+        settings = settings.model_copy(
+            update={"authz": settings.authz.model_copy(update={"port": config.AUTHZ_PORT})}
+        )
+    logs.configure(settings.log.level, settings.log.format)
+
+    def started(running: lookups.Lookups) -> None:
+        where = running.server.settings.address
+        click.echo(f"credentials are looked up on {where}:{running.server.port}", err=True)
+        if running.server.admin_port:
+            click.echo(f"metrics on http://{where}:{running.server.admin_port}/metrics", err=True)
+
+    async def main() -> None:
+        await lookups.Lookups(settings, files.Files(list(paths)), started).run()
+
+    try:
+        asyncio.run(main())
+    except runtime.StartError as error:
+        raise failure.Failure(str(error), code=error.code, help=error.help) from None

@@ -1,0 +1,31 @@
+"""The companion that looks credentials up (`dragoman authz`) as Envoy sees it: its cluster, and the names
+that both sides know.
+
+A route tells the companion in context extensions which policies to ask; what it finds comes back in two
+headers, which later filters take off (`filters.clients`, `filters.tokens`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dragoman import resource
+from dragoman.envoy import ratelimit_service as services
+
+CLUSTER: Final = "authz"
+"""The companion. No object has this name (no slash)."""
+
+INTROSPECTION: Final = "introspection"
+KEYS: Final = "keys"
+"""Keys of context extensions: the policy that is asked about the token, about the API key."""
+
+TOKEN: Final = "x-dragoman-token"
+"""The header with a token's claims: a google.protobuf.Value in base64."""
+
+LARGEST: Final = 8 * 1024 - 1
+"""Bytes that such a header may have: what is longer Envoy drops without a word."""
+
+
+def cluster(address: str, port: int) -> resource.Resource:
+    """The companion's cluster."""
+    return services.cluster(CLUSTER, services.Place(((address, port),)), CLUSTER)

@@ -1,0 +1,24 @@
+"""What a request needs where credentials are looked up (`ir.lookups`), in words. Called by `access`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dragoman.ir import model as ir
+
+
+def needs(auth: ir.Auth) -> Iterator[tuple[str, str]]:
+    """(what is needed, what the verdict then depends on)"""
+    if auth.introspection is not None:
+        asked = auth.introspection
+        optional = ", if it brings any" if asked.optional else ""
+        yield (
+            f"an active token (introspected at {asked.at}){optional}{_open(asked)}",
+            f"what {asked.at} says",
+        )
+    if auth.redis_keys is not None:
+        yield f"an API key that Redis knows{_open(auth.redis_keys)}", "what Redis knows of the API key"
+
+
+def _open(asked: ir.Introspection | ir.RedisKeys) -> str:
+    return ", unless nobody can be asked" if asked.fail_open else ""

@@ -1,0 +1,43 @@
+"""Policies whose credentials are looked up, on their way out of the graph: to the companion that does so, and
+its cluster to the Envoys.
+
+The companion is told of all policies, whether or not a route is under them; a group has its cluster while one
+of its routes asks. Where it listens is known only when it does: until then the port is the settings'.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dragoman.envoy import authz
+from dragoman.graph.collection import Collection, Context, Graph, Source
+from dragoman.resource import Resource
+
+
+class Authz:
+    """`clusters`: (group, name) -> CDS."""
+
+    def __init__(self, graph: Graph, placed: Collection[Any, Any]) -> None:
+        self._service: Source[str, tuple[str, int]] = graph.source("authz service")
+        asking: Collection[tuple[str, str], bool] = graph.group_by(
+            "groups with lookups",
+            placed,
+            lambda key, part: (
+                [(key.host.group, authz.CLUSTER)]
+                if part.encoded is not None and authz.CLUSTER in part.encoded.clusters
+                else ()
+            ),
+            lambda *_: True,
+        )
+
+        def cluster(ctx: Context, _: tuple[str, str], __: bool) -> Resource | None:
+            place = ctx.fetch(self._service, "")
+            return authz.cluster(*place) if place is not None else None
+
+        self.clusters: Collection[tuple[str, str], Resource] = graph.map_one(
+            "CDS of the authz service", asking, cluster
+        )
+
+    def at(self, address: str, port: int) -> None:
+        """Says where Envoys find the service."""
+        self._service.put("", (address, port))

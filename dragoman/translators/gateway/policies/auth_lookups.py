@@ -1,0 +1,216 @@
+r"""An AuthPolicy's `introspection` and `redisKeys`: what routes ask, and what the companion is told.
+
+    AuthPolicy + Secret + description of the issuer --> asked (to the companion, with the secret)
+                                                    \-> standing (for routes and status, without)
+
+The sections are said as a whole, so a route that is under one is under one policy, and names it. A new secret
+changes what the companion is told and no route. Called by `auth`, `auth_sources` (what must be fetched) and
+the wiring.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from dragoman.diagnostics import Diagnostic, Severity, error
+from dragoman.graph.collection import Collection, Context, Graph, Source
+from dragoman.ir import model as ir
+from dragoman.refs import Origin, Ref
+from dragoman.translators import base
+from dragoman.translators.gateway.models import auth_lookups, authpolicy, meta, policy, secret
+from dragoman.translators.gateway.policies import auth_oidc
+
+_BEARER: Final = (("authorization", "Bearer "),)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A policy's introspection: who is asked, or why nobody can be."""
+
+    at: str
+    flaw: Diagnostic | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    standing: Standing | None
+    asked: tuple[ir.Asked, ...] = field(repr=False)
+
+
+Standings = Collection[Ref, Standing]
+
+
+class Lookups:
+    """The collections. `asked`: (kind of lookup, policy) -> what the companion is told."""
+
+    def __init__(self, graph: Graph, objects: base.Objects, found: Source[str, base.Fetched]) -> None:
+        self._found = found
+        self._secrets = objects[meta.CORE_GROUP, "Secret"]
+        made = graph.map_one(
+            "lookups of AuthPolicies", objects[meta.DRAGOMAN_GROUP, "AuthPolicy"], self._made
+        )
+        self.standings: Standings = graph.map_one("lookups that stand", made, lambda _, __, one: one.standing)
+        self.asked: Collection[tuple[str, str], ir.Asked] = graph.map_many(
+            "lookups asked",
+            made,
+            lambda _, __, one: [((type(each).__name__, each.policy), each) for each in one.asked],
+        )
+
+    def _made(self, ctx: Context, ref: Ref, item: base.AnyObject) -> _Made | None:
+        spec = item.spec
+        if not isinstance(spec, authpolicy.AuthPolicy):
+            return None
+        asked: list[ir.Asked] = []
+        standing: Standing | None = None
+        tokens, keys = policy.on(spec.introspection), policy.on(spec.redis_keys)
+        if tokens is not None:
+            endpoint = self._endpoint(ctx, tokens)
+            client_secret = self._secret(ctx, ref, tokens)
+            lack = next((one for one in (endpoint, client_secret) if isinstance(one, _Lack)), None)
+            at = tokens.issuer or tokens.endpoint or ""
+            standing = Standing(at, _flaw(ref, lack) if lack is not None else None)
+            if not isinstance(endpoint, _Lack) and not isinstance(client_secret, _Lack):
+                standing = Standing(endpoint)
+                asked.append(_introspector(ref, tokens, endpoint, client_secret))
+        if keys is not None:
+            asked.append(_reader(ref, keys))
+        return _Made(standing, tuple(asked)) if asked or standing is not None else None
+
+    def _endpoint(self, ctx: Context, given: auth_lookups.Introspection) -> str | _Lack:
+        if given.endpoint is not None:
+            return given.endpoint
+        assert given.issuer is not None  # rules_auth_lookups
+        return _described(ctx.fetch(self._found, _description(given.issuer)), given.issuer)
+
+    def _secret(self, ctx: Context, ref: Ref, given: auth_lookups.Introspection) -> str | _Lack:
+        wanted = given.client_secret_ref
+        assert wanted is not None  # rules_auth_lookups
+        target = Ref(meta.CORE_GROUP, "Secret", ref.namespace, wanted.name)
+        item = ctx.fetch(self._secrets, target)
+        if item is None:
+            return _Lack(f"{target} is not there", "clientSecretRef")
+        held: secret.Secret = item.spec
+        text = (held.value(wanted.key) or b"").decode(errors="replace").strip("\r\n")
+        return text or _Lack(f"{target} has no entry `{wanted.key}`", "clientSecretRef")
+
+
+@dataclass(frozen=True, slots=True)
+class _Lack:
+    """Why there is nothing, and which field wants it. `early`: nobody has tried to fetch it yet."""
+
+    why: str
+    field: str
+    early: bool = False
+
+
+def urls(item: base.AnyObject) -> Iterator[str]:
+    """What must be fetched for an AuthPolicy: the issuer's description, where no endpoint is said."""
+    said = policy.on(item.spec.introspection) if isinstance(item.spec, authpolicy.AuthPolicy) else None
+    if said is not None and said.endpoint is None and said.issuer is not None:
+        yield _description(said.issuer)
+
+
+def refers(item: object) -> bool:
+    """Whether a policy refers to a Secret, or to an issuer's description."""
+    return isinstance(item, authpolicy.AuthPolicy) and policy.on(item.introspection) is not None
+
+
+def introspection(
+    given: auth_lookups.Introspection, sayer: Ref, standing: Standing | None
+) -> ir.Introspection | None:
+    """What a section, said by `sayer`, asks of requests; None where nobody can be asked."""
+    if standing is None or standing.flaw is not None:
+        return None
+    headers = tuple(dict.fromkeys(one.header.lower() for one in given.claims_to_headers))
+    return ir.Introspection(_name(sayer), standing.at, headers, given.optional, given.failure == "Open")
+
+
+def redis_keys(given: auth_lookups.RedisKeys, sayer: Ref) -> ir.RedisKeys:
+    """What a section, said by `sayer`, asks of requests."""
+    return ir.RedisKeys(_name(sayer), given.failure == "Open")
+
+
+def _name(ref: Ref) -> str:
+    return f"{ref.namespace}/{ref.name}"
+
+
+def _description(issuer: str) -> str:
+    return f"{issuer.rstrip('/')}{auth_oidc.DISCOVERY}"
+
+
+def _described(fetched: base.Fetched | None, issuer: str) -> str | _Lack:
+    """What an issuer's description says of where it answers (RFC 8414)."""
+    where = _description(issuer)
+    if fetched is None:
+        return _Lack(f"{where} was not asked yet", "issuer", early=True)
+    if not fetched.body:
+        return _Lack(f"{where}: {fetched.error}", "issuer")
+    try:
+        said = json.loads(fetched.body)
+    except ValueError:
+        return _Lack(f"{where} is not JSON", "issuer")
+    if not isinstance(said, dict) or said.get("issuer") != issuer:
+        return _Lack(f"{where} speaks of another issuer", "issuer")
+    endpoint = said.get("introspection_endpoint")
+    if not isinstance(endpoint, str) or not endpoint.startswith(("https://", "http://")):
+        return _Lack(f"{where} names no introspection_endpoint", "issuer")
+    if issuer.startswith("https://") and not endpoint.startswith("https://"):
+        return _Lack(f"{where} names an introspection_endpoint without TLS", "issuer")
+    return endpoint
+
+
+def _flaw(ref: Ref, lack: _Lack) -> Diagnostic:
+    origin = Origin(ref, ("spec", "introspection", lack.field))
+    message = f"nobody can be asked about tokens: {lack.why}"
+    label = "requests under the policy are answered 500"
+    if lack.early:
+        return Diagnostic("DRG1861", message, origin.ref, origin.path, Severity.INFO, label)
+    return error("DRG1861", message, origin, label=label)
+
+
+def _introspector(
+    ref: Ref, given: auth_lookups.Introspection, endpoint: str, client_secret: str
+) -> ir.Introspector:
+    headers = [(one.name.lower(), one.prefix) for one in given.from_.headers]
+    places = ir.Places(_bearer(headers), given.from_.query_params, given.from_.cookies)
+    return ir.Introspector(
+        policy=_name(ref),
+        endpoint=endpoint,
+        client_id=given.client_id or "",
+        client_secret=client_secret,
+        places=places if places != ir.Places() else ir.Places(_BEARER),
+        post=given.client_auth == "Post",
+        issuer=given.issuer or "",
+        audiences=given.audiences,
+        claims=tuple((one.header.lower(), one.claim) for one in given.claims_to_headers),
+        ttl=given.remember.active,
+        negative=given.remember.inactive,
+        timeout=given.timeout,
+        optional=given.optional,
+        fail_open=given.failure == "Open",
+        forward=given.forward,
+    )
+
+
+def _reader(ref: Ref, given: auth_lookups.RedisKeys) -> ir.KeyReader:
+    headers = [(one.lower(), "") for one in given.headers or ()]
+    places = ir.Places(_bearer(headers), given.query_params or (), given.cookies or ())
+    return ir.KeyReader(
+        policy=_name(ref),
+        namespace=ref.namespace,
+        places=places if places != ir.Places() else ir.Places((("x-api-key", ""),)),
+        consumers=given.consumers,
+        groups=given.groups,
+        fail_open=given.failure == "Open",
+    )
+
+
+def _bearer(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """`Authorization` without a prefix has its credential bare or after `Bearer `."""
+    found: list[tuple[str, str]] = []
+    for one in headers:
+        found += [*_BEARER, one] if one == ("authorization", "") else [one]
+    return tuple(found)

@@ -1,0 +1,40 @@
+"""What explain says where credentials are looked up."""
+
+from __future__ import annotations
+
+import re2
+
+from dragoman.explain import access
+from dragoman.ir import model as ir
+from dragoman.ir.order import LAST
+from dragoman.ir.request import Prepared, Request
+
+MATCH = ir.RouteMatch(ir.SegmentPrefix("/"))
+
+
+def found(auth: ir.Auth) -> access.Data:
+    route = ir.Route("r", MATCH, ir.Respond(200), LAST, auth=auth)
+    data = access.found(route, Request("shop.example", "/"), Prepared("", "", "/", None, {}), re2.compile)
+    assert data is not None
+    return data
+
+
+def test_a_token_that_is_looked_up() -> None:
+    tokens = ir.Introspection("shop/tokens", "https://issuer.example/introspect")
+    rules = ir.AuthRules((ir.AuthRule(claims=(ir.Claim(("scope",), ("cart:read",)),)),))
+    data = found(ir.Auth(introspection=tokens, rules=rules, scopes=("cart:read",)))
+    assert data["needs"] == ["an active token (introspected at https://issuer.example/introspect)"]
+    assert data["verdict"] == access.DEPENDS
+    assert data["depends"] == ["what https://issuer.example/introspect says", "the rules"]
+
+
+def test_what_may_be_missing() -> None:
+    tokens = ir.Introspection("shop/tokens", "https://i.example", optional=True, fail_open=True)
+    keys = ir.RedisKeys("shop/keys", fail_open=True)
+    rules = ir.AuthRules((ir.AuthRule(groups=("staff",)),))
+    data = found(ir.Auth(introspection=tokens, redis_keys=keys, rules=rules))
+    assert data["needs"] == [
+        "an active token (introspected at https://i.example), if it brings any, unless nobody can be asked",
+        "an API key that Redis knows, unless nobody can be asked",
+    ]
+    assert data["rules"][0]["holds"] is None, "Redis knows the groups"
