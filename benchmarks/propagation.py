@@ -1,9 +1,9 @@
 """How long a change takes to be served, and whether that grows: routes added one by one, and files edited.
 
 `probe` is the route probe of gateway-api-bench without a cluster: each new file is a route with a host name
-of its own and its backend; its host is asked every 5 ms, from 404 to the first 200. Any other answer counts
-against us. `edits` renames an edited file into a folder of N and asks every half millisecond for the new
-answer. Both run `dragoman run` on a folder and one Envoy with one worker, as users do.
+of its own, all with one backend; its host is asked every 5 ms, from 404 to the first 200. Any other answer
+counts against us. `edits` renames an edited file into a folder of N and asks every half millisecond for the
+new answer. Both run `dragoman run` on a folder and one Envoy with one worker, as users do.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from benchmarks.children import Child
 from benchmarks.probe import Probe
 from benchmarks.report import Goal, Table, median, ms
 from tests.harness import envoy, net
+from tests.harness.manifests import Body
 from tests.harness.plane import Plane
 
 _POLL: Final = 0.005
+_SHARED: Final = 999_999
 _BLOCKS: Final = 10
 _MEAN_MS: Final = 8.0
 _GROWTH: Final = 1.2
@@ -45,10 +47,10 @@ class Bench:
         """Seconds that the control plane and Envoy's main thread have used."""
         return processes.exact_cpu(self._plane), processes.main_cpu(self._proxy)
 
-    def change(self, number: int, revision: int = 0) -> float:
+    def change(self, number: int, bodies: list[Body]) -> float:
         """Writes the file of a route; the time of its rename."""
         target = worlds.path(self.folder, number)
-        worlds.replace(target, worlds.bundle(number, self._backend, revision=revision))
+        worlds.replace(target, bodies)
         begun = time.perf_counter()
         (target.parent.parent / f"{target.name}.draft").rename(target)
         return begun
@@ -56,25 +58,27 @@ class Bench:
     def add(self, number: int) -> float:
         """Seconds until a new route is served."""
         host = worlds.host(number)
-        begun = self.change(number)
+        begun = self.change(number, [worlds.route(number, service=_SHARED)])
         return self.probe.until(host, b"HTTP/1.1 200", pause=_POLL) - begun
 
     def edit(self, number: int, revision: int) -> float:
         """Seconds until an edited one is."""
         wanted = f"x-revision: {revision}\r\n".encode()
-        begun = self.change(number, revision)
+        begun = self.change(number, worlds.bundle(number, self._backend, revision=revision))
         return self.probe.until(worlds.host(number), wanted) - begun
 
 
 @asynccontextmanager
 async def running(folder: Path, count: int) -> AsyncIterator[Bench]:
-    """With `count` routes from the start."""
+    """With `count` routes from the start, each with its own backend; and one backend for those to come."""
     async with AsyncExitStack() as stack:
         answering = stack.enter_context(Child("benchmarks.answering"))
         backend = int(answering.hear().split()[0])
         plane = Plane(folder, log_level="warning")
         listen = net.free_port()
         worlds.write(plane.folder, count, listen=listen, backend=backend)
+        shared = [worlds.service(_SHARED), worlds.endpoints(_SHARED, backend)]
+        (plane.folder / "shared.yaml").write_text(worlds.text(shared))
         await plane.start()
         stack.push_async_callback(plane.stop)
         clusters = [envoy.grpc_cluster(plane.xds_port)]

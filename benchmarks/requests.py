@@ -31,7 +31,7 @@ from tests.harness.manifests import Body
 _HOST: Final = "shop.example.com"
 _MATCHES: Final = 8
 _RULES: Final = 16
-_ROUNDS: Final = 25
+_ROUNDS: Final = 15
 _LEAST: Final = 0.90
 
 
