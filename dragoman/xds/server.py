@@ -19,7 +19,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from dragoman import config
+from dragoman import certificates, config
 from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SCOPE, SECRET, SHORT
 from dragoman.xds import auth, csds, groups, wire
 from dragoman.xds.ledger import Ledger, Stream
@@ -109,7 +109,9 @@ class Server:
             if tls is None:
                 port: int = self._server.add_insecure_port(target)
             else:
-                port = self._server.add_secure_port(target, auth.Certificates(tls).credentials())
+                port = self._server.add_secure_port(
+                    target, certificates.Certificates(tls, "the xDS port").credentials()
+                )
         except RuntimeError as failure:
             raise OSError(f"cannot listen on {target}: {failure}") from failure
         await self._server.start()

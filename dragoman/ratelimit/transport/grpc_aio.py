@@ -17,7 +17,8 @@ from urllib.parse import unquote
 import grpc
 import grpc.aio
 
-from dragoman.ratelimit.transport import base, tls
+from dragoman import certificates
+from dragoman.ratelimit.transport import base
 
 log: Final = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Server:
             if settings.tls is None:
                 port: int = self._server.add_insecure_port(target)
             else:
-                credentials = tls.Certificates(settings.tls).credentials()
+                credentials = certificates.Certificates(settings.tls, "the rate-limit service").credentials()
                 port = self._server.add_secure_port(target, credentials)
         except RuntimeError as failure:
             raise OSError(f"cannot listen on {target}: {failure}") from failure

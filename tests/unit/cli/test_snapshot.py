@@ -17,16 +17,17 @@ def test_table(call: Call, hello: Path) -> None:
         ["TYPE", "NAME"],
         ["CDS", "Backend/hello/hello"],
         ["CDS", "Backend/hello/hello-canary"],
+        *(["ECDS", f"dragoman.consumers/{shard}"] for shard in range(8)),
         ["ECDS", "dragoman.identity"],
         ["ECDS", "dragoman.quota.0"],
         ["ECDS", "dragoman.quota.1"],
-        ["ECDS", "envoy.filters.http.api_key_auth"],
+        *(["ECDS", f"envoy.filters.http.api_key_auth/{shard}"] for shard in range(8)),
         ["ECDS", "envoy.filters.http.jwt_authn"],
         ["ECDS", "envoy.filters.http.local_ratelimit"],
         ["LDS", "127.0.0.1:8080"],
         ["RDS", "127.0.0.1:8080"],
     ]
-    assert "RDS 127.0.0.1:8080" in lines[9]
+    assert "RDS 127.0.0.1:8080" in lines[-2]
 
 
 def test_whole_resources(call: Call, hello: Path) -> None:

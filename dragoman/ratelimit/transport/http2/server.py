@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from dragoman import certificates
 from dragoman.ratelimit.transport import base, tls
 from dragoman.ratelimit.transport.http2.connection import Connection, Known
 from dragoman.ratelimit.transport.http2.events import Request
@@ -51,7 +52,7 @@ class Server:
         self.known: Known = {}
         self.connections: set[_Shell] = set()
         self._past = Totals()
-        self._certificates: tls.Certificates | None = None
+        self._certificates: certificates.Certificates | None = None
         self._listeners: list[asyncio.Server] = []
         self._sockets: list[socket.socket] = []
         self._watch: asyncio.Task[None] | None = None
@@ -63,7 +64,7 @@ class Server:
         settings = self.settings
         loop = asyncio.get_running_loop()
         if settings.tls is not None:
-            self._certificates = tls.Certificates(settings.tls)
+            self._certificates = certificates.Certificates(settings.tls, "the rate-limit service")
         options: dict[str, Any] = {"backlog": _BACKLOG}
         if self._certificates is not None:
             options["ssl"] = self._certificates.context
@@ -85,7 +86,7 @@ class Server:
         log.info("rate limits on %s port %d", settings.address, port)
         return port
 
-    async def _follow(self, certificates: tls.Certificates) -> None:
+    async def _follow(self, followed: certificates.Certificates) -> None:
         """Puts new listeners on the same sockets when the certificate changes: asyncio's cannot take another
         context."""
         loop = asyncio.get_running_loop()
@@ -93,7 +94,7 @@ class Server:
         create = loop.create_unix_server if unix else loop.create_server
         while True:
             await asyncio.sleep(_LOOK)
-            if not certificates.refresh():
+            if not followed.refresh():
                 continue
             fresh: list[asyncio.Server] = []
             try:
@@ -103,7 +104,7 @@ class Server:
                             lambda: _Shell(self, loop),
                             sock=each.dup(),
                             backlog=_BACKLOG,
-                            ssl=certificates.context,
+                            ssl=followed.context,
                             ssl_handshake_timeout=self.settings.handshake_timeout,
                         )
                     )
