@@ -1,8 +1,8 @@
 """`python -m benchmarks` (`make bench`): runs every measurement and writes `benchmarks/RESULTS.md`.
 
 `--quick` leaves out the largest sizes; `--only` names some of `own`, `listeners`, `latency`, `probe`,
-`edits`, `requests`, `cold`, `fanout`, `fleet`, `startup`, `ratelimit-transport`, `ratelimit`, `authz`. A
-partial run prints its tables and leaves the file alone. `--page` runs three of them and writes
+`edits`, `requests`, `cold`, `fanout`, `fleet`, `keys`, `startup`, `ratelimit-transport`, `ratelimit`,
+`authz`. A partial run prints its tables and leaves the file alone. `--page` runs three of them and writes
 `docs/performance.md`.
 """
 
@@ -23,6 +23,7 @@ from benchmarks import (
     cold,
     fanout,
     fleet,
+    keys,
     latency,
     listeners,
     own,
@@ -52,6 +53,7 @@ def main() -> int:
             "cold",
             "fanout",
             "fleet",
+            "keys",
             "startup",
             "ratelimit-transport",
             "ratelimit",
@@ -65,6 +67,7 @@ def main() -> int:
     starts = (1_000,) if options.quick else (1_000, 10_000)
     fleets = (100,) if options.quick else (1_000, 5_000)
     streams = (100,) if options.quick else (100, 1_000)
+    credentials = (100, 1_000) if options.quick else (100, 10_000, 100_000)
     sections: dict[str, Callable[[Path], list[report.Table]]] = {
         "own": lambda folder: own.measure(folder, routes),
         "listeners": lambda folder: listeners.measure(folder, quick=options.quick),
@@ -75,6 +78,7 @@ def main() -> int:
         "cold": lambda folder: asyncio.run(cold.measure(folder, starts)),
         "fanout": lambda folder: asyncio.run(fanout.measure(folder, streams)),
         "fleet": lambda folder: asyncio.run(fleet.measure(folder, fleets)),
+        "keys": lambda folder: asyncio.run(keys.measure(folder, credentials)),
         "startup": startup.measure,
         "ratelimit-transport": transport.measure,
         "ratelimit": ratelimit.measure,

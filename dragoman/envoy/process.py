@@ -156,6 +156,9 @@ async def running(
         config = _write(Path(folder), bootstrap)
         command = [*_tie(), str(program), "--config-path", str(config), "--disable-hot-restart"]
         command += ["--log-level", log_level, "--log-format", _LOG_FORMAT]
+        if log_level in ("info", "warning"):
+            # It warns of messages that are work in progress: of each API key, at each change.
+            command += ["--component-log-level", "misc:error"]
         if concurrency:
             command += ["--concurrency", str(concurrency)]
         child = await asyncio.create_subprocess_exec(
