@@ -15,6 +15,7 @@ import orjson
 from benchmarks import bare, worlds
 from dragoman import config, proto, resource
 from dragoman.document import Document
+from dragoman.envoy import static
 from dragoman.graph.pipeline import Pipeline
 from dragoman.proto import pack_any
 from dragoman.proto.envoy.config.cluster import v3 as cluster
@@ -102,7 +103,9 @@ def response(type_url: str, payloads: Iterable[Any]) -> discovery.DiscoveryRespo
 
 
 def listeners_for_files(prepared: Prepared, routes: Path) -> Iterator[Any]:
-    """Listeners whose route tables come from a file."""
+    """Listeners whose route tables come from a file, and whose filters are configured in place."""
+    extensions = prepared.view.resources(resource.EXTENSION)
+    known = static.filters({name: item.payload for name, item in extensions.items()})
     for item in prepared.view.resources(resource.LISTENER).values():
         made = listener.Listener.FromString(item.payload)
         chains = [
@@ -113,6 +116,7 @@ def listeners_for_files(prepared: Prepared, routes: Path) -> Iterator[Any]:
             for network in chain.filters:
                 manager = hcm.HttpConnectionManager.FromString(network.typed_config.value)
                 manager.rds.config_source.CopyFrom(_path_source(routes))
+                static.resolve(manager, known)
                 network.typed_config.CopyFrom(pack_any(manager))
         yield made
 
