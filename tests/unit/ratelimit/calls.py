@@ -16,6 +16,24 @@ from tests.unit.ratelimit import strategies
 OK = rls.RateLimitResponse.OK
 OVER = rls.RateLimitResponse.OVER_LIMIT
 
+ALL = rules.Presentation(x_ratelimit=True, draft=True, retry_after=True, body=True)
+"""Clients are told everything."""
+
+LIMITS = """
+    domain: shop
+    descriptors:
+    - key: minute
+      rate_limit: {unit: minute, requests_per_unit: 20}
+    - key: hour
+      rate_limit: {unit: hour, requests_per_unit: 10}
+    - key: bucket
+      rate_limit: {unit: minute, requests_per_unit: 100, algorithm: token_bucket}
+    - key: free
+      rate_limit: {unlimited: true}
+    - key: ban
+      rate_limit: {unit: day}
+"""
+
 
 class Call(transport.Call):
     """Keeps what it is finished with, and when."""
@@ -83,3 +101,13 @@ class Desk:
         decoded = rls.RateLimitResponse.FromString(answer)
         assert decoded.SerializeToString(deterministic=True) == answer
         return decoded
+
+
+def codes(answer: rls.RateLimitResponse) -> list[int]:
+    return [each.code for each in answer.statuses]
+
+
+def headers(answer: rls.RateLimitResponse) -> dict[str, str]:
+    found = {each.key: each.value for each in answer.response_headers_to_add}
+    assert len(found) == len(answer.response_headers_to_add)
+    return found
