@@ -7,7 +7,6 @@ All values are frozen and compare by content; `origin` takes no part in equality
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -49,6 +48,28 @@ from dragoman.ir.client import (
     PortSettings as PortSettings,
     TableSettings as TableSettings,
     TlsTermination as TlsTermination,
+)
+from dragoman.ir.conditions import (
+    SHARES as SHARES,
+    Exact as Exact,
+    ExactPath as ExactPath,
+    HeaderMatch as HeaderMatch,
+    PathMatch as PathMatch,
+    Present as Present,
+    QueryMatch as QueryMatch,
+    Regex as Regex,
+    RegexPath as RegexPath,
+    RouteMatch as RouteMatch,
+    SegmentPrefix as SegmentPrefix,
+    StringPrefix as StringPrefix,
+    ValueMatch as ValueMatch,
+)
+from dragoman.ir.gateways import (
+    FAMILIES as FAMILIES,
+    Family as Family,
+    Gateway as Gateway,
+    GatewayListener as GatewayListener,
+    Protocol as Protocol,
 )
 from dragoman.ir.keys import (
     AnySet as AnySet,
@@ -94,163 +115,6 @@ from dragoman.ir.urls import (
     ReplacePrefix as ReplacePrefix,
 )
 from dragoman.refs import Origin, Ref
-
-# --- gateways: what the translator says of one Gateway object ---------------------------------------------
-
-
-class Protocol(enum.Enum):
-    """A listener's protocol, in Gateway API's words."""
-
-    HTTP = "HTTP"
-    HTTPS = "HTTPS"
-    TLS = "TLS"
-    TCP = "TCP"
-    UDP = "UDP"
-
-
-class Family(enum.Enum):
-    """What can share a bind: within a family host names tell listeners apart."""
-
-    HTTP = "HTTP"
-    TLS = "TLS"
-    TCP = "TCP"
-    UDP = "UDP"
-
-
-FAMILIES: Final[Mapping[Protocol, Family]] = {
-    Protocol.HTTP: Family.HTTP,
-    Protocol.HTTPS: Family.TLS,
-    Protocol.TLS: Family.TLS,
-    Protocol.TCP: Family.TCP,
-    Protocol.UDP: Family.UDP,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayListener:
-    """One valid listener. `hostname` is `""` for any host, else exact or `*.suffix`, lower case. `tls` None
-    and protocol TLS: connections pass through undecrypted. `said`: the fields of policies that are in force
-    on it."""
-
-    name: str
-    port: int
-    protocol: Protocol
-    hostname: str
-    tls: TlsTermination | None
-    origin: Origin = field(compare=False)
-    client: ClientSettings = DEFAULT_CLIENTS
-    said: tuple[Said, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """One accepted Gateway with its valid listeners, or what a ListenerSet adds to one.
-
-    `addresses` are IP addresses it asked for; empty: the settings decide. `age` orders Gateways that share
-    an Envoy: (creation timestamp or "~", namespace/name), a ListenerSet's after its Gateway's.
-    `certificate` is shown to backends that ask for one. `parent`: the Gateway that a ListenerSet adds to.
-    `labels` and `annotations` go to what is generated to serve it: its proxies' bootstrap.
-    """
-
-    ref: Ref
-    addresses: tuple[str, ...]
-    listeners: tuple[GatewayListener, ...]
-    age: tuple[str, ...]
-    origin: Origin = field(compare=False)
-    certificate: SecretKey | None = None
-    parent: Ref | None = None
-    labels: tuple[tuple[str, str], ...] = ()
-    annotations: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def gateway(self) -> Ref:
-        """The Gateway whose proxies have these listeners."""
-        return self.parent or self.ref
-
-
-# --- matching ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ExactPath:
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentPrefix:
-    """Gateway API's PathPrefix: whole segments, no trailing slash; `/` matches everything."""
-
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class StringPrefix:
-    """A plain string prefix (nginx, Istio)."""
-
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class RegexPath:
-    """RE2, must match the whole path without the query."""
-
-    pattern: str
-
-
-PathMatch = ExactPath | SegmentPrefix | StringPrefix | RegexPath
-
-
-@dataclass(frozen=True, slots=True)
-class Exact:
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Regex:
-    """RE2, must match the whole value."""
-
-    pattern: str
-
-
-@dataclass(frozen=True, slots=True)
-class Present:
-    """The header or parameter is there, whatever its value."""
-
-
-ValueMatch = Exact | Regex | Present
-
-
-@dataclass(frozen=True, slots=True)
-class HeaderMatch:
-    """`name` is lower case."""
-
-    name: str
-    value: ValueMatch
-    invert: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class QueryMatch:
-    name: str
-    value: ValueMatch
-
-
-SHARES: Final = 1_000_000
-"""What all requests are in `RouteMatch.share`."""
-
-
-@dataclass(frozen=True, slots=True)
-class RouteMatch:
-    """`grpc`: only gRPC requests. `share`: of those that meet the rest, which part: up to so many millionths
-    by a number drawn once per request, so of several routes in a row each gets the difference. 0: all."""
-
-    path: PathMatch
-    method: str = ""
-    headers: tuple[HeaderMatch, ...] = ()
-    query: tuple[QueryMatch, ...] = ()
-    grpc: bool = False
-    share: int = 0
-
 
 # --- what is done to requests and responses ---------------------------------------------------------------
 
