@@ -58,8 +58,10 @@ def _is_map(value: dict[str, Any]) -> bool:
 def _shown(key: str, value: Any) -> Any:
     if key == _KEYS and isinstance(value, list):
         return [each | {"key": "[redacted]"} for each in value]
-    if key in _SECRET or (key == _USERS and isinstance(value, dict) and "inline_string" in value):
+    if key in _SECRET:
         return "[redacted]"
+    if key == _USERS and isinstance(value, dict) and "inline_string" in value:
+        return {"inline_string": "[redacted]"}
     if key in _CERTIFICATES and isinstance(value, dict):
         return {field: _fingerprint(field, text) for field, text in value.items()}
     if key in _MAPS and isinstance(value, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,4 +101,14 @@ def test_dumps_are_envoys_own_json() -> None:
     for each in snapshot(bad_cluster(), *tls_listener()):
         cls = proto.message(each.type_url)
         read = proto.from_dict(cls, dump.to_dict(each))
-        assert proto.to_dict(read) == proto.to_dict(cls.FromString(each.payload))
+        assert proto.to_dict(read) == without_users(proto.to_dict(cls.FromString(each.payload)))
+
+
+def without_users(value: Any) -> Any:
+    """As a dump shows it: the users of `basic_auth`, which every connection manager has, are redacted."""
+    if isinstance(value, list):
+        return [without_users(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    hidden = {"inline_string": "[redacted]"}
+    return {key: hidden if key == "users" else without_users(each) for key, each in value.items()}
