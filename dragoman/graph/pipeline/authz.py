@@ -2,7 +2,8 @@
 its cluster to the Envoys.
 
 The companion is told of all policies, whether or not a route is under them; a group has its cluster while one
-of its routes asks. Where it listens is known only when it does: until then the port is the settings'.
+of its routes asks, and a little longer. Where it listens is known only when it does: until then the port is
+the settings'.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from dragoman.envoy import authz
 from dragoman.graph.collection import Collection, Context, Graph, Source
+from dragoman.graph.pipeline import lingering
 from dragoman.resource import Resource
 
 
@@ -30,12 +32,14 @@ class Authz:
             lambda *_: True,
         )
 
+        self.asking = lingering.Lingering(graph, "groups that look up", asking)
+
         def cluster(ctx: Context, _: tuple[str, str], __: bool) -> Resource | None:
             place = ctx.fetch(self._service, "")
             return authz.cluster(*place) if place is not None else None
 
         self.clusters: Collection[tuple[str, str], Resource] = graph.map_one(
-            "CDS of the authz service", asking, cluster
+            "CDS of the authz service", self.asking.keys, cluster
         )
 
     def at(self, address: str, port: int) -> None:

@@ -331,6 +331,18 @@ class Groups:
             tables.setdefault(host.scope, {})[host.domain] = item
         return tables
 
+    def settle(self, now: float) -> bool:
+        """Decides what the last commit leaves to decide: what lingers, how tables are cut. Whether there is
+        anything, which is to be followed by a commit before anything is handed on."""
+        found = [each.linger(now) for each in (self.extensions, self.limits.asking, self.authz.asking)]
+        return any([*found, self.shapes.settle(now)])
+
+    def expire(self, now: float) -> bool:
+        """Lets go what has lingered long enough; whether there was anything."""
+        kept = (self.extensions, self.limits.asking, self.authz.asking, self.shapes)
+        found = [each.expire(now) for each in kept]  # all of them, not until the first
+        return any(found)
+
     def objects_in(self, scope: str) -> frozenset[Ref]:
         """The objects that have routes in a scope (`shape`), in whatever group. Looks at all routes."""
         return frozenset(

@@ -1,8 +1,8 @@
 """Rate limits on their way out of the graph: to the service that counts them, and its cluster to the Envoys.
 
 The service is told of limits, Gateway by Gateway, whether or not an Envoy is there; a group has the service's
-cluster while one of its routes asks it. Where the service listens is known only when it does: until then the
-port is the settings'.
+cluster while one of its routes asks it, and a little longer (`asking`). Where the service listens is known
+only when it does: until then the port is the settings'.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 from dragoman import resource
 from dragoman.envoy import ratelimit_service, ratelimits
 from dragoman.graph.collection import Collection, Context, Graph, Source
-from dragoman.graph.pipeline import assembly
+from dragoman.graph.pipeline import assembly, lingering
 from dragoman.ir import model as ir
 from dragoman.refs import Ref
 from dragoman.resource import Resource
@@ -73,6 +73,8 @@ class Limits:
             lambda *_: True,
         )
 
+        self.asking = lingering.Lingering(graph, "groups that ask for limits", asking)
+
         def cluster(ctx: Context, key: tuple[str, str], _: bool) -> Resource | None:
             place = ctx.fetch(self._service, key[1])
             return ratelimit_service.cluster(key[1], place) if place is not None else None
@@ -94,10 +96,10 @@ class Limits:
                         yield (group, type_url, found.name), found
 
         self.clusters: Collection[tuple[str, str], Resource] = graph.map_one(
-            "CDS of the rate-limit service", asking, cluster
+            "CDS of the rate-limit service", self.asking.keys, cluster
         )
         self.secrets: Collection[tuple[str, str], Resource] = graph.map_many(
-            "SDS of the rate-limit service", asking, secrets
+            "SDS of the rate-limit service", self.asking.keys, secrets
         )
         self.published: Collection[tuple[str, str, str], Resource] = graph.map_many(
             "limits for services", placements, told

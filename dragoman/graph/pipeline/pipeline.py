@@ -132,9 +132,7 @@ class Pipeline:
     def steps(self) -> Iterator[None]:
         """`commit` in pieces of a few milliseconds. Views change at the end; it must be run to there."""
         yield from self._graph.steps()
-        now = self._clock()
-        lingering, shaped = self._groups.extensions.linger(now), self._groups.shapes.settle(now)
-        if lingering or shaped:
+        if self._groups.settle(self._clock()):
             yield from self._graph.steps()
         self._deliver()
         self._touched.clear()
@@ -161,9 +159,7 @@ class Pipeline:
 
     def expire(self) -> None:
         """Lets go what was only kept for proxies to follow. To be called now and then."""
-        now = self._clock()
-        unused, settled = self._groups.extensions.expire(now), self._groups.shapes.expire(now)
-        if unused or settled:
+        if self._groups.expire(self._clock()):
             self._graph.commit()
             self._deliver()
 
