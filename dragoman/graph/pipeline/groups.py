@@ -7,14 +7,11 @@ and a join.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 from dragoman import config, resource
 from dragoman.envoy import (
-    caching,
     clusters,
     endpoints,
     inner,
@@ -24,62 +21,17 @@ from dragoman.envoy import (
     secrets,
     shape,
 )
-from dragoman.envoy.filters import chain as filter_chain
 from dragoman.graph.collection import Collection, Context, Graph, Source
-from dragoman.graph.pipeline import assembly, authz, binds, compromises, extensions, limits, shapes
+from dragoman.graph.pipeline import assembly, authz, binds, compromises, extensions, limits, placing, shapes
 from dragoman.graph.pipeline.binds import PortKey
+from dragoman.graph.pipeline.placing import NO_OBJECT, HostKey, Part, PartKey
 from dragoman.ir import model as ir
 from dragoman.ir.order import LAST, Order
 from dragoman.refs import Ref
 from dragoman.resource import Resource
 from dragoman.translators import base
 
-_NOBODY = Ref("", "", "", "")
 _PLAIN = ir.DEFAULT_CLIENTS.port
-
-
-class HostKey(NamedTuple):
-    group: str
-    scope: ir.Scope
-    domain: str
-
-
-class PartKey(NamedTuple):
-    """One route on one virtual host. `host` is hashed often; the engine keys by this tuple."""
-
-    host: HostKey
-    ref: Ref
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedSet:
-    """A route object with the bytes of each of its routes, stand by stand."""
-
-    stands: tuple[ir.Stand, ...]
-    encoded: tuple[tuple[encoder.EncodedRoute, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One route as one virtual host has it; None: the host's mere existence."""
-
-    order: Order
-    route: ir.Route | None = None
-    encoded: encoder.EncodedRoute | None = None
-    clusters: tuple[ir.ClusterKey, ...] = ()
-    misdirected: bool = False
-    cached: bool = False
-
-    @property
-    def secrets(self) -> tuple[ir.SecretKey, ...]:
-        """What it needs of secrets itself."""
-        return self.route.secrets() if self.route is not None else ()
-
-    @property
-    def demands(self) -> frozenset[filter_chain.Demand]:
-        """What it names of shared filter configurations."""
-        return self.encoded.demands if self.encoded is not None else frozenset()
 
 
 class Groups:
@@ -98,7 +50,7 @@ class Groups:
             return assembly.Placement(gateway, names, addresses)
 
         placements = graph.map_one("placements", outputs.gateways, place)
-        seats = graph.map_many("seats", placements, _seats)
+        seats = graph.map_many("seats", placements, placing.seats)
         self._binds = binds.Binds(graph, placements)
         encrypted: Collection[ir.ClusterKey, bool] = graph.map_one(
             "encrypted",
@@ -112,7 +64,9 @@ class Groups:
             ),
         )
         flows = graph.map_many(
-            "flows", outputs.streams, lambda ctx, _, route: _flows(ctx, route, seats, self._binds, encrypted)
+            "flows",
+            outputs.streams,
+            lambda ctx, _, route: placing.flows(ctx, route, seats, self._binds, encrypted),
         )
         self._chains = self._binds.chains(graph, flows)
         self.shapes = shapes.Shapes(graph, settings.scoped_hosts)
@@ -131,13 +85,13 @@ class Groups:
             ),
         )
 
-        encoded = graph.map_one("encoded", outputs.routes, _encode)
+        encoded = graph.map_one("encoded", outputs.routes, placing.encode)
 
-        def attach(ctx: Context, ref: Ref, item: EncodedSet) -> Iterable[tuple[PartKey, Part]]:
-            return _parts(ctx, ref, item, seats, self._binds, encrypted)
+        def attach(ctx: Context, ref: Ref, item: placing.EncodedSet) -> Iterable[tuple[PartKey, Part]]:
+            return placing.parts(ctx, ref, item, seats, self._binds, encrypted)
 
         placed: Collection[PartKey, Part] = graph.map_many("placed", encoded, attach)
-        fallback = graph.map_many("fallback parts", self._binds.fallbacks, _fallback)
+        fallback = graph.map_many("fallback parts", self._binds.fallbacks, placing.fallback)
         unmatched = self._unmatched(graph, outputs.unmatched, placed, fallback)
         parts = self._parts = graph.union("parts", placed, fallback, unmatched)
         self._hosts = graph.sorted_groups(
@@ -279,7 +233,7 @@ class Groups:
                 return
             found = ctx.fetch(encoded, (member.gateway, member.listener.name))
             if found is not None:
-                yield PartKey(key, _NOBODY, 1), Part(LAST, *found)
+                yield PartKey(key, NO_OBJECT, 1), Part(LAST, *found)
 
         return graph.map_many("unmatched parts", there, last)
 
@@ -351,124 +305,6 @@ class Groups:
 
     def used_by(self, group: str) -> frozenset[ir.ClusterKey]:
         return frozenset(cluster for name, cluster in self._used if name == group)
-
-
-def _seats(
-    _: Context, ref: Ref, placement: assembly.Placement
-) -> Iterator[tuple[tuple[Ref, str], assembly.Seat]]:
-    for listener in placement.gateway.listeners:
-        yield (ref, listener.name), assembly.seat(placement, listener)
-
-
-def _encode(_: Context, ref: Ref, item: ir.RouteSet) -> EncodedSet:
-    return EncodedSet(
-        item.stands, tuple(tuple(map(encoder.encode_route, stand.routes)) for stand in item.stands)
-    )
-
-
-def _parts(
-    ctx: Context,
-    ref: Ref,
-    item: EncodedSet,
-    seats: Collection[tuple[Ref, str], assembly.Seat],
-    places: binds.Binds,
-    encrypted: Collection[ir.ClusterKey, bool],
-) -> Iterator[tuple[PartKey, Part]]:
-    start = 0
-    for stand, encoded in zip(item.stands, item.encoded, strict=True):
-        used = [_clusters(route) for route in stand.routes]
-        for attachment in stand.attachments:
-            seat = ctx.fetch(seats, (attachment.parent, attachment.listener))
-            if seat is None:
-                continue
-            own = _certified(ctx, used, seat, encrypted)
-            finished = [_finish(r, e, seat, own) for r, e in zip(stand.routes, encoded, strict=True)]
-            reached = [_clusters(route) for route, _ in finished] if own else used
-            cached = [caching.cached(route) is not None for route, _ in finished]
-            for host in _hosts(ctx, attachment, seat, places):
-                for index, (route, plain) in enumerate(finished):
-                    kept = cached[index]
-                    chunk = encoder.encode_route(route, host.scope) if kept else plain
-                    key = PartKey(host, ref, start + index)
-                    yield key, Part(route.order, route, chunk, reached[index], cached=kept)
-        start += len(stand.routes)
-
-
-def _hosts(
-    ctx: Context, attachment: ir.Attachment, seat: assembly.Seat, places: binds.Binds
-) -> Iterator[HostKey]:
-    """The virtual hosts that an attachment puts its routes on."""
-    for group, bind in itertools.product(seat.groups, seat.binds):
-        port = PortKey(group, bind)
-        if ctx.fetch(places.kept, binds.MemberKey(port, attachment.parent, attachment.listener)) is None:
-            continue
-        scope = assembly.scope(bind, ir.FAMILIES[seat.protocol], seat.hostname)
-        for domain in attachment.hostnames:
-            if places.owner(ctx, port, domain) == seat.hostname:
-                yield HostKey(group, scope, domain)
-
-
-def _flows(
-    ctx: Context,
-    route: ir.StreamRoute,
-    seats: Collection[tuple[Ref, str], assembly.Seat],
-    places: binds.Binds,
-    encrypted: Collection[ir.ClusterKey, bool],
-) -> Iterator[tuple[binds.FlowKey, binds.Flow]]:
-    for attachment in route.attachments:
-        listener = (attachment.parent, attachment.listener)
-        seat = ctx.fetch(seats, listener)
-        if seat is None:
-            continue
-        finished = assembly.stream_with_certificate(
-            route, _certified(ctx, (tuple(route.clusters()),), seat, encrypted)
-        )
-        for group, bind in itertools.product(seat.groups, seat.binds):
-            port = PortKey(group, bind)
-            if ctx.fetch(places.kept, binds.MemberKey(port, *listener)) is None:
-                continue
-            for domain in attachment.hostnames:
-                if places.owner(ctx, port, domain) == seat.hostname:
-                    key = binds.FlowKey(port, route.age, route.ref, listener, domain)
-                    yield key, binds.Flow(finished, listener)
-
-
-def _certified(
-    ctx: Context,
-    used: Iterable[tuple[ir.ClusterKey, ...]],
-    seat: assembly.Seat,
-    encrypted: Collection[ir.ClusterKey, bool],
-) -> dict[ir.ClusterKey, ir.ClusterKey]:
-    """The clusters that get the Gateway's certificate, and their keys with it."""
-    if seat.certificate is None:
-        return {}
-    keys = dict.fromkeys(key for some in used for key in some)
-    return {key: key._replace(certificate=seat.certificate.ref) for key in keys if ctx.fetch(encrypted, key)}
-
-
-def _finish(
-    route: ir.Route,
-    encoded: encoder.EncodedRoute,
-    seat: assembly.Seat,
-    certified: Mapping[ir.ClusterKey, ir.ClusterKey],
-) -> tuple[ir.Route, encoder.EncodedRoute]:
-    """The route as this listener has it: redirects may depend on its port, clusters and limits on its
-    Gateway."""
-    finished = assembly.with_certificate(assembly.with_port(route, seat), certified)
-    finished = assembly.with_gateway(finished, seat.gateway)
-    return (route, encoded) if finished is route else (finished, encoder.encode_route(finished))
-
-
-def _clusters(route: ir.Route) -> tuple[ir.ClusterKey, ...]:
-    pairs = route.action.pairs() if isinstance(route.action, ir.Forward) else ()
-    return route.clusters() + pairs
-
-
-def _fallback(
-    _: Context, key: tuple[PortKey, ir.Scope, str], misdirected: bool
-) -> Iterator[tuple[PartKey, Part]]:
-    port, scope, domain = key
-    yield PartKey(HostKey(port.group, scope, domain), _NOBODY, 0), Part(LAST, misdirected=misdirected)
 
 
 def _host(_: Context, key: HostKey, parts: list[Part]) -> encoder.HostChunk:

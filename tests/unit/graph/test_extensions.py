@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dragoman.envoy import routes
 from dragoman.envoy.filters import chain
 from dragoman.graph.collection import Graph
-from dragoman.graph.pipeline import binds, extensions, groups
+from dragoman.graph.pipeline import binds, extensions, placing
 from dragoman.ir import model as ir
 from dragoman.refs import Ref
 from tests.unit.envoy.build import forward, route
 
 NAME = "envoy.filters.http.jwt_authn"
 BIND = ir.Bind("127.0.0.1", 80)
-HOST = groups.HostKey("*", ir.Scope(BIND), "a.test")
+HOST = placing.HostKey("*", ir.Scope(BIND), "a.test")
 
 
 class World:
@@ -27,13 +28,11 @@ class World:
         self.graph.commit()
 
     def put(self, name: str, issuer: str | None, now: float = 0.0) -> None:
-        key = groups.PartKey(HOST, Ref("", "HTTPRoute", "shop", name), 0)
+        key = placing.PartKey(HOST, Ref("", "HTTPRoute", "shop", name), 0)
         if issuer is None:
             self.placed.remove(key)
         else:
-            self.placed.put(
-                key, groups.Part(made(issuer).order, encoded=groups.encoder.encode_route(made(issuer)))
-            )
+            self.placed.put(key, placing.Part(made(issuer).order, encoded=routes.encode_route(made(issuer))))
         self.graph.commit()
         if self.made.linger(now):
             self.graph.commit()
