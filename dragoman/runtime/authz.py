@@ -21,6 +21,19 @@ from dragoman.runtime import faults
 log = logging.getLogger(__name__)
 
 
+def service_settings(own: config.Authz) -> server.Settings:
+    """What the companion's settings say to its server."""
+    return server.Settings(
+        address=own.address,
+        port=own.port,
+        admin_address=own.address,
+        admin_port=own.metrics_port,
+        store=own.store,
+        patience=own.store_timeout,
+        most=own.cache_entries,
+    )
+
+
 class Authz:
     """`start` says what is to happen; `check` raises `faults.StartError` where it did not; `stop`."""
 
@@ -60,17 +73,7 @@ class Authz:
     def _make(self) -> bool:
         own = self._settings
         try:
-            made = server.Server(
-                server.Settings(
-                    address=own.address,
-                    port=own.port,
-                    admin_address=own.address,
-                    admin_port=own.metrics_port,
-                    store=own.store,
-                    patience=own.store_timeout,
-                    most=own.cache_entries,
-                )
-            )
+            made = server.Server(service_settings(own))
         except (OSError, ValueError) as error:
             self._fail(faults.StartError("DRG5001", f"authz.store: {error}"))
             return False

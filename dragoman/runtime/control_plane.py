@@ -13,14 +13,14 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from dragoman import config, garbage
 from dragoman.admin import server as admin
 from dragoman.graph.pipeline import Pipeline
 from dragoman.rollout import access_log, controller, state
-from dragoman.runtime import authz, chronicle, faults, feed, fetching, gauges, groups, ratelimits
+from dragoman.runtime import authz, chronicle, faults, feed, fetching, gauges, groups, ratelimits, signals
 from dragoman.runtime.companions import Companion
 from dragoman.sources import base
 from dragoman.telemetry.logs import fields
@@ -213,8 +213,7 @@ class ControlPlane:
         for coroutine in work:
             stack.callback(tasks.create_task(coroutine).cancel)
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _signals(self) -> contextlib.AbstractContextManager[None]:
         """The first SIGINT or SIGTERM asks for a graceful end, the second one for a quick one that leaves no
         Envoy behind.
         """
@@ -230,20 +229,7 @@ class ControlPlane:
             for companion in self._companions:
                 companion.kill()
 
-        loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        try:
-            for number in numbers:
-                loop.add_signal_handler(number, received, number)
-        except (RuntimeError, ValueError):
-            # Not the main thread (embedded, or under test): whoever runs us calls `stop`.
-            yield
-            return
-        try:
-            yield
-        finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
+        return signals.heard(received)
 
 
 async def _listen(

@@ -11,14 +11,14 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Final
 
 from dragoman import config
 from dragoman.authz import server
 from dragoman.graph.pipeline import Pipeline
 from dragoman.ir import model as ir
-from dragoman.runtime import faults, feed, fetching
+from dragoman.runtime import authz, faults, feed, fetching, signals
 from dragoman.sources import base
 from dragoman.telemetry.logs import fields
 
@@ -36,17 +36,7 @@ class Lookups:
     ) -> None:
         own = settings.authz
         try:
-            self.server = server.Server(
-                server.Settings(
-                    address=own.address,
-                    port=own.port,
-                    admin_address=own.address,
-                    admin_port=own.metrics_port,
-                    store=own.store,
-                    patience=own.store_timeout,
-                    most=own.cache_entries,
-                )
-            )
+            self.server = server.Server(authz.service_settings(own))
         except (OSError, ValueError) as error:
             raise faults.StartError("DRG5001", f"authz.store: {error}") from None
         self._settings = settings
@@ -117,24 +107,10 @@ class Lookups:
             if one.code == "DRG1841" and one.ref in batch.changes:
                 log.warning("%s", one.message, extra=fields(code=one.code, object=str(one.ref)))
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _signals(self) -> contextlib.AbstractContextManager[None]:
         def received(number: signal.Signals) -> None:
             # Ctrl-C is somebody who waits; so is a second signal.
             self._hurry = self._hurry or number is signal.SIGINT or self._stop.is_set()
             self.stop()
 
-        loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        try:
-            for number in numbers:
-                loop.add_signal_handler(number, received, number)
-        except (RuntimeError, ValueError):
-            # Not the main thread: whoever runs us calls `stop`.
-            yield
-            return
-        try:
-            yield
-        finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
+        return signals.heard(received)
