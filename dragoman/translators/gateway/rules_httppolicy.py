@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -12,7 +11,7 @@ import re2
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin, Ref
-from dragoman.translators.gateway import matching, rules_policies, templates
+from dragoman.translators.gateway import matching, rules_bodies, rules_policies, templates
 from dragoman.translators.gateway.models import (
     httppolicy as model,
     httppolicy_headers as headers,
@@ -23,7 +22,6 @@ _FIXED: Final = frozenset(("host", "content-length", "transfer-encoding", "conne
 """Headers that say how a message is framed or where it goes."""
 _FRAMING: Final = frozenset(("content-length", "transfer-encoding"))
 _GROUP: Final = re.compile(r"\\(.?)", re.DOTALL)
-_DEEP: Final = 16
 
 
 def check(ref: Ref, spec: model.HttpPolicy) -> Iterator[Diagnostic]:
@@ -109,26 +107,9 @@ def _body(given: responses.Body | None, where: Origin) -> Iterator[Diagnostic]:
     if given.text is not None:
         yield from _template(given.text, where.at("text"))
     if given.json is not None:
-        yield from _json(given.json, where.at("json"))
+        yield from rules_bodies.json_body(given.json, where.at("json"), responses.BODY, _template)
     if given.content_type is not None and "%" in given.content_type:
         yield error("DRG1103", "a content type holds no operators", where.at("contentType"))
-
-
-def _json(given: dict[str, object], where: Origin) -> Iterator[Diagnostic]:
-    try:
-        size = len(json.dumps(given, allow_nan=False))
-    except (TypeError, ValueError, RecursionError):
-        yield error("DRG1103", "the body is no JSON", where, help="quote dates and the like")
-        return
-    if size > responses.BODY:
-        label = f"expected at most {responses.BODY}"
-        yield error("DRG1104", f"the body has {size} characters", where, label=label)
-    for path, leaf in templates.texts(given):
-        if len(path) > _DEEP:
-            yield error("DRG1104", "the body is nested too deeply", where, label=f"at most {_DEEP} levels")
-            return
-        if isinstance(leaf, str):
-            yield from _template(leaf, where.at(*path))
 
 
 def _rewrite(given: headers.Rewrite, where: Origin) -> Iterator[Diagnostic]:

@@ -19,11 +19,8 @@ class SecretReference:
 
 
 @meta.shape
-class ApiKeys(policy.Section):
-    """Requests bring an API key: one of the Consumers of the policy's namespace, or of an entry of a Secret.
-    The backend does not get the key, but `X-Consumer-ID`, `X-Consumer-Groups` and `X-Consumer-Plan`."""
-
-    WHOLE: ClassVar[bool] = True
+class KeySources(policy.Section):
+    """Where a request may hold an API key."""
 
     headers: Annotated[
         tuple[meta.HeaderName, ...] | None,
@@ -39,6 +36,15 @@ class ApiKeys(policy.Section):
     cookies: Annotated[
         tuple[Token, ...] | None, Field(max_length=8, description="Cookies that may hold the key.")
     ] = None
+
+
+@meta.shape
+class ApiKeys(KeySources):
+    """Requests bring an API key: one of the Consumers of the policy's namespace, or of an entry of a Secret.
+    The backend does not get the key, but `X-Consumer-ID`, `X-Consumer-Groups` and `X-Consumer-Plan`."""
+
+    WHOLE: ClassVar[bool] = True
+
     optional: Annotated[
         meta.Bool | None,
         Field(description="`true`: requests without a key pass too; a wrong key never does. Default: false."),

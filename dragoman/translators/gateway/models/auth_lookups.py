@@ -113,28 +113,12 @@ class Introspection(policy.Section):
 
 
 @meta.shape
-class RedisKeys(policy.Section):
+class RedisKeys(auth_api_keys.KeySources):
     """Requests bring an API key that Redis knows (setting `authz.store`), with an end and a quota of its own.
     The backend does not get the key, but `X-Consumer-ID`, `X-Consumer-Groups` and `X-Consumer-Plan`."""
 
     WHOLE: ClassVar[bool] = True
 
-    headers: Annotated[
-        tuple[meta.HeaderName, ...] | None,
-        Field(
-            max_length=8,
-            description="Headers that may hold the key. Default, where no source is said: `X-API-Key`."
-            " `Authorization` takes it bare or after `Bearer `.",
-        ),
-    ] = None
-    query_params: Annotated[
-        tuple[auth_api_keys.Token, ...] | None,
-        Field(max_length=8, description="Query parameters that may hold the key."),
-    ] = None
-    cookies: Annotated[
-        tuple[auth_api_keys.Token, ...] | None,
-        Field(max_length=8, description="Cookies that may hold the key."),
-    ] = None
     consumers: Annotated[
         tuple[consumer.Name, ...],
         Field(max_length=64, description="Clients that may pass, by name. Default, without `groups`: all."),

@@ -8,17 +8,16 @@ import difflib
 import functools
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.ir import answers
 from dragoman.refs import Origin
-from dragoman.translators.gateway import templates
+from dragoman.translators.gateway import rules_bodies
 from dragoman.translators.gateway.models import auth_answers as model, authpolicy, policy
 from dragoman.translators.gateway.policies import merge
 
 _FRAMING: Final = ("content-length", "transfer-encoding", "connection", "upgrade", "content-type")
-_DEEP: Final = 16
 
 
 def findings(where: Origin, given: model.Answers) -> Iterator[Diagnostic]:
@@ -60,7 +59,8 @@ def _answer(where: Origin, given: model.Answer) -> Iterator[Diagnostic]:
     if given.text is not None:
         yield from _text(given.text, where.at("text"), answers.EVERYWHERE)
     if given.json is not None:
-        yield from _json(given.json, where.at("json"))
+        within = functools.partial(_text, known=answers.PLACEHOLDERS)
+        yield from rules_bodies.json_body(given.json, where.at("json"), model.LONGEST, within)
     if given.content_type is not None and "%" in given.content_type:
         yield error("DRG1103", "a content type holds no placeholders", where.at("contentType"))
     for at, one in enumerate(given.headers):
@@ -69,23 +69,6 @@ def _answer(where: Origin, given: model.Answer) -> Iterator[Diagnostic]:
             message = f"header `{one.name}` cannot be set here"
             yield error("DRG1106", message, where.at("headers", at, "name"), help=hint)
         yield from _text(one.value, where.at("headers", at, "value"), answers.EVERYWHERE)
-
-
-def _json(given: dict[str, Any], where: Origin) -> Iterator[Diagnostic]:
-    try:
-        size = len(json.dumps(given, allow_nan=False))
-    except (TypeError, ValueError, RecursionError):
-        yield error("DRG1103", "the body is no JSON", where, help="quote dates and the like")
-        return
-    if size > model.LONGEST:
-        label = f"expected at most {model.LONGEST}"
-        yield error("DRG1104", f"the body has {size} characters", where, label=label)
-    for path, leaf in templates.texts(given):
-        if len(path) > _DEEP:
-            yield error("DRG1104", "the body is nested too deeply", where, label=f"at most {_DEEP} levels")
-            return
-        if isinstance(leaf, str):
-            yield from _text(leaf, where.at(*path), answers.PLACEHOLDERS)
 
 
 def _text(text: str, where: Origin, known: tuple[str, ...]) -> Iterator[Diagnostic]:
