@@ -78,8 +78,8 @@ async def greeted(port: int, context: ssl.SSLContext) -> bytes:
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
         writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
-        return await asyncio.wait_for(reader.read(9), 5)
-    except OSError:
+        return await asyncio.wait_for(reader.readexactly(9), 15)
+    except (OSError, asyncio.IncompleteReadError):
         return b""
 
 

@@ -26,13 +26,18 @@ NAME = "pay.example"
 
 
 @contextlib.asynccontextmanager
-async def listening() -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A server that keeps what each connection begins with, and answers nothing."""
+async def listening(end: bytes = b"") -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A server that keeps what each connection begins with, up to `end` at least, and answers nothing."""
     found: list[bytes] = []
 
     async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun = b""
         with contextlib.suppress(OSError):
-            found.append(await reader.read(300))
+            while data := await reader.read(300):
+                begun += data
+                if end in begun:
+                    break
+        found.append(begun)
         writer.close()
 
     server = await asyncio.start_server(note, "127.0.0.1", 0)
@@ -61,7 +66,7 @@ async def answered(site: Site, status: int) -> None:
     [("V1", b"PROXY TCP4 127.0.0.1 127.0.0.1 "), ("V2", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c")],
 )
 async def test_proxy_headers_come_first(site: Site, version: str, start: bytes) -> None:
-    async with listening() as (port, found):
+    async with listening(b" HTTP/1.1\r\n") as (port, found):
         site.plane.write("policy.yaml", policy("p", *SHOP, connection={"proxyProtocol": version}))
         site.plane.write("shop.yaml", *served_by(port))
         await answered(site, 503)
