@@ -1,9 +1,9 @@
 """`python -m benchmarks` (`make bench`): runs every measurement and writes `benchmarks/RESULTS.md`.
 
 `--quick` leaves out the largest sizes; `--only` names some of `own`, `listeners`, `latency`, `probe`,
-`edits`, `requests`, `cold`, `fanout`, `fleet`, `keys`, `startup`, `ratelimit-transport`, `ratelimit`,
-`authz`. A partial run prints its tables and leaves the file alone. `--page` runs three of them and writes
-`docs/performance.md`.
+`churn`, `edits`, `requests`, `failover`, `cold`, `fanout`, `fleet`, `keys`, `startup`,
+`ratelimit-transport`, `ratelimit`, `authz`. A partial run prints its tables and leaves the file alone.
+`--page` runs those of `page.SECTIONS` and writes `docs/performance.md`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from pathlib import Path
 import dragoman
 from benchmarks import (
     authz,
+    churn,
     cold,
+    failover,
     fanout,
     fleet,
     keys,
@@ -73,8 +75,10 @@ def main() -> int:
         "listeners": lambda folder: listeners.measure(folder, quick=options.quick),
         "latency": lambda folder: asyncio.run(latency.measure(folder, routes)),
         "probe": lambda folder: asyncio.run(propagation.probe(folder, 500 if options.quick else 3_000)),
+        "churn": lambda folder: asyncio.run(churn.measure(folder, 500 if options.quick else 5_000)),
         "edits": lambda folder: asyncio.run(propagation.edits(folder, ends, 100)),
         "requests": lambda folder: asyncio.run(requests.measure(folder, ends[-1], ends[-1])),
+        "failover": lambda folder: asyncio.run(failover.measure(folder)),
         "cold": lambda folder: asyncio.run(cold.measure(folder, starts)),
         "fanout": lambda folder: asyncio.run(fanout.measure(folder, streams)),
         "fleet": lambda folder: asyncio.run(fleet.measure(folder, fleets)),

@@ -18,7 +18,7 @@ from typing import Final
 from benchmarks import processes, worlds
 from benchmarks.children import Child
 from benchmarks.probe import Probe
-from benchmarks.report import Goal, Table, median, ms
+from benchmarks.report import Goal, Table, mean, median, ms
 from tests.harness import envoy, net
 from tests.harness.manifests import Body
 from tests.harness.plane import Plane
@@ -37,46 +37,59 @@ _GAP: Final = 0.03
 class Bench:
     """A running pair of control plane and Envoy, and the connection that asks."""
 
-    def __init__(self, plane: Plane, proxy: envoy.Envoy, probe: Probe, backend: int) -> None:
+    def __init__(self, plane: Plane, proxy: envoy.Envoy, probe: Probe, backends: tuple[int, int]) -> None:
         self.folder = plane.folder
         self._plane, self._proxy = plane.pid, proxy.pid
         self.probe = probe
-        self._backend = backend
+        self.backends = backends
 
     def cpu(self) -> tuple[float, float]:
         """Seconds that the control plane and Envoy's main thread have used."""
         return processes.exact_cpu(self._plane), processes.main_cpu(self._proxy)
 
     def change(self, number: int, bodies: list[Body]) -> float:
-        """Writes the file of a route; the time of its rename."""
+        """Writes the file of a route; the time before its rename."""
         target = worlds.path(self.folder, number)
         worlds.replace(target, bodies)
-        begun = time.perf_counter()
-        (target.parent.parent / f"{target.name}.draft").rename(target)
-        return begun
+        return place(target)
 
     def add(self, number: int) -> float:
         """Seconds until a new route is served."""
-        host = worlds.host(number)
-        begun = self.change(number, [worlds.route(number, service=_SHARED)])
-        return self.probe.until(host, b"HTTP/1.1 200", pause=_POLL) - begun
+        begun = self.change(number, self.added(number))
+        return self.served(number) - begun
+
+    def added(self, number: int) -> list[Body]:
+        """A new route, to the backend that is there."""
+        return [worlds.route(number, service=_SHARED)]
+
+    def served(self, number: int) -> float:
+        """The time at which a new route answers."""
+        return self.probe.until(worlds.host(number), b"HTTP/1.1 200", pause=_POLL)
 
     def edit(self, number: int, revision: int) -> float:
         """Seconds until an edited one is."""
         wanted = f"x-revision: {revision}\r\n".encode()
-        begun = self.change(number, worlds.bundle(number, self._backend, revision=revision))
+        begun = self.change(number, worlds.bundle(number, self.backends[0], revision=revision))
         return self.probe.until(worlds.host(number), wanted) - begun
 
 
+def place(target: Path) -> float:
+    """Makes the draft of a file the file; the time before its rename."""
+    begun = time.perf_counter()
+    (target.parent.parent / f"{target.name}.draft").rename(target)
+    return begun
+
+
 @asynccontextmanager
-async def running(folder: Path, count: int) -> AsyncIterator[Bench]:
-    """With `count` routes from the start, each with its own backend; and one backend for those to come."""
+async def running(folder: Path, count: int, *, apart: bool = False) -> AsyncIterator[Bench]:
+    """With `count` routes from the start, each with its own backend; and one backend for those to come.
+    `apart`: each object has a file of its own."""
     async with AsyncExitStack() as stack:
         answering = stack.enter_context(Child("benchmarks.answering"))
-        backend = int(answering.hear().split()[0])
+        backend, other = map(int, answering.hear().split())
         plane = Plane(folder, log_level="warning")
         listen = net.free_port()
-        worlds.write(plane.folder, count, listen=listen, backend=backend)
+        worlds.write(plane.folder, count, listen=listen, backend=backend, apart=apart)
         shared = [worlds.service(_SHARED), worlds.endpoints(_SHARED, backend)]
         (plane.folder / "shared.yaml").write_text(worlds.text(shared))
         await plane.start()
@@ -90,7 +103,7 @@ async def running(folder: Path, count: int) -> AsyncIterator[Bench]:
         stack.callback(probe.close)
         wanted = b"HTTP/1.1 200" if count else b"HTTP/1.1 404"
         await asyncio.to_thread(probe.until, worlds.host(max(0, count - 1)), wanted, limit=120)
-        yield Bench(plane, process, probe, backend)
+        yield Bench(plane, process, probe, (backend, other))
 
 
 async def probe(folder: Path, count: int) -> list[Table]:
@@ -109,9 +122,9 @@ async def probe(folder: Path, count: int) -> list[Table]:
         table.rows.append((f"{start + 1:,} to {start + len(block):,}", *_cells(block)))
     table.rows.append(("all", *_cells(times)))
     edge = min(100, step)
-    growth = _mean(times[-edge:]) / _mean(times[:edge])
+    growth = mean(times[-edge:]) / mean(times[:edge])
     table.goals = [
-        Goal("mean", _mean(times) * 1000, _MEAN_MS, "ms"),
+        Goal("mean", mean(times) * 1000, _MEAN_MS, "ms"),
         Goal(f"last {edge} to first {edge}", growth, _GROWTH, "x"),
         Goal("answers that are neither 404 nor 200", unexpected, 0, ""),
     ]
@@ -158,11 +171,7 @@ def _edited(bench: Bench, count: int, changes: int) -> list[float]:
 
 
 def _cells(times: Sequence[float]) -> tuple[str, str, str]:
-    return ms(_mean(times)), ms(median(times)), ms(max(times))
-
-
-def _mean(times: Sequence[float]) -> float:
-    return sum(times) / len(times)
+    return ms(mean(times)), ms(median(times)), ms(max(times))
 
 
 def _rank(times: Sequence[float], share: float) -> float:

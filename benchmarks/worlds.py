@@ -63,20 +63,32 @@ def everything(count: int, *, listen: int, backend: int) -> Iterator[list[Body]]
         yield bundle(number, backend)
 
 
-def write(folder: Path, count: int, *, listen: int, backend: int) -> None:
-    """One YAML file per route, block style, as people write it."""
+def write(folder: Path, count: int, *, listen: int, backend: int, apart: bool = False) -> None:
+    """One YAML file per route, block style, as people write it. `apart`: one per object, as they change in
+    Kubernetes."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gateway.yaml").write_text(text(gateway(listen)))
     # One dump, then replacement of the few things that differ: dumping 10,000 files would take a minute.
     marker, other = 987654321, 987654320
-    pattern = text(bundle(marker, other))
+    whole = bundle(marker, other)
+    files = dict(zip((path, service_path, endpoints_path), ([one] for one in whole), strict=True))
+    patterns = {place: text(bodies) for place, bodies in (files if apart else {path: whole}).items()}
     for number in range(count):
-        filled = pattern.replace(str(marker), str(number)).replace(str(other), str(backend))
-        path(folder, number).write_text(filled)
+        for place, pattern in patterns.items():
+            filled = pattern.replace(str(marker), str(number)).replace(str(other), str(backend))
+            place(folder, number).write_text(filled)
 
 
 def path(folder: Path, number: int) -> Path:
     return folder / f"r{number}.yaml"
+
+
+def service_path(folder: Path, number: int) -> Path:
+    return folder / f"s{number}.yaml"
+
+
+def endpoints_path(folder: Path, number: int) -> Path:
+    return folder / f"e{number}.yaml"
 
 
 def text(objects: list[Body]) -> str:

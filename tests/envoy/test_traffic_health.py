@@ -70,6 +70,31 @@ async def test_a_connection_is_enough_for_tcp(site: Site) -> None:
     await only(site, "one", "two")
 
 
+async def test_the_dead_are_noticed_before_they_are_checked(site: Site) -> None:
+    """Of 200 requests a quarter would fail: the next check comes long after them."""
+    pods = {name: await pod(site, name) for name in "abcd"}
+    check = {"http": {"path": "/healthz"}, "interval": "5s", "jitterPercent": 0}
+    site.plane.write("policy.yaml", policy("p", *SHOP, healthCheck=check))
+    site.plane.write("shop.yaml", *slices("shop", *pods.values()), route("shop", "shop"))
+    await only(site, *pods)
+    await pods["b"].stop()
+    found = await many(200, site.port, HOST, 0.01)
+    assert 1 <= found["503"] <= 6
+    assert set(found) == {"a", "c", "d", "503"}
+    await pods["b"].start()
+    await only(site, *pods)
+
+
+async def test_who_wants_checks_alone(site: Site) -> None:
+    pods = {name: await pod(site, name) for name in "abcd"}
+    check = {"http": {"path": "/healthz"}, "interval": "10m", "connectionFailures": 0}
+    site.plane.write("policy.yaml", policy("p", *SHOP, healthCheck=check))
+    site.plane.write("shop.yaml", *slices("shop", *pods.values()), route("shop", "shop"))
+    await only(site, *pods)
+    await pods["b"].stop()
+    assert (await many(200, site.port, HOST, 0.01))["503"] > 15
+
+
 async def test_what_a_tcp_check_says_and_hears(site: Site) -> None:
     """The text that is sent, and the text that the answer must hold."""
     one, two = await pod(site, "one"), await pod(site, "two")

@@ -200,6 +200,27 @@ def test_a_breaker_knows_no_panic(edge: Any) -> None:
     assert "DRG3001 spec.failover.panicThreshold" not in edge.findings()
 
 
+@pytest.mark.parametrize(
+    ("sections", "outliers"),
+    [
+        ("healthCheck: {tcp: {}}", upstream.Outliers(local_errors=3, split=True, longest=30.0)),
+        (
+            "healthCheck: {tcp: {}, connectionFailures: 7}",
+            upstream.Outliers(local_errors=7, split=True, longest=30.0),
+        ),
+        ("healthCheck: {tcp: {}, connectionFailures: 0}", None),
+        ("healthCheck: {disabled: true}", None),
+        ("healthCheck: {tcp: {}}\n  outlierDetection: {disabled: true}", None),
+        ("healthCheck: {tcp: {}}\n  outlierDetection: {}", upstream.Outliers(errors=5)),
+    ],
+)
+def test_requests_that_are_not_answered_count_beside_checks(
+    edge: Any, sections: str, outliers: upstream.Outliers | None
+) -> None:
+    edge.apply(policy("p", SHOP, sections))
+    assert cluster(edge).outliers == outliers
+
+
 def test_what_does_not_fit_is_told_once(edge: Any) -> None:
     edge.apply(policy("p", SHOP, "connection: {protocol: Auto, maxRequests: 3}", "healthCheck: {grpc: {}}"))
     assert cluster(edge).protocol is ir.AppProtocol.HTTP1

@@ -111,3 +111,11 @@ class HealthCheck(policy.Section):
             description="Between two checks while the backend has never had a request. Default: `interval`."
         ),
     ] = None
+    connection_failures: Annotated[
+        Annotated[int, Field(strict=True, ge=0, le=1000)] | None,
+        Field(
+            description="Requests in a row that an endpoint does not answer (no connection, a reset, a"
+            " timeout) until it gets none, up to its next good check or for 30s; half of the endpoints at"
+            " most. 0: only checks count. Default: 3; where there is `outlierDetection`, that counts."
+        ),
+    ] = None

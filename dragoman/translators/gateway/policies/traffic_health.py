@@ -1,17 +1,22 @@
-"""A TrafficPolicy's `healthCheck` -> how a cluster's endpoints are asked for their health."""
+"""A TrafficPolicy's `healthCheck` -> how a cluster's endpoints are asked for their health, and which are left
+alone until they are asked again."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from dragoman.diagnostics import Diagnostic
 from dragoman.ir import model as ir, upstream
 from dragoman.translators.gateway.models import policy, traffic_health as model
 from dragoman.translators.gateway.policies import losses
 
+_FAILURES: Final = 3
+"""One may be a slow request, or a stream that the endpoint itself gave up."""
+
 
 def apply(cluster: ir.Cluster, merged: losses.Merged) -> tuple[ir.Cluster, tuple[Diagnostic, ...]]:
-    """The cluster with its check. Comes after whatever settles the protocol and TLS."""
+    """The cluster with its check. Comes after whatever settles the protocol and TLS, and outliers."""
     given = policy.on(merged.spec.health_check)
     if given is None:
         return cluster, ()
@@ -25,7 +30,19 @@ def apply(cluster: ir.Cluster, merged: losses.Merged) -> tuple[ir.Cluster, tuple
         why = "which speaks HTTP/1.1: its endpoints are not checked"
     if why:
         return cluster, tuple(losses.of(cluster, merged, ("healthCheck", kind), why=why))
-    return replace(cluster, health_check=_check(given, _name(cluster))), ()
+    checked = replace(cluster, health_check=_check(given, _name(cluster)))
+    if merged.spec.outlier_detection is None:
+        checked = replace(checked, outliers=_outliers(given))
+    return checked, ()
+
+
+def _outliers(given: model.HealthCheck) -> upstream.Outliers | None:
+    """Checks find a dead endpoint after seconds, requests at once; the next good check brings it back."""
+    failures = _FAILURES if given.connection_failures is None else given.connection_failures
+    if not failures:
+        return None
+    made = upstream.Outliers(local_errors=failures, split=True)
+    return replace(made, longest=made.base)
 
 
 def _check(given: model.HealthCheck, name: str) -> upstream.HealthCheck:
