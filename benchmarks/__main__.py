@@ -1,9 +1,8 @@
 """`python -m benchmarks` (`make bench`): runs every measurement and writes `benchmarks/RESULTS.md`.
 
-`--quick` leaves out the largest sizes; `--only` names some of `own`, `listeners`, `latency`, `probe`,
-`churn`, `edits`, `requests`, `failover`, `cold`, `fanout`, `fleet`, `keys`, `startup`,
-`ratelimit-transport`, `ratelimit`, `authz`. A partial run prints its tables and leaves the file alone.
-`--page` runs those of `page.SECTIONS` and writes `docs/performance.md`.
+`--quick` leaves out the largest sizes; `--only` names some of the sections (`--help` lists them). A partial
+run prints its tables and leaves the file alone. `--page` runs those of `page.SECTIONS` and writes
+`docs/performance.md`.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from benchmarks import (
     failover,
     fanout,
     fleet,
+    full,
     keys,
     latency,
     listeners,
@@ -79,6 +79,7 @@ def main() -> int:
         "edits": lambda folder: asyncio.run(propagation.edits(folder, ends, 100)),
         "requests": lambda folder: asyncio.run(requests.measure(folder, ends[-1], ends[-1])),
         "failover": lambda folder: asyncio.run(failover.measure(folder)),
+        "full": lambda folder: asyncio.run(full.measure(folder)),
         "cold": lambda folder: asyncio.run(cold.measure(folder, starts)),
         "fanout": lambda folder: asyncio.run(fanout.measure(folder, streams)),
         "fleet": lambda folder: asyncio.run(fleet.measure(folder, fleets)),

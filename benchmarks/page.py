@@ -9,7 +9,7 @@ from typing import Final
 from benchmarks.report import Table
 
 PATH: Final = Path(__file__).parent.parent / "docs" / "performance.md"
-SECTIONS: Final = ("probe", "churn", "edits", "requests", "failover")
+SECTIONS: Final = ("probe", "churn", "edits", "requests", "full", "failover")
 
 _HEAD: Final = """\
 # Performance

@@ -37,11 +37,13 @@ _LEAST: Final = 0.90
 
 @dataclass(slots=True)
 class Shape:
-    """One Envoy. `bodies`: its world; `ask`: the host and the path that requests are for."""
+    """One Envoy. `bodies`: its world; `ask`: the host and the path that requests are for; `headers`: what
+    else they say."""
 
     name: str
     bodies: list[Body]
     ask: tuple[str, str]
+    headers: tuple[str, ...] = ()
     scoped: int = 300
     treed: bool = True
     port: int = 0
@@ -95,7 +97,7 @@ def _bootstrap(shape: Shape, admin: Admin) -> bytes:
         trees.LEAST = least  # type: ignore[misc]
 
 
-def _answering(port: int, admin: int) -> dict[str, Any]:
+def answering(port: int, admin: int) -> dict[str, Any]:
     """An Envoy that answers everything itself: the backend."""
     route = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "ok"}}}
     typed = "type.googleapis.com/envoy.extensions.filters"
@@ -114,11 +116,13 @@ def _answering(port: int, admin: int) -> dict[str, Any]:
     return made
 
 
-def _load(shape: Shape, seconds: int) -> tuple[float, float]:
+def load(shape: Shape, seconds: int) -> tuple[float, float]:
     """CPU microseconds of Envoy for each request, and requests a second."""
     host, path = shape.ask
-    before, begun = processes.exact_cpu(shape.pid), time.perf_counter()
     command = ["wrk", "-c16", "-t1", f"-d{seconds}s", "-H", f"Host: {host}"]
+    for header in shape.headers:
+        command += ["-H", header]
+    before, begun = processes.exact_cpu(shape.pid), time.perf_counter()
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{shape.port}{path}"], check=True, capture_output=True, text=True
     )
@@ -145,9 +149,9 @@ async def measure(folder: Path, hosts: int, prefixes: int, seconds: int = 1) -> 
     async with AsyncExitStack() as stack:
         backend = net.free_port()
         (folder / "backend").mkdir()
-        answering = envoy.Envoy(_answering(backend, net.free_port()), folder / "backend")
-        stack.push_async_callback(answering.stop)
-        await answering.start()
+        replying = envoy.Envoy(answering(backend, net.free_port()), folder / "backend")
+        stack.push_async_callback(replying.stop)
+        await replying.start()
         found = shapes(hosts, prefixes, iter(net.free_port, None), backend)
         for shape in found:
             admin = Admin(port=net.free_port())
@@ -159,7 +163,7 @@ async def measure(folder: Path, hosts: int, prefixes: int, seconds: int = 1) -> 
         results: dict[str, list[tuple[float, float]]] = {shape.name: [] for shape in found}
         for _ in range(_ROUNDS):
             for shape in found:
-                results[shape.name].append(await asyncio.to_thread(_load, shape, seconds))
+                results[shape.name].append(await asyncio.to_thread(load, shape, seconds))
     base = min(each for each, _ in results["one route"])
     for name, rounds in results.items():
         costs = [each for each, _ in rounds]

@@ -101,6 +101,25 @@ async def test_a_good_token_passes_and_says_who_it_is(shop: Site) -> None:
     assert headers["X-Payload"] != ["mallory"]
 
 
+async def test_a_token_that_is_remembered_still_expires(site: Site) -> None:
+    """Envoy looks at the signature once, and at the time always."""
+    site.plane.write("shop.yaml", *await site.service("shop"), http_route("shop", rule("shop")))
+    site.plane.write("auth.yaml", policy("all", GATEWAY, jwt=jwt(clockSkew="1s")))
+    await site.served(HOST, status=401)
+    short = bearer(token(exp=int(time.time()) + 30))
+    for _ in range(3):
+        assert (await ask(site, "/", short)).status == 200
+    ending = bearer(token(exp=int(time.time()) + 2))
+    await ask(site, "/", ending)
+
+    async def expired() -> bool:
+        reply = await ask(site, "/", ending)
+        return reply.status == 401 and error(reply) == "token_expired"
+
+    await net.until("the token expired", expired)
+    assert (await ask(site, "/", bearer(token()))).status == 200
+
+
 ATTACKS: dict[str, tuple[str, str]] = {
     "no token": ("", "unauthorized"),
     "another scheme": ("Authorization: Basic YTpi", "unauthorized"),

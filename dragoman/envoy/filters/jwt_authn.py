@@ -22,6 +22,10 @@ PAYLOAD: Final = "payload"
 """The key of a token's claims in the filter's dynamic metadata."""
 
 
+REMEMBERED: Final = 1000
+"""Good tokens of one issuer that each worker remembers."""
+
+
 class JwtAuthn:
     """`envoy.filters.http.jwt_authn`."""
 
@@ -89,6 +93,8 @@ def _provider(wanted: ir.JwtProvider) -> bytes:
         payload_in_metadata=PAYLOAD,
         from_params=wanted.params,
         from_cookies=wanted.cookies,
+        # A token that is good stays so until it expires: its signature is looked at once for each worker.
+        jwt_cache_config=jwt_authn.JwtCacheConfig(jwt_cache_size=REMEMBERED),
         # A route is chosen once: filters are woken for that one, so another one's would be passed by.
         clear_route_cache=False,
     )
