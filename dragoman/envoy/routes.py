@@ -24,7 +24,6 @@ from dragoman.envoy import (
     naming,
     ratelimits,
     replies,
-    reports,
     rewrites,
     sessions,
     templates,
@@ -72,8 +71,6 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
     message = route_proto.Route(name=route.name)
     matches.write(message.match, route.match)
     chain.write_route(message, route)
-    if route.rollout:
-        reports.mark(message, route.rollout)
     if route.auth is not None:
         replies.mark(message, route.auth)
     clusters = _NO_CLUSTERS

@@ -42,6 +42,7 @@ from dragoman.envoy.filters import (
     ratelimit,
     ratelimit_own,
     rbac,
+    rollouts,
     router,
     sharding,
     stateful_session,
@@ -57,6 +58,7 @@ Demand = tuple[str, Hashable]
 """A discovered filter's name, and a part of its configuration."""
 
 FILTERS: Final[tuple[base.Filter, ...]] = (
+    rollouts.FILTER,  # whoever answers: it is reported
     cors.FILTER,  # before anything that may refuse: a preflight carries no credentials
     custom_response.FILTER,  # an override ends the way of a response: it comes when all others are done
     maintenance.CLIENT,
