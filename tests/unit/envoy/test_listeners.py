@@ -35,6 +35,7 @@ def test_plain_http() -> None:
         "config_source": {"ads": {}, "resource_api_version": "V3"},
     }
     assert [(each["name"], each.get("disabled", False)) for each in manager["http_filters"]] == [
+        ("dragoman.rollout", True),
         ("envoy.filters.http.cors", True),
         ("envoy.filters.http.custom_response", True),
         ("dragoman.http.client_address", True),
