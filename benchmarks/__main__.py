@@ -35,6 +35,7 @@ from benchmarks import (
     report,
     requests,
     startup,
+    sweep,
     transport,
 )
 
@@ -52,6 +53,7 @@ def main() -> int:
             "listeners",
             "latency",
             *page.SECTIONS,
+            "sweep",
             "cold",
             "fanout",
             "fleet",
@@ -80,6 +82,7 @@ def main() -> int:
         "requests": lambda folder: asyncio.run(requests.measure(folder, ends[-1], ends[-1])),
         "failover": lambda folder: asyncio.run(failover.measure(folder)),
         "full": lambda folder: asyncio.run(full.measure(folder)),
+        "sweep": lambda folder: asyncio.run(sweep.measure(folder, quick=options.quick)),
         "cold": lambda folder: asyncio.run(cold.measure(folder, starts)),
         "fanout": lambda folder: asyncio.run(fanout.measure(folder, streams)),
         "fleet": lambda folder: asyncio.run(fleet.measure(folder, fleets)),

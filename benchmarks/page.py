@@ -20,10 +20,11 @@ number of routes, and what a request costs in the shapes that are chosen for lar
 [architecture.md](architecture.md#how-route-tables-are-cut) why routes are cut as they are. The milliseconds
 are of this machine under this load; what holds elsewhere are the ratios within a table.
 
-What to set: `gateways.scoped_hosts` (300) is the number of host names from which on a listener's routes
-are cut into scopes. Below it Envoy applies the whole table for each change, at about 15 us for each
-host name; with scopes it applies 1/128 of it, and each request costs some microseconds more. 300 is
-where a change of a whole table comes to 5 ms. With 0 tables are never cut: for few changes and much
+What to set: `gateways.scoped_hosts` (200) is the number of host names from which on a listener's routes
+are cut into scopes. Below it Envoy applies the whole table for each change, at 15 to 25 us for each host
+name of two rules; with scopes it applies 1/128 of it, and each request costs some microseconds more. 200 is
+where a change of a whole table comes to 5 ms (`python -m benchmarks --only sweep`), the CPU of 500 to 900
+requests' difference: a listener of fewer requests for each change gains by scopes at any size. With 0 tables are never cut: for few changes and much
 traffic. A virtual host of 100 routes or more becomes a tree of path prefixes.
 """
 

@@ -37,15 +37,18 @@ _GAP: Final = 0.03
 class Bench:
     """A running pair of control plane and Envoy, and the connection that asks."""
 
-    def __init__(self, plane: Plane, proxy: envoy.Envoy, probe: Probe, backends: tuple[int, int]) -> None:
+    def __init__(
+        self, plane: Plane, proxy: envoy.Envoy, port: int, probe: Probe, backends: tuple[int, int]
+    ) -> None:
         self.folder = plane.folder
-        self._plane, self._proxy = plane.pid, proxy.pid
+        self._plane, self.proxy = plane.pid, proxy.pid
+        self.port = port
         self.probe = probe
         self.backends = backends
 
     def cpu(self) -> tuple[float, float]:
         """Seconds that the control plane and Envoy's main thread have used."""
-        return processes.exact_cpu(self._plane), processes.main_cpu(self._proxy)
+        return processes.exact_cpu(self._plane), processes.main_cpu(self.proxy)
 
     def change(self, number: int, bodies: list[Body]) -> float:
         """Writes the file of a route; the time before its rename."""
@@ -81,13 +84,16 @@ def place(target: Path) -> float:
 
 
 @asynccontextmanager
-async def running(folder: Path, count: int, *, apart: bool = False) -> AsyncIterator[Bench]:
+async def running(
+    folder: Path, count: int, *, apart: bool = False, scoped: int | None = None
+) -> AsyncIterator[Bench]:
     """With `count` routes from the start, each with its own backend; and one backend for those to come.
-    `apart`: each object has a file of its own."""
+    `apart`: each object has a file of its own. `scoped`: the setting `gateways.scoped_hosts`."""
     async with AsyncExitStack() as stack:
         answering = stack.enter_context(Child("benchmarks.answering"))
         backend, other = map(int, answering.hear().split())
-        plane = Plane(folder, log_level="warning")
+        environment = {} if scoped is None else {"DRAGOMAN_GATEWAYS_SCOPED_HOSTS": str(scoped)}
+        plane = Plane(folder, log_level="warning", environment=environment)
         listen = net.free_port()
         worlds.write(plane.folder, count, listen=listen, backend=backend, apart=apart)
         shared = [worlds.service(_SHARED), worlds.endpoints(_SHARED, backend)]
@@ -103,7 +109,7 @@ async def running(folder: Path, count: int, *, apart: bool = False) -> AsyncIter
         stack.callback(probe.close)
         wanted = b"HTTP/1.1 200" if count else b"HTTP/1.1 404"
         await asyncio.to_thread(probe.until, worlds.host(max(0, count - 1)), wanted, limit=120)
-        yield Bench(plane, process, probe, (backend, other))
+        yield Bench(plane, process, listen, probe, (backend, other))
 
 
 async def probe(folder: Path, count: int) -> list[Table]:

@@ -44,7 +44,7 @@ class Shape:
     bodies: list[Body]
     ask: tuple[str, str]
     headers: tuple[str, ...] = ()
-    scoped: int = 300
+    scoped: int = 200
     treed: bool = True
     port: int = 0
     pid: int = 0
