@@ -185,7 +185,13 @@ def _write_filter(target: hcm.HttpConnectionManager, each: base.Filter) -> None:
     entry.name = each.name
     entry.disabled = each.disabled
     sources.write_ads(entry.config_discovery.config_source)
-    entry.config_discovery.type_urls.append(DISCOVERED[each.name].type_url)
+    entry.config_discovery.type_urls.extend(type_urls(each.name))
+
+
+def type_urls(name: str) -> tuple[str, ...]:
+    """The types that the configuration of a discovered filter may be of."""
+    usual = DISCOVERED[name].type_url
+    return (usual, identity.NOTHING) if name == identity.FILTER.name else (usual,)
 
 
 def write_route(target: route_proto.Route, route: ir.Route) -> None:

@@ -3,18 +3,24 @@
 The filters that find out who somebody is set such headers, but only on routes that ask them to. This one
 drops the client's own copies on every route, also where nobody is asked: backends must be able to believe
 what they say. The names of the headers come by ECDS, from what all routes of a node group set. It comes
-before the filters that set them, and is awake everywhere.
+before the filters that set them, and is awake everywhere. While there are no such headers, what comes by ECDS
+is a filter chain without filters, which costs requests nothing: an idle filter costs each of them 2 us.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable
+from typing import Final
 
 from dragoman import proto
 from dragoman.envoy import authz
 from dragoman.envoy.filters import base, clients, credentials
 from dragoman.ir import cache, model as ir
+from dragoman.proto.envoy.extensions.filters.http.filter_chain import v3 as filter_chain
 from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
+
+NOTHING: Final = proto.type_url(filter_chain.FilterChainConfig)
+"""The type of its configuration while there is nothing to drop."""
 
 
 class Identity:
@@ -50,6 +56,8 @@ class Identity:
         return part
 
     def shared(self, demands: Collection[Hashable]) -> base.Config:
+        if not demands:
+            return base.config(filter_chain.FilterChainConfig())
         message = header_mutation.HeaderMutation()
         for name in sorted(map(str, demands)):
             message.mutations.request_mutations.add().remove = name
