@@ -1,7 +1,7 @@
 """What a request costs Envoy in the shapes that `envoy/shape.py` and `envoy/trees.py` choose, beside a
-single route.
+single route, Dragoman's and one written by hand.
 
-The same connection manager, filters and backend each time; one worker; requests by wrk on 16 connections,
+The same settings and backend each time; one worker; requests by wrk on 16 connections,
 in turns, and Envoy's own CPU time for each. What a shape adds is the whole difference; throughput per core
 is its inverse. Needs `wrk`; without it the section is left out.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import processes, worlds
+from benchmarks import byhand, processes, worlds
 from benchmarks.prepared import document
 from benchmarks.report import Goal, Table, median, ratio
 from dragoman import config, proto
@@ -31,14 +31,16 @@ from tests.harness.manifests import Body
 _HOST: Final = "shop.example.com"
 _MATCHES: Final = 8
 _RULES: Final = 16
-_ROUNDS: Final = 15
+_ROUNDS: Final = 12
 _LEAST: Final = 0.90
+_BY_HAND: Final = "one route, by hand"
 
 
 @dataclass(slots=True)
 class Shape:
-    """One Envoy. `bodies`: its world; `ask`: the host and the path that requests are for; `headers`: what
-    else they say."""
+    """One Envoy. `bodies`: its world (none: it is configured by hand); `ask`: the host and the path that
+    requests are for; `headers`: what else they say.
+    """
 
     name: str
     bodies: list[Body]
@@ -56,11 +58,11 @@ def shapes(hosts: int, prefixes: int, listen: Iterator[int], backend: int) -> li
         return [*worlds.gateway(port), worlds.service(0), worlds.endpoints(0, backend), *routes], port
 
     made = []
-    many = [worlds.route(number, service=0) for number in range(hosts)]
+    many = [_plain(number) for number in range(hosts)]
     deep = list(_prefixes(prefixes))
     last = (_HOST, f"/p{prefixes - 1}/x")
     for name, routes, ask, more in (
-        ("one route", [worlds.route(0)], (worlds.host(0), "/"), {}),
+        ("one route", [_plain(0)], (worlds.host(0), "/"), {}),
         (f"{hosts:,} hosts, one table", many, (worlds.host(hosts - 1), "/"), {"scoped": 0}),
         (f"{hosts:,} hosts, scopes", many, (worlds.host(hosts - 1), "/"), {}),
         (f"{prefixes:,} prefixes, a list", deep, last, {"treed": False}),
@@ -69,6 +71,11 @@ def shapes(hosts: int, prefixes: int, listen: Iterator[int], backend: int) -> li
         bodies, port = world(*routes)
         made.append(Shape(name, bodies, ask, port=port, **more))
     return made
+
+
+def _plain(number: int) -> Body:
+    """A route that does nothing but forward, as the one by hand."""
+    return manifests.http_route(f"r{number}", manifests.rule("s0"), hostnames=[worlds.host(number)])
 
 
 def _prefixes(count: int) -> Iterator[Body]:
@@ -137,7 +144,7 @@ def load(shape: Shape, seconds: int) -> tuple[float, float]:
 async def measure(folder: Path, hosts: int, prefixes: int, seconds: int = 1) -> list[Table]:
     table = Table(
         "What a request costs in each shape",
-        ("shape", "CPU us, least", "CPU us, median", "requests/s, median", "throughput to one route"),
+        ("shape", "CPU us, least", "CPU us, median", "requests/s, median", "throughput to by hand"),
         notes=[
             f"{_ROUNDS} rounds of {seconds} s in turns; one worker, 16 connections, a backend beside it",
             "throughput: per CPU second, by the rounds that used least; the machine is shared",
@@ -152,19 +159,22 @@ async def measure(folder: Path, hosts: int, prefixes: int, seconds: int = 1) -> 
         replying = envoy.Envoy(answering(backend, net.free_port()), folder / "backend")
         stack.push_async_callback(replying.stop)
         await replying.start()
-        found = shapes(hosts, prefixes, iter(net.free_port, None), backend)
+        found = [Shape(_BY_HAND, [], (worlds.host(0), "/"), port=net.free_port())]
+        found += shapes(hosts, prefixes, iter(net.free_port, None), backend)
         for shape in found:
             admin = Admin(port=net.free_port())
-            started = await stack.enter_async_context(
-                process.running(_bootstrap(shape, admin), admin=admin, concurrency=1)
-            )
+            if shape.bodies:
+                given = _bootstrap(shape, admin)
+            else:
+                given = byhand.bootstrap(shape.ask[0], shape.port, backend, admin)
+            started = await stack.enter_async_context(process.running(given, admin=admin, concurrency=1))
             await started.ready()
             shape.pid = started.pid
         results: dict[str, list[tuple[float, float]]] = {shape.name: [] for shape in found}
         for _ in range(_ROUNDS):
             for shape in found:
                 results[shape.name].append(await asyncio.to_thread(load, shape, seconds))
-    base = min(each for each, _ in results["one route"])
+    base = min(each for each, _ in results[_BY_HAND])
     for name, rounds in results.items():
         costs = [each for each, _ in rounds]
         rate = median([each for _, each in rounds])
