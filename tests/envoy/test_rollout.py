@@ -99,7 +99,7 @@ async def acked(site: Site, before: dict[str, float]) -> None:
 
 
 async def measured(load: Load, requests: int = 1500) -> float:
-    """Percent of the next requests that the canary answers."""
+    """Percent of the next requests that the canary answers; of 1,500 it is off by 1.3 in the mean."""
     old, new = load.pods["old"], load.pods["new"]
     await load.more(requests)
     old, new = load.pods["old"] - old, load.pods["new"] - new
@@ -116,7 +116,7 @@ async def test_steps_weights_and_their_cost(site: Site) -> None:
         await load.seen("new")
         # It was there before it got anything: no cluster came with the first step.
         assert (await pushes(site))["CDS"] == before["CDS"]
-        assert await measured(load) == pytest.approx(20, abs=3)
+        assert await measured(load) == pytest.approx(20, abs=6)
         for weight, reason in ((60, "AwaitingApproval"), (100, "Promoted")):
             before = await pushes(site)
             code, words = await said(site, "approve", "shop")
@@ -125,7 +125,7 @@ async def test_steps_weights_and_their_cost(site: Site) -> None:
             await acked(site, before)
             await load.more(100)
             assert await pushes(site) == before | {"RDS": before["RDS"] + 1}
-            assert await measured(load) == pytest.approx(weight, abs=3)
+            assert await measured(load) == pytest.approx(weight, abs=6)
     assert not load.failures, dict(load.failures)
     code, words = await said(site, "status")
     assert code == 0
