@@ -36,6 +36,7 @@ from benchmarks import (
     requests,
     startup,
     sweep,
+    tls,
     transport,
 )
 
@@ -54,6 +55,7 @@ def main() -> int:
             "latency",
             *page.SECTIONS,
             "sweep",
+            "tls",
             "cold",
             "fanout",
             "fleet",
@@ -83,6 +85,7 @@ def main() -> int:
         "failover": lambda folder: asyncio.run(failover.measure(folder)),
         "full": lambda folder: asyncio.run(full.measure(folder)),
         "sweep": lambda folder: asyncio.run(sweep.measure(folder, quick=options.quick)),
+        "tls": lambda folder: asyncio.run(tls.measure(folder, routes[:1] if options.quick else routes[:2])),
         "cold": lambda folder: asyncio.run(cold.measure(folder, starts)),
         "fanout": lambda folder: asyncio.run(fanout.measure(folder, streams)),
         "fleet": lambda folder: asyncio.run(fleet.measure(folder, fleets)),
