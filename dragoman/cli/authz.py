@@ -60,6 +60,7 @@ def command(
         log__format=log_format,
     )
     import asyncio
+    import gc
 
     from dragoman import config, runtime
     from dragoman.runtime import lookups
@@ -81,6 +82,8 @@ def command(
     async def main() -> None:
         await lookups.Lookups(settings, files.Files(list(paths)), started).run()
 
+    gc.freeze()  # what was imported stays
+    gc.enable()  # this one stays (`main` has it switched off)
     try:
         asyncio.run(main())
     except runtime.StartError as error:

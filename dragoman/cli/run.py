@@ -61,8 +61,9 @@ def command(
         log__format=log_format,
     )
     import asyncio
+    import gc
 
-    from dragoman import runtime  # switches the garbage collector on when everything is loaded
+    from dragoman import runtime
     from dragoman.sources import files
     from dragoman.telemetry import logs
 
@@ -83,6 +84,8 @@ def command(
             settings, files.Files(list(paths)), companions=companions, started=started
         ).run()
 
+    gc.freeze()  # what was imported stays
+    gc.enable()  # this one stays (`main` has it switched off); bulk work spares itself (`garbage`)
     try:
         asyncio.run(main())
     except runtime.StartError as error:
