@@ -22,7 +22,7 @@ are of this machine under this load; what holds elsewhere are the ratios within 
 
 What to set: `gateways.scoped_hosts` (200) is the number of host names from which on a listener's routes
 are cut into scopes. Below it Envoy applies the whole table for each change, at 15 to 25 us for each host
-name of two rules; with scopes it applies 1/128 of it, and each request costs some microseconds more. 200 is
+name of two rules; with scopes it applies 1/256 of it, and each request costs some microseconds more. 200 is
 where a change of a whole table comes to 5 ms (`python -m benchmarks --only sweep`); that is what 500 to
 900 requests cost more. A listener of fewer requests for each change gains by scopes at any size. With 0
 tables are never cut: for few changes and much traffic. A virtual host of 100 routes or more becomes a tree

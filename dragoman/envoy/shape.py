@@ -1,7 +1,7 @@
 """How route tables are cut into resources. All knowledge of it is here, in `scoping.py`, and in
 `graph/pipeline/shapes.py`, which decides for each table.
 
-A table (`ir.Scope`) is kept as a rope: its host names are spread over 128 buckets by their fold, wildcards
+A table (`ir.Scope`) is kept as a rope: its host names are spread over 256 buckets by their fold, wildcards
 are in one of their own. A change among N hosts costs the bytes of one bucket. Small tables are one
 RouteConfiguration of all buckets. Envoy applies that as a whole, at 15 us per host; so in a table of some
 hundred hosts each bucket is a scope (SRDS), a RouteConfiguration of that bucket and the wildcards, and a
@@ -108,7 +108,7 @@ def scoped_route_configuration(
 def holds(name: str, scope: ir.Scope, domain: str) -> bool:
     """Whether the scope of this name holds a host of that table."""
     table, _, number = name.rpartition("#")
-    return naming.route_config(scope) == table and bucket(domain) in (int(number), WILDCARDS)
+    return naming.route_config(scope) == table and bucket(domain) in (int(number, 16), WILDCARDS)
 
 
 def scopes(table: str) -> frozenset[str]:

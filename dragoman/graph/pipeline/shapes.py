@@ -34,7 +34,7 @@ connection in use is sent away within the first of them, and this one grows."""
 SCOPES_LINGER: Final = 600.0
 """The same for scopes, which cost little."""
 
-_COPIES: Final = 2
+_COPIES: Final = 4
 _FREE_COPIES: Final = 16 * scoping.FOLDS
 """How many copies of wildcards there may be: so many for each host name, but those of 16 in any case."""
 
