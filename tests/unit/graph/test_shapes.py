@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from dragoman import config, resource
 from dragoman.document import Document
+from dragoman.envoy import scoping
 from dragoman.graph.pipeline import Pipeline, shapes
 from dragoman.refs import Ref
 from dragoman.sources.base import Update
@@ -70,7 +71,7 @@ def document(body: manifests.Body) -> Document:
 
 
 WHOLE = (False, True, 0)
-CUT = (True, False, 128)
+CUT = (True, False, scoping.FOLDS)
 
 
 def test_size_decides() -> None:
@@ -93,7 +94,7 @@ def test_both_are_there_for_a_while() -> None:
     world.numbered(3)
     assert world.shape() == WHOLE
     world.numbered(20)
-    assert world.shape() == (True, True, 128)
+    assert world.shape() == (True, True, scoping.FOLDS)
     (table,) = world.pipeline.snapshot().resources(resource.ROUTE).values()
     assert table.spare
     world.now = shapes.TABLES_LINGER
@@ -102,7 +103,7 @@ def test_both_are_there_for_a_while() -> None:
     world.numbered(LEAST // 2)  # with the listener's host a little more than half
     assert world.shape() == CUT
     world.numbered(1)
-    assert world.shape() == (False, True, 128)
+    assert world.shape() == (False, True, scoping.FOLDS)
     (table,) = world.pipeline.snapshot().resources(resource.ROUTE).values()
     assert not table.spare
     world.now += shapes.SCOPES_LINGER
@@ -116,12 +117,12 @@ def test_going_back_while_both_are_there() -> None:
     world.numbered(3)
     world.numbered(20)
     world.numbered(1)
-    assert world.shape() == (False, True, 128)
+    assert world.shape() == (False, True, scoping.FOLDS)
     world.now = shapes.TABLES_LINGER
     world.pipeline.expire()
-    assert world.shape() == (False, True, 128)
+    assert world.shape() == (False, True, scoping.FOLDS)
     world.numbered(20)
-    assert world.shape() == (True, True, 128)
+    assert world.shape() == (True, True, scoping.FOLDS)
 
 
 def test_a_change_costs_one_scope() -> None:
