@@ -24,7 +24,7 @@ from benchmarks.report import Goal, Table, median, ms, ratio
 from benchmarks.requests import Shape
 from dragoman import config
 
-_SIZES: Final = (50, 100, 200, 300, 500, 1000)
+_SIZES: Final = (50, 100, 150, 200, 300, 500, 1000)
 _DEFAULT: Final = config.Gateways().scoped_hosts
 _EDITS: Final = 20
 _ROUNDS: Final = 3

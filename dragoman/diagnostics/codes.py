@@ -94,6 +94,7 @@ CODES: Final[dict[str, str]] = {
     "DRG1852": "the users of a policy are not there",
     "DRG1861": "nobody can be asked about tokens",
     "DRG1862": "API keys are known in two ways",
+    "DRG1863": "every credential is needed here",
     # 195x: RateLimitPolicy
     "DRG1951": "a limit is not whole",
     "DRG1952": "Envoy itself cannot count it so",

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.envoy.test_auth import GATEWAY, HOST, ask, bearer, error, policy
+from tests.envoy.test_auth import GATEWAY, HOST, ask, bearer, error, jwt, policy, token
 from tests.envoy.test_auth_keys import secret
 from tests.harness import manifests, net
 from tests.harness.issuer import Issuer
@@ -468,3 +468,25 @@ async def test_claims_are_handed_on_whole_or_not_at_all(site: Site, issuer: Issu
     issuer.tokens["larger"] = {**issuer.tokens["large"], "x": "y" * 7000}
     assert (await ask(site, "/admin", bearer("large"))).status == 200
     assert (await ask(site, "/admin", bearer("larger"))).status == 503
+
+
+async def test_a_token_that_was_looked_up_is_no_checked_one(site: Site, issuer: Issuer) -> None:
+    """Its claims stand where those of a JWT do, whatever a policy above leaves open."""
+    issuer.tokens["iss"] = {**issuer.tokens["good"], "iss": "https://issuer.example"}
+    elsewhere = section(issuer, **{"from": {"headers": [{"name": "X-Opaque"}]}})
+    free = [{"paths": [{"value": "/both/free"}]}]
+    rules = [rule("shop"), rule("shop", path="/both", name="both")]
+    site.plane.write("shop.yaml", *await site.service("shop"), http_route("shop", *rules))
+    site.plane.write(
+        "auth.yaml",
+        secret("gateway", **{"client-secret": issuer.secret}),
+        policy("jwt", GATEWAY, jwt=jwt(), exclude=free),
+        policy("both", at("both"), introspection=elsewhere),
+    )
+    await site.served(HOST, status=401)
+    before = served(site)
+    for path in ("/both", "/both/free"):
+        assert (await ask(site, path, "X-Opaque: iss")).status == 401, path
+        assert (await ask(site, path, bearer(token()))).status == 401, path
+    assert served(site) == before
+    heard(await ask(site, "/both", "X-Opaque: iss", bearer(token())))

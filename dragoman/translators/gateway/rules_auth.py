@@ -14,8 +14,8 @@ from dragoman.translators.gateway import (
     rules_auth_oidc,
     rules_policies,
 )
-from dragoman.translators.gateway.models import auth_jwt, auth_rules, authpolicy, httproute, policy
-from dragoman.translators.gateway.policies import auth_answers, auth_basic
+from dragoman.translators.gateway.models import auth_jwt, auth_rules, authpolicy, httproute
+from dragoman.translators.gateway.policies import auth_answers, auth_basic, auth_methods
 
 
 def check(ref: Ref, spec: authpolicy.AuthPolicy) -> Iterator[Diagnostic]:
@@ -40,7 +40,7 @@ def check(ref: Ref, spec: authpolicy.AuthPolicy) -> Iterator[Diagnostic]:
         if not excluded.paths and not excluded.methods:
             yield error("DRG1108", "it would be every request", here, label="say `paths` or `methods`")
         yield from _paths(here, excluded.paths)
-    strict = next((name for name, one in _strict(spec) if policy.on(one) is not None), None)
+    strict = auth_methods.strict(spec)
     for name in ("combine", "exclude") if strict is not None else ():
         if getattr(spec, name) not in (None, "All", ()):
             message = f"`{name}` is not for policies with `{strict}`"
@@ -50,11 +50,6 @@ def check(ref: Ref, spec: authpolicy.AuthPolicy) -> Iterator[Diagnostic]:
         for name, rules in (("allow", spec.rules.allow), ("deny", spec.rules.deny)):
             for at, rule in enumerate(rules or ()):
                 yield from _rule(Origin(ref, ("spec", "rules", name, at)), rule)
-
-
-def _strict(spec: authpolicy.AuthPolicy) -> Iterator[tuple[str, policy.Section | None]]:
-    """Sections beside which every credential is needed, of every request: their names, and they."""
-    yield from (("oidc", spec.oidc), ("introspection", spec.introspection), ("redisKeys", spec.redis_keys))
 
 
 def _jwt(where: Origin, given: auth_jwt.Jwt) -> Iterator[Diagnostic]:

@@ -163,3 +163,19 @@ def test_names_in_certificates(edge: Any) -> None:
 def test_what_is_refused(edge: Any, spec: str, found: str) -> None:
     edge.apply(policy("p", ROUTE, spec))
     assert [f"{d.code} {format_path(d.path)}" for d in edge.rejected[edge.ref("AuthPolicy", "p")]] == [found]
+
+
+@pytest.mark.parametrize("more", ["combine: Any", "exclude: [{methods: [GET]}]"])
+def test_nothing_is_optional_beside_keys_of_redis(edge: Any, more: str) -> None:
+    certificate = "clientCertificate: {}"
+    spec = f"{inline()}\n  {certificate}\n  {more}"
+    edge.apply(policy("p", EDGE, spec), policy("q", FIRST, "redisKeys: {}"))
+    first, second, _ = auths(edge)
+    assert second is not None
+    assert second.jwt is not None
+    assert second.jwt.optional
+    assert first is not None
+    assert first.jwt is not None
+    assert first.needs is None
+    assert not first.jwt.optional
+    assert "AuthPolicy default/p does not hold beside `redisKeys`" in edge.finding("DRG1863").message

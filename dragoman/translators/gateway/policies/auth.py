@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -124,12 +124,31 @@ def findings(layers: Layers) -> tuple[Diagnostic, ...]:
     if any(isinstance(layer.spec, authpolicy.Broken) for layer in layers):
         return ()
     merged = merge.merge(layers)
+    return (*_keys_twice(merged), *_strict(merged))
+
+
+def _keys_twice(merged: merge.Merged[authpolicy.AuthPolicy]) -> Iterator[Diagnostic]:
     if policy.on(merged.spec.redis_keys) is None or policy.on(merged.spec.api_keys) is None:
-        return ()
+        return
     message = f"{merged.says[('apiKeys',)]} lets the API keys of Consumers in, so none of Redis passes"
     hint = "switch one off: `apiKeys: {disabled: true}`"
-    origin = Origin(merged.says[("redisKeys",)], ("spec", "redisKeys"))
-    return (error("DRG1862", message, origin, help=hint),)
+    yield error("DRG1862", message, Origin(merged.says[("redisKeys",)], ("spec", "redisKeys")), help=hint)
+
+
+def _strict(merged: merge.Merged[authpolicy.AuthPolicy]) -> Iterator[Diagnostic]:
+    """Within one policy `rules_auth` refuses it."""
+    name = auth_methods.strict(merged.spec)
+    if name is None:
+        return
+    for other in ("combine", "exclude"):
+        if getattr(merged.spec, other) in (None, "All", ()):
+            continue
+        origin = Origin(merged.says[(name,)], ("spec", name))
+        message = (
+            f"`{other}` of {merged.says[(other,)]} does not hold beside `{name}`: every credential is needed"
+        )
+        unsaid = "combine: All" if other == "combine" else "exclude: []"
+        yield error("DRG1863", message, origin, help=f"say `{unsaid}` here, or `{name}: {{disabled: true}}`")
 
 
 def _closed(route: ir.Route, code: str, why: str) -> ir.Route:

@@ -10,10 +10,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dragoman.ir import model as ir
+from dragoman.translators.gateway.models import authpolicy, policy
+
+
+def strict(spec: authpolicy.AuthPolicy) -> str | None:
+    """The section, if there is one, beside which every credential is needed, of every request."""
+    sections = (("oidc", spec.oidc), ("introspection", spec.introspection), ("redisKeys", spec.redis_keys))
+    return next((name for name, one in sections if policy.on(one) is not None), None)
 
 
 def relaxed(auth: ir.Auth, exempt: tuple[ir.AuthRule, ...], *, any_of: bool) -> ir.Auth:
-    """`auth` where requests that meet one of `exempt` need nothing, and others any one of several."""
+    """`auth` where requests that meet one of `exempt` need nothing, and others any one of several. As it is
+    where something is strict: a login has browsers pass on to `jwt`, and what was looked up of a token
+    stands where a checked one's claims do, so `jwt` must not be optional then."""
     methods = (
         ("token", auth.jwt),
         ("user", auth.basic),
@@ -22,8 +31,8 @@ def relaxed(auth: ir.Auth, exempt: tuple[ir.AuthRule, ...], *, any_of: bool) -> 
     )
     optional = {kind: one.optional for kind, one in methods if one is not None}
     any_of = any_of and len(optional) > 1
-    if not (any_of or exempt) or auth.login is not None:
-        # A login has browsers pass on to `jwt`, which must not be optional then.
+    looked_up = auth.introspection is not None or auth.redis_keys is not None
+    if not (any_of or exempt) or auth.login is not None or looked_up:
         return auth
     kinds = tuple(kind for kind in optional if not optional[kind])
     if any_of and len(kinds) < len(optional):
