@@ -95,6 +95,7 @@ CODES: Final[dict[str, str]] = {
     "DRG1861": "nobody can be asked about tokens",
     "DRG1862": "API keys are known in two ways",
     "DRG1863": "every credential is needed here",
+    "DRG1864": "nothing reads the claims that rules ask for",
     # 195x: RateLimitPolicy
     "DRG1951": "a limit is not whole",
     "DRG1952": "Envoy itself cannot count it so",

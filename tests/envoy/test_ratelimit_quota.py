@@ -35,7 +35,9 @@ async def test_envoy_keeps_what_is_assigned(site: Site) -> None:
     denied = await ask(site)
     assert denied.status == 429
     assert denied.headers["content-type"] == "application/json"
-    assert json.loads(denied.body)["error"] == "rate_limit_exceeded"
+    body = json.loads(denied.body)
+    assert body["error"] == "rate_limit_exceeded"
+    assert denied.headers["retry-after"] == str(body["retryAfter"]) == "1"
     for missed in ({"method": "POST"}, {"path": "/other"}):
         assert [(await ask(site, **missed)).status for _ in range(10)] == [200] * 10
     heard = json.loads((await ask(site, method="POST")).body)["headers"]

@@ -35,7 +35,14 @@ _NAMES: Final = (
 """Entries that a bucket's name may have."""
 _INTERVAL: Final = 5.0
 """Seconds; Envoy has its own mind."""
-_BODY: Final = {"error": "rate_limit_exceeded", "message": "Too many requests. Try again later."}
+_AFTER: Final = 1
+"""Seconds until another try may help. Envoy says nothing here that differs from request to request, and a
+quota is for limits of many requests a second."""
+_BODY: Final = {
+    "error": "rate_limit_exceeded",
+    "message": "Too many requests. Try again later.",
+    "retryAfter": _AFTER,
+}
 _OVERWRITE: Final = core.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
@@ -148,9 +155,10 @@ class Quota:
         denial = settings.deny_response_settings
         denial.http_status.code = 429  # type: ignore[assignment]
         denial.http_body.value = json.dumps(_BODY).encode()
-        option = denial.response_headers_to_add.add()
-        option.header.key, option.header.value = "content-type", "application/json"
-        option.append_action = _OVERWRITE
+        for name, value in (("content-type", "application/json"), ("retry-after", str(_AFTER))):
+            option = denial.response_headers_to_add.add()
+            option.header.key, option.header.value = name, value
+            option.append_action = _OVERWRITE
         if failure is ratelimit.Failure.CLOSED:
             expired = settings.expired_assignment_behavior
             durations.assign(expired.expired_assignment_behavior_timeout, quota.CLOSED_FOR)

@@ -179,3 +179,13 @@ def test_nothing_is_optional_beside_keys_of_redis(edge: Any, more: str) -> None:
     assert first.needs is None
     assert not first.jwt.optional
     assert "AuthPolicy default/p does not hold beside `redisKeys`" in edge.finding("DRG1863").message
+
+
+@pytest.mark.parametrize(
+    "rules", ["allow: [{scopes: {allOf: [a]}}]", "deny: [{claims: [{name: a, values: [b]}]}]"]
+)
+def test_rules_on_claims_that_nothing_reads(edge: Any, rules: str) -> None:
+    edge.apply(policy("p", EDGE, f"{inline()}\n  rules: {{{rules}}}"))
+    assert not [line for line in edge.findings() if "DRG1864" in line]
+    edge.apply(policy("q", FIRST, "jwt: {disabled: true}"))
+    assert edge.finding("DRG1864").ref == edge.ref("AuthPolicy", "p")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from dragoman.diagnostics import Diagnostic, error
+from dragoman.diagnostics import Diagnostic, error, warning
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators.gateway.models import auth_rules, authpolicy, httproute, policy
@@ -124,7 +124,7 @@ def findings(layers: Layers) -> tuple[Diagnostic, ...]:
     if any(isinstance(layer.spec, authpolicy.Broken) for layer in layers):
         return ()
     merged = merge.merge(layers)
-    return (*_keys_twice(merged), *_strict(merged))
+    return (*_keys_twice(merged), *_strict(merged), *_unproven(merged))
 
 
 def _keys_twice(merged: merge.Merged[authpolicy.AuthPolicy]) -> Iterator[Diagnostic]:
@@ -149,6 +149,23 @@ def _strict(merged: merge.Merged[authpolicy.AuthPolicy]) -> Iterator[Diagnostic]
         )
         unsaid = "combine: All" if other == "combine" else "exclude: []"
         yield error("DRG1863", message, origin, help=f"say `{unsaid}` here, or `{name}: {{disabled: true}}`")
+
+
+def _unproven(merged: merge.Merged[authpolicy.AuthPolicy]) -> Iterator[Diagnostic]:
+    """Rules about what nothing here brings to light: one of `allow` meets nobody then, nor does one of
+    `deny`."""
+    spec = merged.spec
+    rules = policy.on(spec.rules)
+    if rules is None or policy.on(spec.jwt) is not None or policy.on(spec.introspection) is not None:
+        return
+    for name, given in (("allow", rules.allow), ("deny", rules.deny)):
+        if any(rule.claims or rule.scopes is not None for rule in given or ()):
+            message = f"`{name}` asks for claims or scopes, but no policy here reads a token's"
+            login = policy.on(spec.oidc) is not None
+            hint = "say `jwt` beside `oidc`" if login else "say `jwt` or `introspection`"
+            yield warning(
+                "DRG1864", message, Origin(merged.says[("rules",)], ("spec", "rules", name)), help=hint
+            )
 
 
 def _closed(route: ir.Route, code: str, why: str) -> ir.Route:

@@ -148,7 +148,7 @@ def _unfit(merged: Merged, name: str, limit: model.Limit) -> Iterator[Diagnostic
         ("failure",): limit.failure == "Local" if quota else limit.failure is not None,
         ("headers", "rateLimit"): headers is not None and bool(headers.rate_limit),
         ("headers", "xRateLimit"): quota and headers is not None and bool(headers.x_rate_limit),
-        ("headers", "retryAfter"): not quota and headers is not None and headers.retry_after is False,
+        ("headers", "retryAfter"): headers is not None and headers.retry_after is False,
         ("status",): limit.status not in (None, 429),
         ("timeout",): limit.timeout is not None,
         ("body",): body is not None and (bool(body.disabled) or body.message is not None),
