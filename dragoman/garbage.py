@@ -11,6 +11,13 @@ import gc
 from collections.abc import Iterator
 
 
+def begin() -> None:
+    """Switches the collector on, for commands that stay (the command line begins without it). What was
+    imported until now is not searched."""
+    gc.freeze()
+    gc.enable()
+
+
 @contextlib.contextmanager
 def spared(active: bool = True) -> Iterator[None]:
     """Stops the collector for as long, unless somebody has done so already. Not `active`: does nothing."""

@@ -60,9 +60,8 @@ def command(
         log__format=log_format,
     )
     import asyncio
-    import gc
 
-    from dragoman import config, runtime
+    from dragoman import config, garbage, runtime
     from dragoman.runtime import lookups
     from dragoman.sources import files
     from dragoman.telemetry import logs
@@ -82,8 +81,7 @@ def command(
     async def main() -> None:
         await lookups.Lookups(settings, files.Files(list(paths)), started).run()
 
-    gc.freeze()  # what was imported stays
-    gc.enable()  # this one stays (`main` has it switched off)
+    garbage.begin()
     try:
         asyncio.run(main())
     except runtime.StartError as error:

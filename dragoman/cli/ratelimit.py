@@ -170,8 +170,8 @@ def command(
       dragoman ratelimit limits/ --store 'redis+sentinel://10.0.0.1,10.0.0.2/mymaster?password_file=/run/redis'
     """
     import asyncio
-    import gc
 
+    from dragoman import garbage
     from dragoman.ratelimit import following, rules, server as servers, service
     from dragoman.ratelimit.transport import base
     from dragoman.telemetry import logs
@@ -222,7 +222,7 @@ def command(
             raise failure.Failure("--xds-cert and --xds-key go together", code="DRG5001")
         _address("--xds", xds)
         source = following.Settings(xds, gateways or ("*",), node_id, xds_ca, xds_cert, xds_key, xds_name)
-    gc.enable()
+    garbage.begin()
     asyncio.run(_run(settings, source, grace))
 
 

@@ -61,9 +61,8 @@ def command(
         log__format=log_format,
     )
     import asyncio
-    import gc
 
-    from dragoman import runtime
+    from dragoman import garbage, runtime
     from dragoman.sources import files
     from dragoman.telemetry import logs
 
@@ -84,8 +83,7 @@ def command(
             settings, files.Files(list(paths)), companions=companions, started=started
         ).run()
 
-    gc.freeze()  # what was imported stays
-    gc.enable()  # this one stays (`main` has it switched off); bulk work spares itself (`garbage`)
+    garbage.begin()
     try:
         asyncio.run(main())
     except runtime.StartError as error:

@@ -151,11 +151,11 @@ def _watch(server: str, interval: float) -> None:
     """Redraws in place on a terminal; elsewhere pages follow one another. A control plane that is away is
     waited for.
     """
-    import gc
     import time
 
     from rich import console, live, text as rich_text
 
+    from dragoman import garbage
     from dragoman.cli import client, failure
 
     def page() -> str:
@@ -164,7 +164,7 @@ def _watch(server: str, interval: float) -> None:
         except failure.Failure as error:
             return click.style(f"{error.message} (waiting)", fg="yellow")
 
-    gc.enable()  # this one stays (`main` has it switched off)
+    garbage.begin()
     try:
         screen = console.Console()
         if not screen.is_terminal:
