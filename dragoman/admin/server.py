@@ -8,66 +8,27 @@ the header `X-Dragoman`, which no page can send without asking first, and a clie
 from __future__ import annotations
 
 import ipaddress
-import logging
 from typing import Final
 
 import orjson
 from aiohttp import typedefs, web
 
+from dragoman import pages
 from dragoman.admin import api
-from dragoman.telemetry import metrics
-
-log = logging.getLogger(__name__)
 
 _NO_STORE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-class Server:
-    """`start` listens and returns the port (raises `OSError` where it cannot), `stop` closes. Port 0 takes a
-    free one.
-    """
-
-    def __init__(self, state: api.State, address: str, port: int) -> None:
-        self._state = state
-        self._address = address
-        self._asked = port
-        self._runner: web.AppRunner | None = None
-        self.port = port
-
-    @property
-    def url(self) -> str:
-        host = f"[{self._address}]" if ":" in self._address else self._address
-        return f"http://{host}:{self.port}"
-
-    async def start(self) -> int:
-        runner = web.AppRunner(
-            application(self._state, self._address),
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=1.0,
-        )
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self._address, self._asked).start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        self._runner = runner
-        self.port = runner.addresses[0][1]
-        return self.port
-
-    async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+def make(state: api.State, address: str, port: int) -> pages.Server:
+    """The server, which does not listen yet."""
+    return pages.Server(application(state, address), address, port)
 
 
 def application(state: api.State, address: str) -> web.Application:
-    """The aiohttp application; apart from `Server` for tests."""
     app = web.Application(middlewares=[_guard(address), _errors])
     app.router.add_get("/healthz", _health)
     app.router.add_get("/readyz", _ready(state))
-    app.router.add_get("/metrics", _metrics(state))
+    app.router.add_get("/metrics", pages.metrics(state.metrics.text, _NO_STORE))
     app.router.add_get("/", _index)
     app.router.add_get(api.PREFIX, _index)
     for endpoint in api.ENDPOINTS:
@@ -155,15 +116,6 @@ def _ready(state: api.State) -> typedefs.Handler:
         return web.Response(text=f"{why or 'ok'}\n", status=503 if why else 200, headers=_NO_STORE)
 
     return ready
-
-
-def _metrics(state: api.State) -> typedefs.Handler:
-    async def scrape(_: web.Request) -> web.StreamResponse:
-        return web.Response(
-            body=state.metrics.text(), headers={"Content-Type": metrics.CONTENT_TYPE, **_NO_STORE}
-        )
-
-    return scrape
 
 
 def _json(state: api.State, endpoint: api.Endpoint) -> typedefs.Handler:

@@ -12,8 +12,6 @@ from prometheus_client import core
 
 from dragoman.telemetry import metrics as telemetry
 
-CONTENT_TYPE: Final = telemetry.CONTENT_TYPE
-
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds that an issuer takes."""
 
@@ -66,7 +64,7 @@ class Metrics:
         self._errors.labels(policy, reason).inc()
 
     def text(self) -> bytes:
-        return prometheus.generate_latest(self.registry)
+        return telemetry.exposition(self.registry)
 
     # prometheus_client's protocol
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import grpc
 import grpc.aio
-from aiohttp import web
 
+from dragoman import pages
 from dragoman.authz import client as clients, keys, metrics, service
 from dragoman.redis import client as redis, url
 
@@ -60,7 +60,7 @@ class Server:
         )
         self.service = service.Service(self._client, self._store, self.metrics, most=settings.most)
         self._server: Any = None
-        self._admin: web.AppRunner | None = None
+        self._admin: pages.Server | None = None
 
     def bind(self) -> int:
         """The port. To be called within a running event loop."""
@@ -98,30 +98,21 @@ class Server:
         await self.service.stop()
         await self._client.stop()
         if self._admin is not None:
-            await self._admin.cleanup()
+            await self._admin.stop()
         if self._store is not None:
             await self._store.stop()
 
-    # Metrics and health over HTTP
-
     async def _start_admin(self, port: int) -> None:
-        app = web.Application()
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/metrics", self._metrics_page)
-        self._admin = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        await self._admin.setup()
-        await web.TCPSite(self._admin, self.settings.admin_address, port).start()
-        self.admin_port = self._admin.addresses[0][1]
+        app = pages.application(self._health, self.metrics.text)
+        self._admin = pages.Server(app, self.settings.admin_address, port)
+        self.admin_port = await self._admin.start()
 
-    async def _healthz(self, request: web.Request) -> web.Response:
-        """200 as long as calls are to be sent here. A Redis that is away is told, and no reason to go."""
-        said = {"ready": self.service.ready}
+    def _health(self) -> tuple[bool, dict[str, object]]:
+        """A Redis that is away is told, and no reason to go."""
+        said: dict[str, object] = {"ready": self.service.ready}
         if self._store is not None:
             said["redis"] = self._store.up
-        return web.json_response(said, status=200 if self.service.ready else 503)
-
-    async def _metrics_page(self, request: web.Request) -> web.Response:
-        return web.Response(body=self.metrics.text(), headers={"content-type": metrics.CONTENT_TYPE})
+        return self.service.ready, said
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]

@@ -17,8 +17,6 @@ from prometheus_client import core
 
 from dragoman.telemetry import metrics as telemetry
 
-CONTENT_TYPE: Final = telemetry.CONTENT_TYPE
-
 MOST: Final = 10_000
 OTHER: Final = "other"
 
@@ -90,7 +88,7 @@ class Metrics:
         self._mirrors.append((name, text, label, read))
 
     def text(self) -> bytes:
-        return prometheus.generate_latest(self.registry)
+        return telemetry.exposition(self.registry)
 
     # prometheus_client's protocol
 

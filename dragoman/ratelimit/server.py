@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from aiohttp import web
-
+from dragoman import pages
 from dragoman.diagnostics import Diagnostic, Severity
 from dragoman.ratelimit import configuration, metrics, reflection, rules, service, tracing
 from dragoman.ratelimit.rlqs import service as quotas
@@ -79,7 +78,7 @@ class Server:
         self.configuration = configuration.Configuration(settings.merge_domains, settings.presentation)
         self._transport: transport.Server | None = None
         self._streams: transport.Server | None = None
-        self._admin: web.AppRunner | None = None
+        self._admin: pages.Server | None = None
 
     async def start(self) -> None:
         await self._store.start()
@@ -110,7 +109,7 @@ class Server:
         if self.service.tracer is not None:
             await self.service.tracer.stop()
         if self._admin is not None:
-            await self._admin.cleanup()
+            await self._admin.stop()
         await self._store.stop()
 
     def load(self, source: files.Files) -> list[Diagnostic]:
@@ -183,26 +182,15 @@ class Server:
         told = reflection.Reflection([*handlers, *streams])
         return grpc_aio.Server(listen, handlers, {**streams, **told.streams()})
 
-    # Metrics and health over HTTP
-
     async def _start_admin(self, port: int) -> None:
-        app = web.Application()
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/metrics", self._metrics_page)
-        self._admin = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        await self._admin.setup()
-        await web.TCPSite(self._admin, self.settings.admin_address, port).start()
-        self.admin_port = self._admin.addresses[0][1]
+        app = pages.application(self._health, self.metrics.text)
+        self._admin = pages.Server(app, self.settings.admin_address, port)
+        self.admin_port = await self._admin.start()
 
-    async def _healthz(self, request: web.Request) -> web.Response:
-        """200 as long as calls are to be sent here. A store that is away is told, and no reason to go: what
-        limits do then they say themselves.
-        """
-        said = {"state": self.service.state.value, "store": "up" if self._store.healthy() else "away"}
-        return web.json_response(said, status=200 if self.service.ready else 503)
-
-    async def _metrics_page(self, request: web.Request) -> web.Response:
-        return web.Response(body=self.metrics.text(), headers={"content-type": metrics.CONTENT_TYPE})
+    def _health(self) -> tuple[bool, dict[str, object]]:
+        """A store that is away is told, and no reason to go: what limits do then they say themselves."""
+        store = "up" if self._store.healthy() else "away"
+        return self.service.ready, {"state": self.service.state.value, "store": store}
 
 
 def source(paths: Iterable[str]) -> files.Files:

@@ -75,7 +75,7 @@ class ControlPlane:
         self._fetcher = fetching.Fetcher(self.pipeline, self._feed.nudge, settings.fetching)
         self._reports = access_log.Service(settings.xds, self.rollouts.heard)
         self.xds = Server(settings.xds, self._groups, self.ledger, [self._reports.handler()])
-        self.admin = admin.Server(self, settings.admin.address, settings.admin.port)
+        self.admin = admin.make(self, settings.admin.address, settings.admin.port)
         self.ledger.observer = gauges.Counts(self.metrics)
         self.ledger.on_rejection(self._rejected)
         self.ledger.on_recovery(self._recovered)

@@ -67,13 +67,18 @@ class Metrics:
 
     def text(self) -> bytes:
         """The exposition for `CONTENT_TYPE`."""
-        return prometheus.generate_latest(self.registry)
+        return exposition(self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> prometheus.Counter:
         return prometheus.Counter(f"dragoman_{name}", text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, *labels: str) -> prometheus.Histogram:
         return prometheus.Histogram(f"dragoman_{name}", text, labels, buckets=_FAST, registry=self.registry)
+
+
+def exposition(registry: prometheus.CollectorRegistry) -> bytes:
+    """What a registry has, for `CONTENT_TYPE`."""
+    return prometheus.generate_latest(registry)
 
 
 class _Mirror:

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from dragoman import pages
 from dragoman.admin import server
 from dragoman.graph.pipeline import Pipeline
 from dragoman.refs import Ref
@@ -17,10 +18,10 @@ from dragoman.xds.ledger import Ledger
 
 
 @pytest.fixture
-async def running() -> AsyncIterator[tuple[server.Server, Any]]:
+async def running() -> AsyncIterator[tuple[pages.Server, Any]]:
     state = SimpleNamespace(pipeline=Pipeline(), ledger=Ledger(), metrics=Metrics(), started=0.0, why="")
     state.not_ready = lambda: state.why
-    admin = server.Server(state, "127.0.0.1", 0)
+    admin = server.make(state, "127.0.0.1", 0)
     await admin.start()
     try:
         yield admin, state
@@ -33,7 +34,7 @@ async def ask(url: str, **headers: str) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
-async def test_readiness_follows_the_state(running: tuple[server.Server, Any]) -> None:
+async def test_readiness_follows_the_state(running: tuple[pages.Server, Any]) -> None:
     admin, state = running
     assert await ask(f"{admin.url}/readyz") == (200, "ok\n")
     state.why = "starting"
@@ -41,7 +42,7 @@ async def test_readiness_follows_the_state(running: tuple[server.Server, Any]) -
     assert await ask(f"{admin.url}/healthz") == (200, "ok\n")
 
 
-async def test_metrics(running: tuple[server.Server, Any]) -> None:
+async def test_metrics(running: tuple[pages.Server, Any]) -> None:
     status, text = await ask(f"{running[0].url}/metrics")
     assert status == 200
     assert "dragoman_build_seconds_count 0.0" in text
@@ -50,12 +51,12 @@ async def test_metrics(running: tuple[server.Server, Any]) -> None:
 @pytest.mark.parametrize(
     "path", ["status", "proxies", "objects", "diagnostics", "snapshot", "collections", "rollouts"]
 )
-async def test_endpoints_answer_when_there_is_nothing(running: tuple[server.Server, Any], path: str) -> None:
+async def test_endpoints_answer_when_there_is_nothing(running: tuple[pages.Server, Any], path: str) -> None:
     status, _ = await ask(f"{running[0].url}/api/v1/{path}")
     assert status == 200
 
 
-async def test_a_question_that_makes_no_sense_is_refused_in_json(running: tuple[server.Server, Any]) -> None:
+async def test_a_question_that_makes_no_sense_is_refused_in_json(running: tuple[pages.Server, Any]) -> None:
     status, text = await ask(f"{running[0].url}/api/v1/snapshot?type=XDS")
     assert status == 400
     assert "no such type: XDS" in text
@@ -75,7 +76,7 @@ async def test_a_question_that_makes_no_sense_is_refused_in_json(running: tuple[
     ],
 )
 async def test_what_a_web_page_could_send_is_refused(
-    running: tuple[server.Server, Any], headers: dict[str, str], status: int
+    running: tuple[pages.Server, Any], headers: dict[str, str], status: int
 ) -> None:
     for path in ("/metrics", "/api/v1/status", "/readyz"):
         assert (await ask(running[0].url + path, **headers))[0] == status
@@ -92,7 +93,7 @@ async def test_what_a_web_page_could_send_is_refused(
     ],
 )
 async def test_what_changes_something_asks_for_more(
-    running: tuple[server.Server, Any], headers: dict[str, str], status: int
+    running: tuple[pages.Server, Any], headers: dict[str, str], status: int
 ) -> None:
     admin, state = running
     asked: list[str] = []
@@ -110,7 +111,7 @@ async def test_what_changes_something_asks_for_more(
 
 
 async def test_what_changes_something_is_for_this_machine(
-    running: tuple[server.Server, Any], monkeypatch: pytest.MonkeyPatch
+    running: tuple[pages.Server, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "_is_loopback", lambda _: False)
     url = f"{running[0].url}/api/v1/rollouts/abort?name=cart"
