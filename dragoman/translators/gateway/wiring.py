@@ -44,7 +44,13 @@ from dragoman.translators.gateway import (
     wiring_routes,
 )
 from dragoman.translators.gateway.models import meta
-from dragoman.translators.gateway.policies import attach, auth_clients, auth_oidc, auth_sources, effects
+from dragoman.translators.gateway.policies import (
+    attach,
+    auth_clients,
+    auth_oidc_secrets,
+    auth_sources,
+    effects,
+)
 from dragoman.translators.gateway.wiring_routes import Findings
 
 _REQUESTS: Final[Mapping[str, wiring_routes.Translate]] = {
@@ -93,7 +99,7 @@ def build(
     stream_routes: Collection[tuple[Ref, str], ir.StreamRoute] = graph.union(
         "streams", *(one.routes for one in flows)
     )
-    logins = auth_oidc.secrets(graph, objects)
+    logins = auth_oidc_secrets.secrets(graph, objects)
     backend_side = wiring_backends.Backends(
         graph, objects, vault, parents, sources, route_sets, stream_routes, flows, logins
     )

@@ -24,6 +24,7 @@ from dragoman.translators.gateway.policies import (
     auth_external,
     auth_lookups,
     auth_oidc,
+    auth_oidc_secrets,
     auth_sources,
     traffic_failures,
     traffic_tls,
@@ -186,7 +187,7 @@ def _wrong(
                 auth_sources.providers(item)
                 or auth_clients.secrets(item)
                 or auth_external.refers(item.spec)
-                or auth_oidc.said(item)
+                or auth_oidc_secrets.said(item)
                 or auth_basic.said(item)
                 or auth_lookups.refers(item.spec)
             ):

@@ -20,6 +20,7 @@ from dragoman.translators.gateway.policies import (
     auth,
     auth_external,
     auth_oidc,
+    auth_oidc_routes,
     auth_sources,
     effects,
     merge,
@@ -142,7 +143,7 @@ class Requests:
             same = all(one is other for one, other in zip(routes, rules.routes, strict=True))
             stands.append(ir.Stand(tuple(attachments), rules.routes if same else tuple(routes)))
         for stand in stands:
-            findings += tuple(auth_oidc.astray(stand.routes))
+            findings += tuple(auth_oidc_routes.astray(stand.routes))
         made = ir.RouteSet(ref, tuple(stands))
         told = tuple(dict.fromkeys(_without_answered(findings, made)))
         return _Made(made, told, frozenset(barred))

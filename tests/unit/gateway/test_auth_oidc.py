@@ -12,7 +12,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import format_path
 from dragoman.translators import base
 from dragoman.translators.gateway import hosts
-from dragoman.translators.gateway.policies import auth_oidc
+from dragoman.translators.gateway.policies import auth_oidc, auth_oidc_secrets
 from tests.unit.gateway.conftest import spoken
 from tests.unit.gateway.test_auth import auths, closed, inline, policy
 from tests.unit.gateway.test_policies import EDGE, FIRST, GATEWAY, ROUTE
@@ -139,11 +139,11 @@ def test_what_an_issuer_says_is_not_believed_blindly(edge: Any, said: dict[str, 
 def test_secrets_by_sds_and_what_seals_cookies(edge: Any) -> None:
     edge.apply(policy("p", EDGE, oidc()))
     first = seals(edge)
-    assert first[auth_oidc.CLIENT] == b"first"
-    assert len(first[auth_oidc.SEAL]) == 32
+    assert first[auth_oidc_secrets.CLIENT] == b"first"
+    assert len(first[auth_oidc_secrets.SEAL]) == 32
     before = edge.routes()
     edge.apply(SECRET.replace("first", "second"))
-    assert seals(edge)[auth_oidc.SEAL] != first[auth_oidc.SEAL]
+    assert seals(edge)[auth_oidc_secrets.SEAL] != first[auth_oidc_secrets.SEAL]
     assert edge.routes() is before  # by SDS alone
     edge.apply(SECRET)
     assert seals(edge) == first
@@ -151,7 +151,7 @@ def test_secrets_by_sds_and_what_seals_cookies(edge: Any) -> None:
     edge.remove("AuthPolicy", "p")
     assert not seals(edge)
     edge.apply(policy("q", EDGE, oidc()))
-    assert seals(edge)[auth_oidc.SEAL] != first[auth_oidc.SEAL]
+    assert seals(edge)[auth_oidc_secrets.SEAL] != first[auth_oidc_secrets.SEAL]
 
 
 def test_a_secret_for_cookies_of_its_own(edge: Any) -> None:
@@ -163,7 +163,7 @@ def test_a_secret_for_cookies_of_its_own(edge: Any) -> None:
     assert edge.finding("DRG1841").message.endswith("shorter than 32 bytes")
     assert closed(edge) == [True, True, True]
     edge.apply(held % ("x" * 32))
-    assert seals(edge)[auth_oidc.SEAL] == b"x" * 32
+    assert seals(edge)[auth_oidc_secrets.SEAL] == b"x" * 32
     assert closed(edge) == [False, False, False]
 
 

@@ -24,7 +24,7 @@ from dragoman.translators.gateway.policies import (
     auth_external,
     auth_lookups,
     auth_methods,
-    auth_oidc,
+    auth_oidc_routes,
     auth_sources,
     auth_subjects,
     merge,
@@ -64,7 +64,7 @@ def apply(
         held = keys_of(merged.says[("oidc",)])
         if held is None or held.login is None:
             return _closed(route, "DRG1841", "nobody can log in"), merged.said
-        login, wanted = auth_oidc.on_route(held.login, wanted)
+        login, wanted = auth_oidc_routes.on_route(held.login, wanted)
     by_name: ir.Basic | None = None
     basic = policy.on(merged.spec.basic)
     if basic is not None:

@@ -10,18 +10,17 @@ the wiring.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from dragoman.diagnostics import Diagnostic, Severity, error
+from dragoman.diagnostics import Diagnostic
 from dragoman.graph.collection import Collection, Context, Graph, Source
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway.models import auth_lookups, authpolicy, meta, policy, secret
-from dragoman.translators.gateway.policies import auth_oidc
+from dragoman.translators.gateway.policies import issuers
 
 _BEARER: Final = (("authorization", "Bearer "),)
 
@@ -69,48 +68,39 @@ class Lookups:
         if tokens is not None:
             endpoint = self._endpoint(ctx, tokens)
             client_secret = self._secret(ctx, ref, tokens)
-            lack = next((one for one in (endpoint, client_secret) if isinstance(one, _Lack)), None)
+            lack = next((one for one in (endpoint, client_secret) if isinstance(one, issuers.Lack)), None)
             at = tokens.issuer or tokens.endpoint or ""
             standing = Standing(at, _flaw(ref, lack) if lack is not None else None)
-            if not isinstance(endpoint, _Lack) and not isinstance(client_secret, _Lack):
+            if not isinstance(endpoint, issuers.Lack) and not isinstance(client_secret, issuers.Lack):
                 standing = Standing(endpoint)
                 asked.append(_introspector(ref, tokens, endpoint, client_secret))
         if keys is not None:
             asked.append(_reader(ref, keys))
         return _Made(standing, tuple(asked)) if asked or standing is not None else None
 
-    def _endpoint(self, ctx: Context, given: auth_lookups.Introspection) -> str | _Lack:
+    def _endpoint(self, ctx: Context, given: auth_lookups.Introspection) -> str | issuers.Lack:
         if given.endpoint is not None:
             return given.endpoint
         assert given.issuer is not None  # rules_auth_lookups
-        return _described(ctx.fetch(self._found, _description(given.issuer)), given.issuer)
+        return _answers_at(ctx.fetch(self._found, issuers.description(given.issuer)), given.issuer)
 
-    def _secret(self, ctx: Context, ref: Ref, given: auth_lookups.Introspection) -> str | _Lack:
+    def _secret(self, ctx: Context, ref: Ref, given: auth_lookups.Introspection) -> str | issuers.Lack:
         wanted = given.client_secret_ref
         assert wanted is not None  # rules_auth_lookups
         target = Ref(meta.CORE_GROUP, "Secret", ref.namespace, wanted.name)
         item = ctx.fetch(self._secrets, target)
         if item is None:
-            return _Lack(f"{target} is not there", "clientSecretRef")
+            return issuers.Lack(f"{target} is not there", ("clientSecretRef",))
         held: secret.Secret = item.spec
         text = (held.value(wanted.key) or b"").decode(errors="replace").strip("\r\n")
-        return text or _Lack(f"{target} has no entry `{wanted.key}`", "clientSecretRef")
-
-
-@dataclass(frozen=True, slots=True)
-class _Lack:
-    """Why there is nothing, and which field wants it. `early`: nobody has tried to fetch it yet."""
-
-    why: str
-    field: str
-    early: bool = False
+        return text or issuers.Lack(f"{target} has no entry `{wanted.key}`", ("clientSecretRef",))
 
 
 def urls(item: base.AnyObject) -> Iterator[str]:
     """What must be fetched for an AuthPolicy: the issuer's description, where no endpoint is said."""
     said = policy.on(item.spec.introspection) if isinstance(item.spec, authpolicy.AuthPolicy) else None
     if said is not None and said.endpoint is None and said.issuer is not None:
-        yield _description(said.issuer)
+        yield issuers.description(said.issuer)
 
 
 def refers(item: object) -> bool:
@@ -137,38 +127,22 @@ def _name(ref: Ref) -> str:
     return f"{ref.namespace}/{ref.name}"
 
 
-def _description(issuer: str) -> str:
-    return f"{issuer.rstrip('/')}{auth_oidc.DISCOVERY}"
-
-
-def _described(fetched: base.Fetched | None, issuer: str) -> str | _Lack:
+def _answers_at(fetched: base.Fetched | None, issuer: str) -> str | issuers.Lack:
     """What an issuer's description says of where it answers (RFC 8414)."""
-    where = _description(issuer)
-    if fetched is None:
-        return _Lack(f"{where} was not asked yet", "issuer", early=True)
-    if not fetched.body:
-        return _Lack(f"{where}: {fetched.error}", "issuer")
-    try:
-        said = json.loads(fetched.body)
-    except ValueError:
-        return _Lack(f"{where} is not JSON", "issuer")
-    if not isinstance(said, dict) or said.get("issuer") != issuer:
-        return _Lack(f"{where} speaks of another issuer", "issuer")
-    endpoint = said.get("introspection_endpoint")
+    said = issuers.described(fetched, issuer)
+    if isinstance(said, issuers.Lack):
+        return said
+    where, endpoint = issuers.description(issuer), said.get("introspection_endpoint")
     if not isinstance(endpoint, str) or not endpoint.startswith(("https://", "http://")):
-        return _Lack(f"{where} names no introspection_endpoint", "issuer")
+        return issuers.Lack(f"{where} names no introspection_endpoint", ("issuer",))
     if issuer.startswith("https://") and not endpoint.startswith("https://"):
-        return _Lack(f"{where} names an introspection_endpoint without TLS", "issuer")
+        return issuers.Lack(f"{where} names an introspection_endpoint without TLS", ("issuer",))
     return endpoint
 
 
-def _flaw(ref: Ref, lack: _Lack) -> Diagnostic:
-    origin = Origin(ref, ("spec", "introspection", lack.field))
-    message = f"nobody can be asked about tokens: {lack.why}"
-    label = "requests under the policy are answered 500"
-    if lack.early:
-        return Diagnostic("DRG1861", message, origin.ref, origin.path, Severity.INFO, label)
-    return error("DRG1861", message, origin, label=label)
+def _flaw(ref: Ref, lack: issuers.Lack) -> Diagnostic:
+    origin = Origin(ref, ("spec", "introspection", *lack.at))
+    return issuers.flaw("DRG1861", "nobody can be asked about tokens", lack, origin)
 
 
 def _introspector(

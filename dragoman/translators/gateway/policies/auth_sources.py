@@ -7,11 +7,10 @@ them and puts the answers into `found`. An issuer that says nothing of its keys 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dragoman.diagnostics import Diagnostic, Severity
+from dragoman.diagnostics import Diagnostic
 from dragoman.graph.collection import Collection, Context, Graph, Source
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
@@ -23,15 +22,8 @@ from dragoman.translators.gateway.policies import (
     auth_keys,
     auth_lookups,
     auth_oidc,
+    issuers,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Lack:
-    """Why there is nothing. `early`: nobody has tried to fetch it yet, which is no fault."""
-
-    why: str
-    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +70,7 @@ class Sources:
             yield (ref, first), True
             if provider.jwks.uri is None:
                 second = _jwks_uri(ctx.fetch(self.found, first), provider.issuer)
-                if not isinstance(second, _Lack):
+                if not isinstance(second, issuers.Lack):
                     yield (ref, second), True
 
     def _keys(self, ctx: Context, ref: Ref, item: base.AnyObject) -> Keys:
@@ -87,12 +79,12 @@ class Sources:
         for at, provider in enumerate(providers(item)):
             origin = Origin(ref, ("spec", "jwt", "providers", at, "jwks"))
             text = self._text(ctx, ref, provider)
-            if not isinstance(text, _Lack):
+            if not isinstance(text, issuers.Lack):
                 try:
                     found[provider.name] = auth_keys.usable(text, provider.algorithms)
                     continue
                 except ValueError as failure:
-                    text = _Lack(str(failure))
+                    text = issuers.Lack(str(failure))
             flaws.append(_flaw(provider, text, origin))
         login, astray = auth_oidc.login(ctx, self._secrets, self.found, ref, item)
         users, without = auth_basic.users(ctx, self._secrets, ref, item)
@@ -102,7 +94,7 @@ class Sources:
             astray = (*astray, standing.flaw)
         return Keys(found, tuple(flaws), astray, login, users)
 
-    def _text(self, ctx: Context, ref: Ref, provider: auth_jwt.Provider) -> str | _Lack:
+    def _text(self, ctx: Context, ref: Ref, provider: auth_jwt.Provider) -> str | issuers.Lack:
         jwks = provider.jwks
         if jwks.inline is not None:
             return jwks.inline
@@ -110,34 +102,31 @@ class Sources:
             return self._held(ctx, ref, jwks.ref)
         first = _first_url(provider)
         assert first is not None
-        url: str | _Lack = (
+        url: str | issuers.Lack = (
             first if jwks.uri is not None else _jwks_uri(ctx.fetch(self.found, first), provider.issuer)
         )
-        if isinstance(url, _Lack):
+        if isinstance(url, issuers.Lack):
             return url
         fetched = ctx.fetch(self.found, url)
         if fetched is None:
-            return _Lack(f"{url} was not asked yet", early=True)
-        return fetched.body or _Lack(f"{url}: {fetched.error}")
+            return issuers.Lack(f"{url} was not asked yet", early=True)
+        return fetched.body or issuers.Lack(f"{url}: {fetched.error}")
 
-    def _held(self, ctx: Context, ref: Ref, wanted: auth_jwt.KeysReference) -> str | _Lack:
+    def _held(self, ctx: Context, ref: Ref, wanted: auth_jwt.KeysReference) -> str | issuers.Lack:
         target = Ref(meta.CORE_GROUP, wanted.kind, ref.namespace, wanted.name)
         item = ctx.fetch(self._secrets if wanted.kind == "Secret" else self._configmaps, target)
         if item is None:
-            return _Lack(f"{target} is not there")
+            return issuers.Lack(f"{target} is not there")
         held: secret.Secret | configmap.ConfigMap = item.spec
         if isinstance(held, secret.Secret):
             text = (held.value(wanted.key) or b"").decode(errors="replace")
         else:
             text = held.data.get(wanted.key, "")
-        return text or _Lack(f"{target} has no entry `{wanted.key}`")
+        return text or issuers.Lack(f"{target} has no entry `{wanted.key}`")
 
 
-def _flaw(provider: auth_jwt.Provider, lack: _Lack, origin: Origin) -> Diagnostic:
-    severity = Severity.INFO if lack.early else Severity.ERROR
-    message = f"the keys of {provider.issuer} cannot be used: {lack.why}"
-    label = "requests under the policy are answered 500"
-    return Diagnostic("DRG1801", message, origin.ref, origin.path, severity, label)
+def _flaw(provider: auth_jwt.Provider, lack: issuers.Lack, origin: Origin) -> Diagnostic:
+    return issuers.flaw("DRG1801", f"the keys of {provider.issuer} cannot be used", lack, origin)
 
 
 def providers(item: base.AnyObject) -> tuple[auth_jwt.Provider, ...]:
@@ -152,25 +141,17 @@ def _first_url(provider: auth_jwt.Provider) -> str | None:
     jwks = provider.jwks
     if jwks.inline is not None or jwks.ref is not None:
         return None
-    return jwks.uri or f"{provider.issuer.rstrip('/')}{auth_oidc.DISCOVERY}"
+    return jwks.uri or issuers.description(provider.issuer)
 
 
-def _jwks_uri(fetched: base.Fetched | None, issuer: str) -> str | _Lack:
+def _jwks_uri(fetched: base.Fetched | None, issuer: str) -> str | issuers.Lack:
     """What an issuer's description says of its keys."""
-    where = f"{issuer.rstrip('/')}{auth_oidc.DISCOVERY}"
-    if fetched is None:
-        return _Lack(f"{where} was not asked yet", early=True)
-    if not fetched.body:
-        return _Lack(f"{where}: {fetched.error}")
-    try:
-        said = json.loads(fetched.body)
-    except ValueError:
-        return _Lack(f"{where} is not JSON")
-    if not isinstance(said, dict) or said.get("issuer") != issuer:
-        return _Lack(f"{where} speaks of another issuer")
+    said = issuers.described(fetched, issuer)
+    if isinstance(said, issuers.Lack):
+        return said
     uri = said.get("jwks_uri")
     if not isinstance(uri, str) or not uri.startswith(("https://", "http://")):
-        return _Lack(f"{where} names no jwks_uri")
+        return issuers.Lack(f"{issuers.description(issuer)} names no jwks_uri")
     return uri
 
 
