@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_
 import pydantic
 import yaml
 
+from dragoman import endpoints as places
+
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
@@ -25,9 +27,7 @@ if TYPE_CHECKING:
 Port = Annotated[int, pydantic.Field(strict=True, ge=0, le=65535)]
 Size = Annotated[int, pydantic.Field(strict=True, gt=0)]
 Seconds = Annotated[float, pydantic.Field(strict=True, ge=0, allow_inf_nan=False)]
-Endpoint = Annotated[
-    str, pydantic.Field(pattern=r"^(unix:/[^\s]+|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[1-9][0-9]{0,4})$")
-]
+Endpoint = Annotated[str, pydantic.Field(pattern=places.PATTERN)]
 GatewayPattern = Annotated[str, pydantic.Field(pattern=r"^(\*|[^\s/,*]+/(\*|[^\s/,*]+))$")]
 
 
@@ -172,16 +172,21 @@ class RateLimit(_Section):
     @property
     def asked(self) -> tuple[tuple[str, int], ...]:
         """`endpoints`, taken apart: (address, port); of sockets the port is 0."""
-        return tuple(map(endpoint, self.endpoints))
+        return tuple(map(places.split, self.endpoints))
 
     @property
     def streamed(self) -> tuple[tuple[str, int], ...]:
         """`stream_endpoints`, taken apart."""
-        return tuple(map(endpoint, self.stream_endpoints))
+        return tuple(map(places.split, self.stream_endpoints))
 
     @pydantic.model_validator(mode="after")
     def _reachable(self) -> RateLimit:
         _check_reached(self.reached)
+        places.check("endpoints", self.endpoints)
+        places.check("stream_endpoints", self.stream_endpoints)
+        unnamed = self.trust is not None and not self.trust.name
+        if unnamed and self.endpoints and self.endpoints[0].startswith("unix:"):
+            raise ValueError("`trust.name` should say the certificate's name: a socket has none")
         if not self.enabled and not self.port and not self.endpoints:
             raise ValueError("`port` should say where the service listens that is not ours")
         if self.inside and self.tls is not None:
@@ -278,14 +283,6 @@ class Settings(_Section):
     batch: Batch = Batch()
     state: State = State()
     fetching: Fetching = Fetching()
-
-
-def endpoint(text: str) -> tuple[str, int]:
-    """Address and port of an `Endpoint`."""
-    if text.startswith("unix:"):
-        return text, 0
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), min(int(port), 65535)
 
 
 def load(
@@ -410,7 +407,12 @@ _SERVICE_LINK = re.compile(
 def _problem(detail: ErrorDetails, said: Mapping[tuple[str, str], str]) -> str:
     """One mistake in words: where, what, and the name that was meant."""
     place = detail["loc"]
-    words = detail["msg"].replace("Input should", "should").replace("Field required", "is missing")
+    words = (
+        detail["msg"]
+        .removeprefix("Value error, ")
+        .replace("Input should", "should")
+        .replace("Field required", "is missing")
+    )
     if detail["type"] == "extra_forbidden":
         words = f"there is no such setting{_near(str(place[-1]), _siblings(place))}"
     elif detail["type"] == "string_pattern_mismatch":

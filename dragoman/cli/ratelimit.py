@@ -220,6 +220,8 @@ def command(
             raise failure.Failure("limits come from PATH or from --xds, not from both", code="DRG5001")
         if (xds_cert is None) != (xds_key is None):
             raise failure.Failure("--xds-cert and --xds-key go together", code="DRG5001")
+        if xds_ca is None and (xds_cert is not None or xds_name):
+            raise failure.Failure("TLS to the control plane needs --xds-ca", code="DRG5001")
         _address("--xds", xds)
         source = following.Settings(xds, gateways or ("*",), node_id, xds_ca, xds_cert, xds_key, xds_name)
     garbage.begin()

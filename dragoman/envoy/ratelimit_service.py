@@ -49,6 +49,9 @@ def cluster(name: str, place: Place, service: str = "ratelimit") -> resource.Res
     if not all(address.startswith("unix:") or _is_ip(address) for address, _ in place.endpoints):
         kind = cluster_proto.Cluster.STRICT_DNS
     message = cluster_proto.Cluster(name=name, type=kind)
+    if kind == cluster_proto.Cluster.STRICT_DNS:
+        # Envoy's default is IPv6 wherever a name has any, also where nobody listens there.
+        message.dns_lookup_family = cluster_proto.Cluster.V4_PREFERRED
     message.load_assignment.cluster_name = name
     locality = message.load_assignment.endpoints.add()
     for address, port in place.endpoints:

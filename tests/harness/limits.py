@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +44,8 @@ class Service:
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
-    async def start(self) -> None:
+    async def start(self, *, ready: bool = True) -> None:
+        """`ready` waits until it serves; else only until it says how it is."""
         command = [sys.executable, "-m", "dragoman", "ratelimit", *self._arguments]
         if "--listen" not in self._arguments:
             command += ["--listen", f"127.0.0.1:{self.port}"]
@@ -52,18 +54,27 @@ class Service:
             self._process = subprocess.Popen(  # noqa: ASYNC220 (it must outlive any one event loop)
                 command, stdout=log, stderr=subprocess.STDOUT, env=os.environ
             )
-        await net.until("the service is ready", self._ready, limit=40)
+        await net.until("the service is ready", self._ready if ready else self._state, limit=40)
 
     async def _ready(self) -> bool:
+        return await self._state() == "serving"
+
+    async def _state(self) -> str:
         assert self._process is not None
         if self._process.poll() is not None:
             raise AssertionError(self.log)
-        return json.loads(await self.page("/healthz"))["state"] == "serving"
+        return str(json.loads(await self.page("/healthz"))["state"])
 
     async def page(self, path: str) -> str:
+        """Its text, whatever the status."""
+
         def fetch() -> str:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=5) as response:
-                return response.read().decode()  # type: ignore[no-any-return]
+            try:
+                url = f"http://127.0.0.1:{self.admin_port}{path}"
+                with urllib.request.urlopen(url, timeout=5) as response:
+                    return response.read().decode()  # type: ignore[no-any-return]
+            except urllib.error.HTTPError as answer:
+                return answer.read().decode()
 
         return await asyncio.to_thread(fetch)
 

@@ -165,6 +165,31 @@ def test_unknown_variables_of_a_section_are_named_too() -> None:
         ("xds: {nodes: [{gateways: ['sh*/edge']}]}", "xds.nodes.0.gateways.0: should be `namespace/name`, "),
         ("xds: {nodes: [{metadata: {shard: 1}}]}", "xds.nodes.0.metadata.shard: should be a valid string"),
         ("xds: {nodes: [{reject: perhaps}]}", "xds.nodes.0.reject: should be a valid boolean"),
+        ("ratelimit: {endpoints: [nowhere]}", "ratelimit.endpoints.0: should be `HOST:PORT` or `unix:/PATH`"),
+        (
+            "ratelimit: {endpoints: ['unix:/run/a.sock', 'rls.infra:8081']}",
+            "ratelimit: `endpoints` should not have sockets beside host names",
+        ),
+        (
+            "ratelimit: {stream_endpoints: ['rls.infra:8081', 'unix:/run/a.sock']}",
+            "ratelimit: `stream_endpoints` should not have sockets beside host names",
+        ),
+        (
+            "ratelimit: {endpoints: ['10.0.0.3:65536']}",
+            "ratelimit: `endpoints`: the port of `10.0.0.3:65536` should be 65535 at most",
+        ),
+        (
+            "ratelimit: {endpoints: ['[1:2]:8081']}",
+            "ratelimit: `endpoints`: `[1:2]:8081` should have an IPv6 address",
+        ),
+        (
+            f"ratelimit: {{endpoints: ['unix:/{'x' * 107}']}}",
+            "ratelimit: `endpoints`: the path of a socket should have 107 bytes at most",
+        ),
+        (
+            "ratelimit: {endpoints: ['unix:/run/a.sock'], trust: {ca: ca.pem}}",
+            "ratelimit: `trust.name` should say the certificate's name",
+        ),
     ],
 )
 def test_values_of_the_wrong_form(text: str, expected: str) -> None:
@@ -237,6 +262,14 @@ def test_a_flag_takes_the_blame_from_the_variable() -> None:
 def test_what_a_setting_holds_is_not_repeated() -> None:
     (found,) = mistakes(xds_tls="hunter2")
     assert "hunter2" not in found
+
+
+def test_endpoints_that_go_together() -> None:
+    found = load("ratelimit: {endpoints: ['rls.infra:8081', '10.0.0.3:8081', '[::1]:8081']}").ratelimit
+    assert found.asked == (("rls.infra", 8081), ("10.0.0.3", 8081), ("::1", 8081))
+    socket = f"unix:/{'x' * 106}"
+    found = load(f"ratelimit: {{endpoints: ['{socket}', '10.0.0.3:65535']}}").ratelimit
+    assert found.asked == ((socket, 0), ("10.0.0.3", 65535))
 
 
 def test_settings_do_not_change() -> None:
