@@ -59,6 +59,8 @@ def judge(told: ir.Introspector, body: bytes, now: float) -> Judged | Trouble:
     refusal = _refusal(told, claims, begin, end, now)
     if refusal is not None:
         return Judged(refusal, True, begin, end)
+    if told.issuer:
+        claims.setdefault("iss", told.issuer)  # by which Consumers are known: it was asked, so it says so
     if isinstance(claims.get("scope"), str):
         claims["scope"] = claims["scope"].split()  # a list, as it is of a checked token
     header = _encoded(claims)

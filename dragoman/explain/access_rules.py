@@ -50,8 +50,8 @@ def conditions(rule: ir.AuthRule, auth: ir.Auth, seen: findings.Seen) -> Iterato
         words = f"{'scope' if name == 'scope' else f'claim {name}'} {' or '.join(claim.values)}"
         yield words, None if auth.jwt is not None or auth.introspection is not None else False
     for title, names, known in (
-        ("consumer", rule.consumers, _identified(auth) or auth.redis_keys is not None),
-        ("group", rule.groups, _identified(auth) or auth.redis_keys is not None),
+        ("consumer", rule.consumers, _identified(auth)),
+        ("group", rule.groups, _identified(auth)),
         (
             "certificate",
             tuple(f"{one.kind} {one.value}{'*' if one.prefix else ''}" for one in rule.principals),
@@ -82,8 +82,8 @@ def conditions(rule: ir.AuthRule, auth: ir.Auth, seen: findings.Seen) -> Iterato
 
 def _identified(auth: ir.Auth) -> bool:
     """Whether a route may find out which Consumer a client is."""
-    user = auth.basic.consumers if auth.basic is not None else None
-    return any(one is not None for one in (auth.keys, auth.certificate, auth.token_of, user))
+    said = (one.consumers for one in (auth.certificate, auth.basic, auth.introspection) if one is not None)
+    return any(one is not None for one in (auth.keys, auth.redis_keys, auth.token_of, *said))
 
 
 def _path(kind: str, value: str, seen: findings.Seen) -> bool:

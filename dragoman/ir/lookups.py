@@ -10,18 +10,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dragoman.ir.keys import Lookup
+
 
 @dataclass(frozen=True, slots=True)
 class Introspection:
     """Requests bring a token that is active. `policy`: namespace/name of who knows how to ask; `at`: who is
     asked, for people; `headers`: what the backend is told, in lower case. `optional`: a request without a
-    token passes too; `fail_open`: so does any while nobody can be asked."""
+    token passes too; `fail_open`: so does any while nobody can be asked. `consumers`: by which claim a
+    Consumer is known."""
 
     policy: str
     at: str
     headers: tuple[str, ...] = ()
     optional: bool = False
     fail_open: bool = False
+    consumers: Lookup | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,11 +74,12 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     credentials.HELD,
     credentials.FILTER,  # what the next two look up; tokens were checked by now
     api_keys.FILTER,
-    consumers.FILTER,
-    credentials.TAKEN,
     authz.FILTER,  # costs a call: not for requests that the former refuse
     authz.OPEN,
     tokens.FILTER,  # takes what the former found of tokens
+    credentials.LOOKED_UP,
+    consumers.FILTER,  # behind all that say whose a credential is
+    credentials.TAKEN,
     clients.FILTER,  # takes what they found of clients
     clients.TOLD,
     methods.FILTER,

@@ -2,8 +2,9 @@
 
 Before the lookups: the API key from wherever the route takes it (`api_keys` reads it here, and finds its
 shard by it), and whom a token or certificate is of. A credential that is there twice becomes one that nobody
-has. After them: what was found goes where `clients` reads it, and the headers in between go. No client can
-bring these along (`identity`).
+has. Of a token that is looked up (`authz`) that is known later, so there is a filter of its own for it. After
+them: what was found goes where `clients` reads it, and the headers in between go. No client can bring these
+along (`identity`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 from typing import Final
 
 from dragoman.envoy import templates
-from dragoman.envoy.filters import base, basic_auth, jwt_authn
+from dragoman.envoy.filters import base, basic_auth, jwt_authn, tokens
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
@@ -69,9 +70,23 @@ class Credentials:
         return base.config(header_mutation.HeaderMutation())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
-        if route.auth is None or (route.auth.keys is None and not known_by(route.auth)):
+        if route.auth is None or (route.auth.keys is None and not _at_once(route.auth)):
             return None
-        return _looked_up(route.auth.keys, known_by(route.auth), route.auth.basic)
+        return _credentials(route.auth.keys, _at_once(route.auth), route.auth.basic)
+
+
+class LookedUp:
+    """`envoy.filters.http.header_mutation`, under a name of its own: whose a token is that was looked up."""
+
+    name = "dragoman.credentials.looked_up"
+    disabled = True
+
+    def config(self) -> base.Config:
+        return base.config(header_mutation.HeaderMutation())
+
+    def per_route(self, route: ir.Route) -> base.Config | None:
+        asked = route.auth.introspection if route.auth is not None else None
+        return _looked_up(asked.consumers) if asked is not None and asked.consumers is not None else None
 
 
 class Taken:
@@ -91,11 +106,18 @@ class Taken:
 
 HELD = Held()
 FILTER = Credentials()
+LOOKED_UP = LookedUp()
 TAKEN = Taken()
 
 
 def known_by(auth: ir.Auth) -> tuple[ir.Lookup, ...]:
     """By what Consumers are recognised besides keys; of several the last that is there."""
+    later = auth.introspection.consumers if auth.introspection is not None else None
+    return _at_once(auth) if later is None else (*_at_once(auth), later)
+
+
+def _at_once(auth: ir.Auth) -> tuple[ir.Lookup, ...]:
+    """Those of them that nobody has to be asked about."""
     certificate = auth.certificate.consumers if auth.certificate is not None else None
     found = (certificate, auth.token_of, auth.basic.consumers if auth.basic is not None else None)
     return tuple(one for one in found if one is not None)
@@ -121,7 +143,7 @@ def _held(keys: ir.ApiKeys) -> base.Config:
 
 
 @functools.lru_cache(maxsize=4096)
-def _looked_up(
+def _credentials(
     keys: ir.ApiKeys | None, lookups: tuple[ir.Lookup, ...], basic: ir.Basic | None
 ) -> base.Config:
     message = header_mutation.HeaderMutationPerRoute()
@@ -130,12 +152,28 @@ def _looked_up(
         # An empty value changes nothing: the first source that has a key has the last word.
         target.add().append.CopyFrom(templates.option(KEY, value, overwrite=True))
     for one in lookups:
-        there, what, *how = _subject(one, basic)
-        for header, values in ((SUBJECT, [what]), (SUBJECT_BY, how)):
-            # Envoy's CEL joins no texts.
-            formats = "".join(f'%CEL({there} ? {value} : "")%' for value in values)
-            target.add().append.CopyFrom(templates.option(header, formats, overwrite=True))
+        _write_subject(message, *_subject(one, basic))
     return base.config(message)
+
+
+@functools.lru_cache(maxsize=1024)
+def _looked_up(wanted: ir.Lookup) -> base.Config:
+    """Not by the claims of another token: where none was looked up, a checked one's may stand in its
+    place."""
+    message = header_mutation.HeaderMutationPerRoute()
+    there, *said = _subject(wanted, None)
+    space, _ = tokens.LOOKED_UP
+    _write_subject(message, f"{_text(space)} in metadata.filter_metadata && {there}", *said)
+    return base.config(message)
+
+
+def _write_subject(message: header_mutation.HeaderMutationPerRoute, there: str, what: str, *how: str) -> None:
+    """Takes what `_subject` gives. An empty value changes nothing."""
+    for header, values in ((SUBJECT, (what,)), (SUBJECT_BY, how)):
+        # Envoy's CEL joins no texts.
+        formats = "".join(f'%CEL({there} ? {value} : "")%' for value in values)
+        target = message.mutations.request_mutations.add().append
+        target.CopyFrom(templates.option(header, formats, overwrite=True))
 
 
 def _sources(keys: ir.ApiKeys) -> list[str]:

@@ -1,7 +1,8 @@
 """Claims of tokens that were looked up: from a header of the companion's into metadata.
 
 They go where the claims of checked tokens (JWT) are, so that rules, limits and answers read both alike. No
-client can bring the header along (`identity`). Comes behind `authz`.
+client can bring the header along (`identity`). That they were looked up is noted beside them, since they
+stand where a checked token's might. Comes behind `authz`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from dragoman.envoy import authz
 from dragoman.envoy.filters import base, jwt_authn
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.extensions.filters.http.header_to_metadata import v3 as header_to_metadata
+
+LOOKED_UP: Final = ("dragoman.tokens", "looked_up")
+"""Namespace and key of what is there where a token was looked up, and is active."""
 
 
 class Tokens:
@@ -29,6 +33,9 @@ class Tokens:
 
 def _metadata() -> base.Config:
     message = header_to_metadata.Config()
+    noted = message.request_rules.add(header=authz.TOKEN).on_header_present
+    noted.metadata_namespace, noted.key = LOOKED_UP
+    noted.value = "yes"
     rule = message.request_rules.add(header=authz.TOKEN, remove=True)
     rule.on_header_present.metadata_namespace = jwt_authn.FILTER.name
     rule.on_header_present.key = jwt_authn.PAYLOAD

@@ -32,6 +32,9 @@ def _introspection(where: Origin, given: auth_lookups.Introspection) -> Iterator
     if given.endpoint is None and given.issuer and not given.issuer.startswith(("https://", "http://")):
         message = f"the issuer `{given.issuer}` is no URL, so nobody can be asked where it answers"
         yield error("DRG1108", message, where.at("issuer"), help="say `endpoint`")
+    if given.consumer_claim is not None and given.issuer is None:
+        message = "`issuer` is missing: Consumers are known by a claim and who says it"
+        yield error("DRG1102", message, where.at("consumerClaim"), label="means nothing without an issuer")
     if given.client_id is None:
         yield error("DRG1102", "`clientID` is missing", where, label="issuers answer to those they know")
     if given.client_secret_ref is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -152,3 +153,16 @@ def test_issuer_and_audience() -> None:
     assert refused(strict, aud="shopping") == "audience"
     assert refused(strict, aud=[["shop"], 3, None]) == "audience"
     assert refused(strict, aud={"shop": True}) == "audience"
+
+
+def test_an_answer_that_names_no_issuer_is_that_of_whoever_was_asked() -> None:
+    """Consumers are known by it."""
+
+    def issuer(told: ir.Introspector, **said: Any) -> str:
+        value = Value.FromString(base64.b64decode(granted(told, **said)[authz.TOKEN]))
+        return value.struct_value.fields["iss"].string_value if "iss" in value.struct_value.fields else ""
+
+    told = replace(TOLD, issuer="https://issuer.example")
+    assert issuer(told) == issuer(told, iss="https://issuer.example") == "https://issuer.example"
+    assert issuer(TOLD) == ""
+    assert refused(told, iss=None) == refused(told, iss="") == "issuer"

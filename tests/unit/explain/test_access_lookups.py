@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import re2
 
 from dragoman.explain import access
@@ -38,3 +40,11 @@ def test_what_may_be_missing() -> None:
         "an API key that Redis knows, unless nobody can be asked",
     ]
     assert data["rules"][0]["holds"] is None, "Redis knows the groups"
+
+
+def test_groups_of_whom_a_token_makes_a_consumer() -> None:
+    rules = ir.AuthRules((ir.AuthRule(groups=("staff",)),))
+    tokens = ir.Introspection("shop/tokens", "https://i.example")
+    assert found(ir.Auth(introspection=tokens, rules=rules))["rules"][0]["holds"] is False
+    known = replace(tokens, consumers=ir.Lookup("shop", ir.Proof("token", "sub")))
+    assert found(ir.Auth(introspection=known, rules=rules))["rules"][0]["holds"] is None

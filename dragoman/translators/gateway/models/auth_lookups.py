@@ -110,6 +110,14 @@ class Introspection(policy.Section):
     claims_to_headers: Annotated[
         tuple[ClaimHeader, ...], Field(max_length=32, description="Claims that the backend gets as headers.")
     ] = ()
+    consumer_claim: Annotated[
+        consumer.Path | None,
+        Field(
+            description="The claim by which Consumers of the policy's namespace are known, such as `sub` or"
+            " `client_id`, together with `issuer`, which must be said; dots lead into objects. Texts only."
+            " Default: tokens make nobody a Consumer."
+        ),
+    ] = None
 
 
 @meta.shape

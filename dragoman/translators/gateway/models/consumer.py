@@ -33,9 +33,16 @@ Path = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\s:%()\"\
 
 @meta.shape
 class Token:
-    """Whose tokens (JWT) are the Consumer's."""
+    """Whose tokens are the Consumer's."""
 
-    issuer: Annotated[str, Field(min_length=1, max_length=1024, description="What they say in `iss`.")]
+    issuer: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=1024,
+            description="What they say in `iss`; of tokens that are looked up, the policy's `issuer`.",
+        ),
+    ]
     claim: Annotated[
         Path,
         Field(description="Where they say whose they are: the policy's `consumerClaim`. Default: `sub`."),
@@ -73,7 +80,10 @@ class Consumer:
     ] = ()
     tokens: Annotated[
         tuple[Token, ...],
-        Field(max_length=16, description="Tokens, where a policy's `jwt` has a `consumerClaim`."),
+        Field(
+            max_length=16,
+            description="Tokens, where a policy's `jwt` or `introspection` has a `consumerClaim`.",
+        ),
     ] = ()
     users: Annotated[
         tuple[User, ...],

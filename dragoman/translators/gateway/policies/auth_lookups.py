@@ -115,7 +115,12 @@ def introspection(
     if standing is None or standing.flaw is not None:
         return None
     headers = tuple(dict.fromkeys(one.header.lower() for one in given.claims_to_headers))
-    return ir.Introspection(_name(sayer), standing.at, headers, given.optional, given.failure == "Open")
+    known: ir.Lookup | None = None
+    if given.consumer_claim is not None:
+        known = ir.Lookup(sayer.namespace, ir.Proof("token", given.consumer_claim))
+    return ir.Introspection(
+        _name(sayer), standing.at, headers, given.optional, given.failure == "Open", known
+    )
 
 
 def redis_keys(given: auth_lookups.RedisKeys, sayer: Ref) -> ir.RedisKeys:
