@@ -114,10 +114,11 @@ RATELIMIT_STREAMS_PORT: Final = 18003
 """What a configuration shows where no service listens yet."""
 
 
-class RateLimitTrust(_Section):
-    """TLS from Envoys to the rate-limit service: `ca` signed its certificate, which has the name `name`
-    (default: the address of the first endpoint). `certificate` and `key` are what Envoys show to it. The
-    control plane reads the files, at start."""
+class Trust(_Section):
+    """TLS from Envoys to one of our services: `ca` signed its certificate, which has the name `name`
+    (default: the address by which Envoys reach it, of the first endpoint if there are several).
+    `certificate` and `key` are what Envoys show to it. The control plane reads the files, again when they
+    change."""
 
     ca: Path
     name: str = ""
@@ -125,7 +126,7 @@ class RateLimitTrust(_Section):
     key: Path | None = None
 
     @pydantic.model_validator(mode="after")
-    def _pair(self) -> RateLimitTrust:
+    def _pair(self) -> Trust:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("`certificate` and `key` go together")
         return self
@@ -153,7 +154,7 @@ class RateLimit(_Section):
     instances: Size = 1
     metrics_port: Port | None = None
     tls: XdsTls | None = None
-    trust: RateLimitTrust | None = None
+    trust: Trust | None = None
     endpoints: tuple[Endpoint, ...] = ()
     stream_endpoints: tuple[Endpoint, ...] = ()
     go: bool = False
@@ -208,6 +209,8 @@ class Authz(_Section):
     `dragoman authz --store`; `store_timeout` in seconds. `cache_entries`: tokens that are remembered for each
     policy. `metrics_port`: its own metrics and health over HTTP; none without. `enabled` False: Envoys ask
     whoever answers at that address and port.
+    `tls`: of its port; `trust`: what Envoys are told of that. Beyond loopback there has to be TLS, since
+    credentials pass there, unless `plaintext` says that something else keeps them safe.
     """
 
     enabled: bool = True
@@ -218,6 +221,9 @@ class Authz(_Section):
     store_timeout: Annotated[float, pydantic.Field(strict=True, ge=0.001, le=5)] = 0.1
     cache_entries: Size = 20_000
     metrics_port: Port | None = None
+    tls: XdsTls | None = None
+    trust: Trust | None = None
+    plaintext: bool = False
 
     @property
     def reached(self) -> str:

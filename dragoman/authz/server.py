@@ -15,7 +15,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from dragoman import pages
+from dragoman import certificates, pages
 from dragoman.authz import client as clients, keys, metrics, service
 from dragoman.redis import client as redis, url
 
@@ -30,11 +30,13 @@ Context = Any  # grpc.aio.ServicerContext: grpcio has no types
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`store`: where the API keys are (`redis.url`), "" for nowhere; `patience`: seconds that Redis may take.
-    `most`: tokens that are remembered for each policy. `admin_port` None: no metrics and health by HTTP.
+    `most`: tokens that are remembered for each policy. `certificates` None: no TLS. `admin_port` None: no
+    metrics and health by HTTP.
     """
 
     address: str = "127.0.0.1"
     port: int = 0
+    certificates: certificates.Certificates | None = None
     admin_address: str = "127.0.0.1"
     admin_port: int | None = None
     store: str = ""
@@ -70,7 +72,10 @@ class Server:
         host = f"[{settings.address}]" if ":" in settings.address else settings.address
         target = settings.address if unix else f"{host}:{settings.port}"
         try:
-            self.port = self._server.add_insecure_port(target)
+            if settings.certificates is None:
+                self.port = self._server.add_insecure_port(target)
+            else:
+                self.port = self._server.add_secure_port(target, settings.certificates.credentials())
         except RuntimeError as failure:
             raise OSError(f"cannot listen on {target}: {failure}") from failure
         return self.port

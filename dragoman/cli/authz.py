@@ -8,6 +8,8 @@ import click
 
 from dragoman.cli import failure, options
 
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+
 
 @click.command("authz")
 @options.paths()
@@ -24,6 +26,16 @@ from dragoman.cli import failure, options
     help="The Redis of API keys: redis://HOST:PORT/DB, rediss://, unix:///SOCKET or "
     "redis+sentinel://HOST,HOST/MASTER; `?password_file=FILE` keeps the password out of sight.",
 )
+@click.option("--tls-certificate", type=_FILE, metavar="FILE", help="Certificate (PEM) of the port.")
+@click.option("--tls-key", type=_FILE, metavar="FILE", help="Its key.")
+@click.option(
+    "--tls-client-ca", type=_FILE, metavar="FILE", help="Clients must show a certificate of this CA."
+)
+@click.option(
+    "--plaintext",
+    is_flag=True,
+    help="Beyond loopback without TLS: something else keeps credentials safe on their way.",
+)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="[default: info]")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="[default: text]")
 @options.settings_file()
@@ -33,6 +45,10 @@ def command(
     port: int | None,
     metrics_port: int | None,
     store: str | None,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    plaintext: bool,
     log_level: str | None,
     log_format: str | None,
     settings_path: Path | None,
@@ -47,15 +63,20 @@ def command(
     \b
     Examples:
       dragoman authz policies/
-      dragoman authz policies/ --address 10.0.0.7 --metrics-port 9102
+      dragoman authz policies/ --metrics-port 9102
+      dragoman authz policies/ --address 10.0.0.7 --tls-certificate tls.crt --tls-key tls.key
       dragoman authz policies/ --store 'redis://10.0.0.1?password_file=/run/redis'
     """
+    tls = {"certificate": tls_certificate, "key": tls_key, "client_ca": tls_client_ca}
+    said = {name: path for name, path in tls.items() if path is not None}
     settings = options.load_settings(
         settings_path,
         authz__address=address,
         authz__port=port,
         authz__metrics_port=metrics_port,
         authz__store=store,
+        authz__tls=said or None,
+        authz__plaintext=plaintext or None,
         log__level=log_level,
         log__format=log_format,
     )

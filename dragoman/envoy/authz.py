@@ -7,6 +7,7 @@ headers, which later filters take off (`filters.clients`, `filters.tokens`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from dragoman import resource
@@ -26,6 +27,11 @@ LARGEST: Final = 8 * 1024 - 1
 """Bytes that such a header may have: what is longer Envoy drops without a word."""
 
 
-def cluster(address: str, port: int) -> resource.Resource:
+def cluster(place: services.Place) -> resource.Resource:
     """The companion's cluster."""
-    return services.cluster(CLUSTER, services.Place(((address, port),)), CLUSTER)
+    return services.cluster(CLUSTER, place, CLUSTER)
+
+
+def secrets(place: services.Place) -> Iterator[resource.Resource]:
+    """Whom Envoys believe there, and what they show."""
+    return services.secrets(CLUSTER, place)

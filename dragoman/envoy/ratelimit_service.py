@@ -1,6 +1,7 @@
 """Where Envoy finds the rate-limit service: the clusters of who is asked, and of who takes streams.
 
-A `Place` is what the settings say, with the contents of files. Called by `graph.pipeline.limits`.
+A `Place` is what the settings say, with the contents of files. Certificates go by SDS, so that new ones leave
+the cluster and the calls under way alone. Called by `graph.pipeline.limits` and `envoy.authz`.
 """
 
 from __future__ import annotations
@@ -73,34 +74,45 @@ def cluster(name: str, place: Place, service: str = "ratelimit") -> resource.Res
     message.common_lb_config.healthy_panic_threshold.SetInParent()
     refs = {}
     if place.trust is not None:
-        _write_tls(message.transport_socket, place.trust, _certificate(name))
-        if place.trust.certificate:
-            refs = {resource.SECRET: (_certificate(name),)}
+        _write_tls(message.transport_socket, place.trust, name)
+        refs = {resource.SECRET: tuple(one.name for one in secrets(name, place))}
     return resource.make(resource.CLUSTER, name, proto.serialize(message), refs)
 
 
 def _certificate(cluster: str) -> str:
-    """The secret of a cluster. No object has this name (no slash)."""
+    """A secret of a cluster: what is shown. No object has this name (no slash)."""
     return f"{cluster}-certificate"
 
 
-def secret(name: str, place: Place) -> Iterator[resource.Resource]:
-    """The certificate that Envoys show to the cluster `name`, if there is one."""
-    if place.trust is not None and place.trust.certificate:
+def _authority(cluster: str) -> str:
+    """The other one: who is believed."""
+    return f"{cluster}-authority"
+
+
+def secrets(name: str, place: Place) -> Iterator[resource.Resource]:
+    """Whom Envoys believe at the cluster `name`, and the certificate that they show, if there is one."""
+    if place.trust is None:
+        return
+    message = tls_proto.Secret(name=_authority(name))
+    message.validation_context.trusted_ca.inline_bytes = place.trust.authority
+    yield resource.make(resource.SECRET, message.name, proto.serialize(message), sensitive=True)
+    if place.trust.certificate:
         message = tls_proto.Secret(name=_certificate(name))
         message.tls_certificate.certificate_chain.inline_bytes = place.trust.certificate
         message.tls_certificate.private_key.inline_bytes = place.trust.key
         yield resource.make(resource.SECRET, message.name, proto.serialize(message), sensitive=True)
 
 
-def _write_tls(target: core.TransportSocket, trust: Trust, certificate: str) -> None:
+def _write_tls(target: core.TransportSocket, trust: Trust, cluster: str) -> None:
     context = tls_proto.UpstreamTlsContext()
     common = context.common_tls_context
     common.alpn_protocols.append("h2")
     common.tls_params.tls_maximum_protocol_version = tls_proto.TlsParameters.TLSv1_3
-    validation = common.validation_context
-    validation.trusted_ca.inline_bytes = trust.authority
-    matcher = validation.match_typed_subject_alt_names.add()
+    combined = common.combined_validation_context
+    authority = combined.validation_context_sds_secret_config
+    authority.name = _authority(cluster)
+    sources.write_ads(authority.sds_config)
+    matcher = combined.default_validation_context.match_typed_subject_alt_names.add()
     ip = _is_ip(trust.name)
     matcher.san_type = (
         tls_proto.SubjectAltNameMatcher.IP_ADDRESS if ip else tls_proto.SubjectAltNameMatcher.DNS
@@ -109,7 +121,7 @@ def _write_tls(target: core.TransportSocket, trust: Trust, certificate: str) -> 
     if not ip:
         context.sni = trust.name
     if trust.certificate:
-        config = common.tls_certificate_sds_secret_configs.add(name=certificate)
+        config = common.tls_certificate_sds_secret_configs.add(name=_certificate(cluster))
         sources.write_ads(config.sds_config)
     target.name = "envoy.transport_sockets.tls"
     target.typed_config.CopyFrom(proto.pack_any(context))

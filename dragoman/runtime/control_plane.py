@@ -20,7 +20,18 @@ from dragoman import config, garbage
 from dragoman.admin import server as admin
 from dragoman.graph.pipeline import Pipeline
 from dragoman.rollout import access_log, controller, state
-from dragoman.runtime import authz, chronicle, faults, feed, fetching, gauges, groups, ratelimits, signals
+from dragoman.runtime import (
+    authz,
+    chronicle,
+    faults,
+    feed,
+    fetching,
+    gauges,
+    groups,
+    ratelimits,
+    signals,
+    trusts,
+)
 from dragoman.runtime.companions import Companion
 from dragoman.sources import base
 from dragoman.telemetry.logs import fields
@@ -118,12 +129,12 @@ class ControlPlane:
             stack.push_async_callback(service.stop)
             await service.start()
             lookups = authz.Authz(settings.authz, self.pipeline)
-            if settings.authz.enabled:
-                stack.push_async_callback(lookups.stop)
-                lookups.start()
+            stack.push_async_callback(lookups.stop)
+            lookups.start()
             await self._load()
             work = (self._feed.run(), self._watch(), self._tidy(), self.rollouts.run(), self._fetcher.run())
-            self._supervise(tasks, stack, *work)
+            renewal = trusts.follow((service, lookups), self._feed.nudge)
+            self._supervise(tasks, stack, *work, renewal)
             await lookups.check()
             # Whom to believe should be known before the first proxy asks.
             await self._fetcher.first(settings.fetching.patience, self._feed.settle)

@@ -18,7 +18,7 @@ from dragoman.graph.pipeline import Pipeline
 from dragoman.ir import model as ir
 from dragoman.ratelimit import goresources, policies, published, rules, server
 from dragoman.ratelimit.transport import base
-from dragoman.runtime import faults
+from dragoman.runtime import faults, trusts
 from dragoman.telemetry.metrics import Metrics
 
 log = logging.getLogger("dragoman.runtime")
@@ -35,29 +35,37 @@ class RateLimits:
         self._metrics = metrics
         self._limits = policies.Limits()
         self._server: server.Server | None = None
+        self._trust: trusts.Trust | None = None
         self._said: dict[str, tuple[frozenset[ir.RateLimit], Told]] = {}
 
     async def start(self) -> None:
         own = self._settings
-        try:
-            trust = _trust(own)
-        except OSError as error:
-            raise faults.StartError(
-                "DRG5001", f"ratelimit.trust: {error.filename}: {error.strerror}"
-            ) from None
+        if own.trust is not None:
+            name = own.asked[0][0] if own.endpoints else own.reached
+            self._trust = trusts.Trust(own.trust, name, "ratelimit.trust")
+        if own.inside:
+            await self._serve(own)
+        self._pipeline.count_limits(*self._places(), self._take)
+
+    def refresh(self) -> bool:
+        return self._trust is not None and self._trust.refresh()
+
+    def place(self) -> None:
+        self._pipeline.place_limits(*self._places())
+
+    def _places(self) -> tuple[ratelimit_service.Place, ratelimit_service.Place]:
+        """Where the service is asked, and where it takes streams."""
+        own = self._settings
         if own.endpoints:
             asked, streams = own.asked, own.streamed
-        elif own.inside:
-            await self._serve(own)
-            assert self._server is not None
+        elif self._server is not None:
             asked = ((own.reached, self._server.port),)
             streams = ((own.reached, self._server.streams_port),)
         else:
             asked = ((own.reached, own.port),)
             streams = ((own.reached, own.streams_port or config.RATELIMIT_STREAMS_PORT),)
-        self._pipeline.count_limits(
-            ratelimit_service.Place(asked, trust), ratelimit_service.Place(streams, trust), self._take
-        )
+        trust = self._trust.current if self._trust is not None else None
+        return ratelimit_service.Place(asked, trust), ratelimit_service.Place(streams, trust)
 
     async def _serve(self, own: config.RateLimit) -> None:
         tls = None
@@ -127,13 +135,3 @@ class RateLimits:
             for name, payload in found.resources.items():
                 made[resource.GO_LIMITS, name] = resource.make(resource.GO_LIMITS, name, payload)
         return made
-
-
-def _trust(own: config.RateLimit) -> ratelimit_service.Trust | None:
-    """TLS to the service, with the files' contents. Raises OSError."""
-    trust = own.trust
-    if trust is None:
-        return None
-    name = trust.name or (own.asked[0][0] if own.endpoints else own.reached)
-    shown = [path.read_bytes() if path is not None else b"" for path in (trust.certificate, trust.key)]
-    return ratelimit_service.Trust(trust.ca.read_bytes(), name, *shown)

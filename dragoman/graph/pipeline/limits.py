@@ -83,7 +83,7 @@ class Limits:
             ctx: Context, key: tuple[str, str], _: bool
         ) -> Iterator[tuple[tuple[str, str], Resource]]:
             place = ctx.fetch(self._service, key[1])
-            for found in ratelimit_service.secret(key[1], place) if place is not None else ():
+            for found in ratelimit_service.secrets(key[1], place) if place is not None else ():
                 yield (key[0], found.name), found
 
         def told(

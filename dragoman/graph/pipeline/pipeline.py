@@ -85,6 +85,7 @@ class Pipeline:
         self._watch(groups.limits.secrets, resource.SECRET, lambda key: key[1])
         groups.limits.published.subscribe(self._published)
         self._watch(groups.authz.clusters, resource.CLUSTER, lambda key: key[1])
+        self._watch(groups.authz.secrets, resource.SECRET, lambda key: key[1])
         self._watch(groups.endpoints, resource.ENDPOINT, lambda key: naming.cluster(key[1]))
         self._watch(groups.extensions.resources, resource.EXTENSION, lambda key: key[1])
         self._watch(groups.secrets, resource.SECRET, lambda key: naming.secret(key[1]))
@@ -101,11 +102,11 @@ class Pipeline:
                 )
             )
         )
-        self._authz_taken: Callable[[Collection[ir.Asked]], tuple[str, int] | None] | None = None
+        self._authz_taken: Callable[[Collection[ir.Asked]], ratelimit_service.Place | None] | None = None
         self._authz_changed = False
         self._outputs.lookups.subscribe(self._note_lookups)
         companion = self._settings.authz
-        groups.authz.at(companion.reached, companion.port or config.AUTHZ_PORT)
+        groups.authz.at(ratelimit_service.Place(((companion.reached, companion.port or config.AUTHZ_PORT),)))
 
     # --- documents in -------------------------------------------------------------------------------------
 
@@ -146,16 +147,24 @@ class Pipeline:
         """Says where the rate-limit service is asked, and where it takes streams; and who is to be told of
         every change of its limits: of all of them, before any proxy hears of it, and gives back what services
         that run elsewhere are told. Takes effect with the next commit."""
-        self._groups.limits.at(asked, streams)
+        self.place_limits(asked, streams)
         self._limits_taken = taken
         self._limits_changed = True
 
-    def ask_authz(self, taken: Callable[[Collection[ir.Asked]], tuple[str, int] | None]) -> None:
+    def place_limits(self, asked: ratelimit_service.Place, streams: ratelimit_service.Place) -> None:
+        """Says anew where the rate-limit service is. Takes effect with the next commit."""
+        self._groups.limits.at(asked, streams)
+
+    def ask_authz(self, taken: Callable[[Collection[ir.Asked]], ratelimit_service.Place | None]) -> None:
         """Says what is to be told of every change of the policies that have credentials looked up: all of
         them, before any proxy hears of it. It answers where Envoys find whoever looks them up, if anywhere.
         Takes effect with the next commit."""
         self._authz_taken = taken
         self._authz_changed = True
+
+    def place_authz(self, place: ratelimit_service.Place) -> None:
+        """Says where Envoys find whoever looks credentials up. Takes effect with the next commit."""
+        self._groups.authz.at(place)
 
     def expire(self) -> None:
         """Lets go what was only kept for proxies to follow. To be called now and then."""
@@ -366,7 +375,7 @@ class Pipeline:
             self._authz_changed = False
             place = self._authz_taken([asked for _, asked in self._outputs.lookups.items()])
             if place is not None:
-                self._groups.authz.at(*place)
+                self._groups.authz.at(place)
                 self._graph.commit()
         pending, self._pending = self._pending, {}
         for group, changes in pending.items():
