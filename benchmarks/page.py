@@ -9,13 +9,14 @@ from typing import Final
 from benchmarks.report import Table
 
 PATH: Final = Path(__file__).parent.parent / "docs" / "performance.md"
-SECTIONS: Final = ("probe", "churn", "edits", "requests", "full", "failover")
+SECTIONS: Final = ("probe", "churn", "edits", "requests", "full", "memory", "failover")
 
 _HEAD: Final = """\
 # Performance
 
 Written by `python -m benchmarks --page`: how long a change takes to be served, whether that grows with the
-number of routes, and what a request costs in the shapes that are chosen for large configurations.
+number of routes, what a request costs in the shapes that are chosen for large configurations, and what Envoy
+needs for them.
 [benchmarks.md](benchmarks.md) says what else is measured, and
 [architecture.md](architecture.md#how-route-tables-are-cut) why routes are cut as they are. The milliseconds
 are of this machine under this load; what holds elsewhere are the ratios within a table.

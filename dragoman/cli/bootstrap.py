@@ -49,6 +49,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--admin-socket", type=_FILE, help="Admin interface on a unix socket instead.")
 @click.option(
+    "--cluster-statistics",
+    "clusters",
+    multiple=True,
+    metavar="PATTERN",
+    help="Keep statistics of clusters too: `Service/shop/*`, `*`. Repeatable.",
+)
+@click.option(
     "--all-statistics", is_flag=True, help="Keep every statistic. They grow by some 200 per cluster."
 )
 @click.option(
@@ -81,6 +88,7 @@ def command(
     sotw: bool,
     admin_port: int,
     admin_socket: Path | None,
+    clusters: tuple[str, ...],
     all_statistics: bool,
     heap: int,
     max_connections: int | None,
@@ -98,6 +106,7 @@ def command(
     Examples:
       dragoman bootstrap > envoy.json && envoy -c envoy.json --disable-hot-restart
       dragoman bootstrap -g shop/edge --xds dragoman.infra.svc:18000 --xds-ca /etc/dragoman/ca.pem
+      dragoman bootstrap --cluster-statistics 'Service/shop/*'
       dragoman bootstrap sidecar --id "$POD_NAME" -g shop/mesh
     """
     from dragoman.cli import render
@@ -115,6 +124,7 @@ def command(
         kind=kind,
         protocol="sotw" if sotw else "delta",
         statistics="all" if all_statistics else "lean",
+        clusters=clusters,
         heap=heap,
         connections=max_connections or 0,
         zone=zone,

@@ -1,7 +1,7 @@
 """The bootstrap of an Envoy that gets everything else from this control plane: JSON data, without secrets.
 
 Delta ADS by default; an Envoy that waits for its first configuration (it is not ready before); statistics
-that grow by a few per cluster instead of two hundred; limits against overload. Called by `dragoman
+that do not grow with what is configured; limits against overload. Called by `dragoman
 bootstrap` and by the runtime for a local Envoy.
 
 Two things are left to the command line: `--disable-hot-restart` unless hot restarts are wanted (dynamic
@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from dragoman.envoy import overload
+from dragoman.envoy import overload, series
 from dragoman.envoy.admin import Admin
 
 Json = dict[str, Any]
 Kind = Literal["edge", "sidecar"]
 Protocol = Literal["delta", "sotw"]
 Statistics = Literal["lean", "all"]
+"""`lean`: what `series` keeps."""
 
 CACHING: Final = "dragoman.caching"
 """The runtime key that says: this Envoy has internal listeners. Routes are cached only where it does, so that
@@ -35,35 +36,6 @@ LOCAL_CLUSTER: Final = "dragoman-local"
 
 _TYPE: Final = "type.googleapis.com/"
 _CONNECTIONS: Final[Mapping[Kind, int]] = {"edge": 50_000, "sidecar": 10_000}
-
-_KEPT_PREFIXES: Final = (
-    *("server.", "cluster_manager.", "listener_manager.", "control_plane.", "overload."),
-    "cache.event.",  # hits and misses; made where something is cached
-)
-_KEPT_PARTS: Final = (
-    *(".rds.", ".downstream_rq_", ".downstream_cx_", ".ssl.", f"cluster.{XDS_CLUSTER}."),
-    # What is left of a cluster's limits, and, where policies ask for either, who is left alone or not well.
-    *(".circuit_breakers.default.remaining_", ".outlier_detection.ejections_", ".health_check."),
-)
-_KEPT_SUFFIXES: Final = (
-    # Per cluster: what a dashboard shows. Those of requests are made at the first request.
-    ".upstream_rq_total",
-    ".upstream_rq_2xx",
-    ".upstream_rq_3xx",
-    ".upstream_rq_4xx",
-    ".upstream_rq_5xx",
-    ".upstream_rq_time",
-    ".upstream_rq_active",
-    ".upstream_rq_retry",
-    ".upstream_rq_timeout",
-    ".upstream_cx_active",
-    ".upstream_cx_connect_fail",
-    ".upstream_cx_overflow",
-    ".upstream_rq_pending_overflow",
-    ".membership_healthy",
-    ".membership_total",
-    ".update_rejected",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +64,7 @@ def bootstrap(
     kind: Kind = "edge",
     protocol: Protocol = "delta",
     statistics: Statistics = "lean",
+    clusters: Sequence[str] = (),
     heap: int = 0,
     connections: int = 0,
     zone: str = "",
@@ -101,8 +74,9 @@ def bootstrap(
 
     `gateways` (`namespace/name`, `*`) say which Gateways the node is for; empty leaves it to `cluster` or to
     the control plane's rules. `metadata` is more that the node says of itself. `admin` None: no admin
-    interface. `heap` in bytes: near it Envoy gives memory back, then refuses requests; 0: no such limit.
-    `connections`: at once, over all listeners; 0: 50,000 at the edge, 10,000 for a sidecar.
+    interface. `clusters`: patterns of names of clusters whose statistics are kept as well (`series`). `heap`
+    in bytes: near it Envoy gives memory back, then refuses requests; 0: no such limit. `connections`: at
+    once, over all listeners; 0: 50,000 at the edge, 10,000 for a sidecar.
     """
     data: Json = {
         "node": _node(node_id, cluster, {**(metadata or {}), **_serving(gateways)}, zone),
@@ -123,7 +97,7 @@ def bootstrap(
     if admin is not None:
         data["admin"] = {"address": _address(admin)}
     if statistics == "lean":
-        data["stats_config"] = {"stats_matcher": {"inclusion_list": {"patterns": _kept()}}}
+        data["stats_config"] = series.config(clusters)
         data["deferred_stat_options"] = {"enable_deferred_creation_stats": True}
     return data
 
@@ -263,11 +237,3 @@ def _address(admin: Admin) -> Json:
     if admin.path:
         return {"pipe": {"path": admin.path, "mode": 0o600}}
     return {"socket_address": {"address": admin.address, "port_value": admin.port}}
-
-
-def _kept() -> list[Json]:
-    return [
-        *({"prefix": text} for text in _KEPT_PREFIXES),
-        *({"contains": text} for text in _KEPT_PARTS),
-        *({"suffix": text} for text in _KEPT_SUFFIXES),
-    ]

@@ -71,9 +71,10 @@ class Site:
             await backend.stop()
 
     def bootstrap(self) -> dict[str, Any]:
-        """What `dragoman bootstrap` prints for this control plane."""
+        """What `dragoman bootstrap` prints for this control plane. All statistics: tests count updates."""
         command = [sys.executable, "-m", "dragoman", "bootstrap", "--xds", f"127.0.0.1:{self.plane.xds_port}"]
         command += ["--admin-port", str(net.free_port()), "--id", "test", "--gateway", "*"]
+        command.append("--all-statistics")
         if self._mode == "sotw":
             command.append("--sotw")
         command += self._options

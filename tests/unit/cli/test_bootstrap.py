@@ -47,6 +47,14 @@ def test_tls(call: Call) -> None:
     assert cluster["transport_socket"]["typed_config"]["sni"] == "cp"
 
 
+def test_statistics(call: Call) -> None:
+    asked = made(call, "--cluster-statistics", "Service/a.b/*", "--cluster-statistics", "cache:?")
+    patterns = json.dumps(asked["stats_config"])
+    assert r"cluster\\.Service/a\\.b/.*\\.(" in patterns
+    assert r"cluster\\.cache_.\\.(" in patterns
+    assert "stats_config" not in made(call, "--all-statistics")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("--xds", "nowhere"), ("--xds", "a:0"), ("--xds-cert", "/c.pem"), ("--xds-name", "cp"), ("gateway",)],

@@ -21,7 +21,13 @@ TLS = bootstrap.Tls(Path("/ca.pem"), Path("/cert.pem"), Path("/key.pem"), "drago
     [
         {},
         {"kind": "sidecar", "protocol": "sotw", "statistics": "all", "zone": "a"},
-        {"tls": TLS, "heap": 2**30, "gateways": ("shop/edge",), "admin": Admin(path="/run/admin.sock")},
+        {
+            "clusters": ("Service/a.b/*", "?"),
+            "tls": TLS,
+            "heap": 2**30,
+            "gateways": ("shop/edge",),
+            "admin": Admin(path="/run/admin.sock"),
+        },
     ],
 )
 def test_every_field_is_one_that_envoy_has(options: dict[str, Any]) -> None:
