@@ -15,7 +15,7 @@ import orjson
 from dragoman import proto
 from dragoman.authz import credentials
 from dragoman.authz.verdicts import Denial, Pairs
-from dragoman.envoy import refusals
+from dragoman.envoy import authz, refusals
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.service.auth import v3 as auth
 
@@ -25,17 +25,24 @@ _CODES: Final = {401: 16, 403: 7, 429: 8, 503: 14}
 _NOTHING: Final = credentials.Removal()
 
 
-def allowed(headers: Pairs, told: Pairs, removals: tuple[credentials.Removal, ...] = ()) -> bytes:
-    """The request passes, with these headers to the backend and `told` to the client."""
+def allowed(
+    headers: Pairs,
+    told: Pairs,
+    removals: tuple[credentials.Removal, ...] = (),
+    opened: tuple[str, ...] = (),
+) -> bytes:
+    """The request passes, with these headers to the backend and `told` to the client. `opened`: the kinds of
+    credentials about which nobody could be asked."""
     if any(one.cookie is not None for one in removals):
-        return _allowed.__wrapped__(
-            headers, told, removals
-        )  # nothing is kept of what clients keep in cookies
-    return _allowed(headers, told, removals)
+        # Nothing is kept of what clients keep in cookies.
+        return _allowed.__wrapped__(headers, told, removals, opened)
+    return _allowed(headers, told, removals, opened)
 
 
 @functools.lru_cache(maxsize=2048)
-def _allowed(headers: Pairs, told: Pairs, removals: tuple[credentials.Removal, ...]) -> bytes:
+def _allowed(
+    headers: Pairs, told: Pairs, removals: tuple[credentials.Removal, ...], opened: tuple[str, ...]
+) -> bytes:
     message = auth.CheckResponse()
     message.status.code = 0
     target = message.ok_response
@@ -51,6 +58,8 @@ def _allowed(headers: Pairs, told: Pairs, removals: tuple[credentials.Removal, .
             target.headers.add().header.MergeFrom(_header("cookie", one.cookie))
         elif one.cookie is not None:
             target.headers_to_remove.append("cookie")
+    for kind in opened:
+        message.dynamic_metadata.fields[authz.OPEN].struct_value.fields[kind].bool_value = True
     return proto.serialize(message)
 
 

@@ -129,25 +129,29 @@ class Service:
         request = credentials.Request(http.headers, http.path)
         policy = asked.context_extensions.get(authz.INTROSPECTION, "")
         reader = asked.context_extensions.get(authz.KEYS, "")
-        grants: list[Grant] = []
+        optional = asked.context_extensions.get(authz.OPTIONAL, "").split(",")
+        grants: dict[str, Grant] = {}
         removals: list[credentials.Removal] = []
-        if policy:
-            token = await self._token(policy, request, removals)
-            if isinstance(token, Denial):
-                return answers.denied(token, http.host)
-            grants.append(token)
-        if reader:
-            key = await self._key(reader, request, removals)
-            if isinstance(key, Denial):
-                return answers.denied(key, http.host)
-            grants.append(key)
+        for kind, name, find in ((authz.INTROSPECTION, policy, self._token), (authz.KEYS, reader, self._key)):
+            if name:
+                found = await find(name, request, removals, optional=kind in optional)
+                if isinstance(found, Denial):
+                    return answers.denied(found, http.host)
+                grants[kind] = found
         if not grants:
             return answers.denied(self._stranger(_OTHER), http.host)
-        headers = sum((one.headers for one in grants), ())
-        return answers.allowed(headers, sum((one.told for one in grants), ()), tuple(removals))
+        headers = sum((one.headers for one in grants.values()), ())
+        told = sum((one.told for one in grants.values()), ())
+        opened = tuple(kind for kind, one in grants.items() if one.open)
+        return answers.allowed(headers, told, tuple(removals), opened)
 
     async def _token(
-        self, policy: str, request: credentials.Request, removals: list[credentials.Removal]
+        self,
+        policy: str,
+        request: credentials.Request,
+        removals: list[credentials.Removal],
+        *,
+        optional: bool,
     ) -> Verdict:
         tokens = self._tokens.get(policy)
         if tokens is None:
@@ -157,10 +161,7 @@ class Service:
         if not told.forward:
             removals.append(credentials.remove(request, told.places))
         if not token:
-            if told.optional:
-                self._metrics.request(policy, "anonymous")
-                return Grant()
-            return self._counted(policy, introspection.MISSING)
+            return self._missing(policy, introspection.MISSING, optional=optional)
         known = tokens.known(token)
         if known is not None:
             self._metrics.cache("hit", policy)
@@ -168,7 +169,12 @@ class Service:
         return self._settled(policy, await tokens.find(token), told.fail_open)
 
     async def _key(
-        self, policy: str, request: credentials.Request, removals: list[credentials.Removal]
+        self,
+        policy: str,
+        request: credentials.Request,
+        removals: list[credentials.Removal],
+        *,
+        optional: bool,
     ) -> Verdict:
         told = self._readers.get(policy)
         if told is None:
@@ -176,7 +182,7 @@ class Service:
         key = credentials.find(request, told.places)
         removals.append(credentials.remove(request, told.places))
         if not key:
-            return self._counted(policy, keys.MISSING)
+            return self._missing(policy, keys.MISSING, optional=optional)
         return self._settled(policy, await keys.find(self._store, told, key), told.fail_open)
 
     def _settled(self, policy: str, found: Verdict | Trouble, fail_open: bool) -> Verdict:
@@ -186,8 +192,14 @@ class Service:
         self._metrics.error(policy, found.reason)
         if fail_open:
             self._metrics.request(policy, "open")
-            return Grant()
+            return Grant(open=True)
         return self._counted(policy, UNAVAILABLE)
+
+    def _missing(self, policy: str, refusal: Denial, *, optional: bool) -> Verdict:
+        if not optional:
+            return self._counted(policy, refusal)
+        self._metrics.request(policy, "anonymous")
+        return Grant()
 
     def _counted(self, policy: str, verdict: Verdict) -> Verdict:
         self._metrics.request(policy, verdict.outcome if isinstance(verdict, Denial) else "allowed")

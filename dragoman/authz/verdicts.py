@@ -9,10 +9,12 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The request passes. `headers` go to the backend in place of its own, `told` to the client."""
+    """The request passes. `headers` go to the backend in place of its own, `told` to the client. `open`: it
+    does so because nobody could be asked."""
 
     headers: Pairs = ()
     told: Pairs = ()
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

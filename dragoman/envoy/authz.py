@@ -1,8 +1,8 @@
 """The companion that looks credentials up (`dragoman authz`) as Envoy sees it: its cluster, and the names
 that both sides know.
 
-A route tells the companion in context extensions which policies to ask; what it finds comes back in two
-headers, which later filters take off (`filters.clients`, `filters.tokens`).
+A route tells the companion in context extensions which policies to ask, and which credentials may be missing;
+what it finds comes back in two headers, which later filters take off (`filters.clients`, `filters.tokens`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ CLUSTER: Final = "authz"
 INTROSPECTION: Final = "introspection"
 KEYS: Final = "keys"
 """Keys of context extensions: the policy that is asked about the token, about the API key."""
+OPTIONAL: Final = "optional"
+"""Another: which of these two may be missing, with a comma between."""
+
+OPEN: Final = "open"
+"""In its dynamic metadata: about which of the two nobody could be asked, so that requests pass."""
 
 TOKEN: Final = "x-dragoman-token"
 """The header with a token's claims: a google.protobuf.Value in base64."""

@@ -32,7 +32,12 @@ PASSES, REFUSED, DEPENDS = "passes", "refused", "depends"
 _SAFE: Final = ("GET", "HEAD", "OPTIONS", "TRACE", "CONNECT")
 _ANY: Final = Request("", "/")
 _PREPARED: Final = Prepared("", "", "/", None, {})
-_KINDS: Final = {"key": "API key", "user": "password"}
+_KINDS: Final = {
+    "key": "API key",
+    "user": "password",
+    "introspected": "active token",
+    "redis": "API key that Redis knows",
+}
 
 
 def found(route: ir.Route, request: Request, prepared: Prepared, compile: Compile) -> Data | None:
@@ -44,7 +49,8 @@ def found(route: ir.Route, request: Request, prepared: Prepared, compile: Compil
     if route.csrf is not None:
         _csrf(finding, route.csrf, seen)
     bearer = credentials.login(finding, auth, seen)
-    brought: dict[str, findings.Met] = {}
+    # Where credentials that are looked up may be, only those know who do it.
+    brought: dict[str, findings.Met] = {"introspected": None, "redis": None}
     if auth.jwt is not None:
         session = auth.login is not None and not bearer
         brought["token"] = credentials.jwt(finding, auth.jwt, seen, session=session)

@@ -17,7 +17,11 @@ def needs(auth: ir.Auth) -> Iterator[tuple[str, str]]:
             f"what {asked.at} says",
         )
     if auth.redis_keys is not None:
-        yield f"an API key that Redis knows{_open(auth.redis_keys)}", "what Redis knows of the API key"
+        optional = ", if it brings any" if auth.redis_keys.optional else ""
+        yield (
+            f"an API key that Redis knows{optional}{_open(auth.redis_keys)}",
+            "what Redis knows of the API key",
+        )
 
 
 def _open(asked: ir.Introspection | ir.RedisKeys) -> str:

@@ -134,8 +134,9 @@ class AuthRules:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Credentials of `kinds` (`token`, `key`, `certificate`, `user`): all of them, or `any_of` them; none in
-    requests that meet one of `exempt`, of which only paths and methods count."""
+    """Credentials of `kinds` (`token`, `key`, `certificate`, `user`, and of those that are looked up
+    `introspected`, `redis`): all of them, or `any_of` them; none in requests that meet one of `exempt`, of
+    which only paths and methods count."""
 
     kinds: tuple[str, ...]
     any_of: bool = False

@@ -30,10 +30,11 @@ class Introspection:
 
 @dataclass(frozen=True, slots=True)
 class RedisKeys:
-    """Requests bring an API key that Redis knows."""
+    """Requests bring an API key that Redis knows. `optional` and `fail_open` as of tokens."""
 
     policy: str
     fail_open: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,6 @@ class Introspector:
     ttl: float = 300.0
     negative: float = 10.0
     timeout: float = 2.0
-    optional: bool = False
     fail_open: bool = False
     forward: bool = True
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from dragoman import proto
 from dragoman.envoy import authz
-from dragoman.envoy.filters import base, clients, credentials
+from dragoman.envoy.filters import authz as lookups, base, clients, credentials
 from dragoman.ir import cache, model as ir
 from dragoman.proto.envoy.extensions.filters.http.filter_chain import v3 as filter_chain
 from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
@@ -47,6 +47,8 @@ class Identity:
             names.append(route.auth.basic.header)
         if route.auth is not None and route.auth.introspection is not None:
             names += (authz.TOKEN, *route.auth.introspection.headers)
+        if route.auth is not None and lookups.opens(route.auth):
+            names.append(lookups.AWAY)
         if route.auth is not None and route.auth.external is not None:
             told = route.auth.external.to_backend
             names += (name for name in told if name.lower() not in cache.CREDENTIALS)

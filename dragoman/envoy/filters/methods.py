@@ -12,7 +12,16 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from dragoman.envoy.filters import base, basic_auth, jwt_authn, rbac as rules
+from dragoman.envoy import authz
+from dragoman.envoy.filters import (
+    authz as lookups,
+    base,
+    basic_auth,
+    ext_authz,
+    jwt_authn,
+    rbac as rules,
+    tokens,
+)
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.rbac import v3 as config
 from dragoman.proto.envoy.extensions.filters.http.rbac import v3 as rbac
@@ -37,18 +46,18 @@ class Methods:
         auth = route.auth
         if auth is None or (auth.needs is None and auth.certificate is None):
             return None
-        return _per_route(auth.needs, auth.certificate)
+        return _per_route(auth.needs, auth.certificate, lookups.opens(auth))
 
 
 FILTER = Methods()
 
 
 @functools.lru_cache(maxsize=1024)
-def _per_route(needs: ir.Needs | None, certificate: ir.Certificate | None) -> base.Config:
+def _per_route(needs: ir.Needs | None, certificate: ir.Certificate | None, opens: bool) -> base.Config:
     message = rbac.RBACPerRoute()
     message.rbac.rules.action = config.RBAC.DENY
     if needs is not None:
-        proven = [_PROVEN[kind]() for kind in needs.kinds]
+        proven = [_proven(kind, opens) for kind in needs.kinds]
         enough = config.Principal()
         rules.any_of(enough, proven if needs.any_of else [rules.all_of(proven)])
         target = _denied(message, NONE)
@@ -77,9 +86,30 @@ def _denied(message: rbac.RBACPerRoute, name: str) -> config.Principal:
     return policy.principals.add()
 
 
+def _proven(kind: str, opens: bool) -> config.Principal:
+    """A credential of that kind; or nobody could be asked about it, and requests pass then: the companion
+    tells so of whom it asks, Envoy (`opens`) of the companion."""
+    proof = _PROVEN[kind]()
+    if kind not in _ASKED:
+        return proof
+    several = [proof, _there(ext_authz.FILTER.name, authz.OPEN, _ASKED[kind])]
+    if opens:
+        several.append(away := config.Principal())
+        away.header.name = lookups.AWAY
+        away.header.present_match = True
+    made = config.Principal()
+    rules.any_of(made, several)
+    return made
+
+
 def _token() -> config.Principal:
-    """A token was checked: every one says who issued it."""
+    """A token was checked: every one says who issued it. Where others are looked up, their claims may stand
+    there: no route has both and needs (`auth_methods`)."""
     return _there(jwt_authn.FILTER.name, jwt_authn.PAYLOAD, "iss")
+
+
+def _introspected() -> config.Principal:
+    return _there(*tokens.LOOKED_UP)
 
 
 def _user() -> config.Principal:
@@ -106,4 +136,12 @@ def _key() -> config.Principal:
     return rules.client("via", "key")
 
 
-_PROVEN: Final = {"token": _token, "key": _key, "certificate": _checked, "user": _user}
+_PROVEN: Final = {
+    "token": _token,
+    "key": _key,
+    "certificate": _checked,
+    "user": _user,
+    "introspected": _introspected,
+    "redis": _key,
+}
+_ASKED: Final = {"introspected": authz.INTROSPECTION, "redis": authz.KEYS}

@@ -41,9 +41,9 @@ def check(ref: Ref, spec: authpolicy.AuthPolicy) -> Iterator[Diagnostic]:
             yield error("DRG1108", "it would be every request", here, label="say `paths` or `methods`")
         yield from _paths(here, excluded.paths)
     strict = auth_methods.strict(spec)
-    for name in ("combine", "exclude") if strict is not None else ():
+    for name in ("combine", "exclude") if strict else ():
         if getattr(spec, name) not in (None, "All", ()):
-            message = f"`{name}` is not for policies with `{strict}`"
+            message = f"`{name}` is not for policies with {' and '.join(f'`{each}`' for each in strict)}"
             yield error("DRG1108", message, Origin(ref, ("spec", name)))
     yield from rules_auth_lookups.check(Origin(ref, ("spec",)), spec)
     if spec.rules is not None:

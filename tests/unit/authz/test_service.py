@@ -12,8 +12,10 @@ from dragoman import proto
 from dragoman.authz import keys
 from dragoman.authz.metrics import Metrics
 from dragoman.authz.service import BadRequest, Service
+from dragoman.authz.verdicts import Trouble
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.service.auth import v3 as auth
+from dragoman.proto.google.protobuf import Value
 from dragoman.proto.grpc.health import v1 as health
 from dragoman.redis import client
 from tests.unit.authz.test_cache import Time
@@ -122,6 +124,24 @@ async def test_without_redis() -> None:
         assert found.status.code == 0
         assert [*found.ok_response.headers_to_remove] == ["x-api-key"]
         assert not found.ok_response.headers
+
+
+async def test_what_may_be_missing_and_who_could_not_be_asked() -> None:
+    """A route says the former, the answer the latter, in metadata."""
+    tokens = replace(TOLD, fail_open=True)
+    desk = Desk(tokens, replace(READER, fail_open=True), store=Store(client.Unavailable("down")))
+    both = {"introspection": "shop/tokens", "keys": "shop/keys"}
+    for optional, status in (("", 401), ("keys", 401), ("introspection", 401), ("introspection,keys", 200)):
+        found = await desk.ask(optional=optional, **both)
+        assert (found.denied_response.status.code or 200) == status, optional
+        assert not found.dynamic_metadata.fields or status == 401
+    found = await desk.ask({"x-api-key": "k"}, optional="introspection", **both)
+    opened = found.dynamic_metadata.fields["open"].struct_value.fields
+    assert dict(opened) == {"keys": Value(bool_value=True)}
+    desk.issuer.answer = Trouble("timeout")
+    headers = {"x-api-key": "k", "authorization": "Bearer t"}
+    opened = (await desk.ask(headers, **both)).dynamic_metadata.fields["open"].struct_value.fields
+    assert set(opened) == {"introspection", "keys"}
 
 
 async def test_redis_never_hears_the_key() -> None:

@@ -48,3 +48,14 @@ def test_groups_of_whom_a_token_makes_a_consumer() -> None:
     assert found(ir.Auth(introspection=tokens, rules=rules))["rules"][0]["holds"] is False
     known = replace(tokens, consumers=ir.Lookup("shop", ir.Proof("token", "sub")))
     assert found(ir.Auth(introspection=known, rules=rules))["rules"][0]["holds"] is None
+
+
+def test_one_of_several_and_what_is_excluded() -> None:
+    tokens = ir.Introspection("shop/tokens", "https://i.example", optional=True)
+    keys = ir.RedisKeys("shop/keys", optional=True)
+    health = ir.AuthRule(paths=(("exact", "/health"),))
+    needs = ir.Needs(("introspected", "redis"), True, (health,))
+    data = found(ir.Auth(introspection=tokens, redis_keys=keys, needs=needs))
+    assert data["needs"][0] == "one of them: active token or API key that Redis knows, but for path /health"
+    assert "an API key that Redis knows, if it brings any" in data["needs"]
+    assert data["verdict"] == access.DEPENDS, "where they may be, nobody knows here"

@@ -165,20 +165,43 @@ def test_what_is_refused(edge: Any, spec: str, found: str) -> None:
     assert [f"{d.code} {format_path(d.path)}" for d in edge.rejected[edge.ref("AuthPolicy", "p")]] == [found]
 
 
+LOOKED_UP_BY = "kind: Secret\nmetadata: {name: gateway}\nstringData: {client-secret: s}\n"
+LOOKED_UP = "introspection: {endpoint: 'https://i.example/i', clientID: c, clientSecretRef: {name: gateway}}"
+
+
 @pytest.mark.parametrize("more", ["combine: Any", "exclude: [{methods: [GET]}]"])
-def test_nothing_is_optional_beside_keys_of_redis(edge: Any, more: str) -> None:
+def test_nothing_is_optional_where_tokens_are_checked_and_looked_up(edge: Any, more: str) -> None:
     certificate = "clientCertificate: {}"
     spec = f"{inline()}\n  {certificate}\n  {more}"
-    edge.apply(policy("p", EDGE, spec), policy("q", FIRST, "redisKeys: {}"))
+    edge.apply(LOOKED_UP_BY, policy("p", EDGE, spec), policy("q", FIRST, LOOKED_UP))
     first, second, _ = auths(edge)
     assert second is not None
     assert second.jwt is not None
     assert second.jwt.optional
     assert first is not None
     assert first.jwt is not None
+    assert first.introspection is not None
     assert first.needs is None
     assert not first.jwt.optional
-    assert "AuthPolicy default/p does not hold beside `redisKeys`" in edge.finding("DRG1863").message
+    assert not first.introspection.optional
+    beside = "AuthPolicy default/p does not hold beside `introspection` and `jwt`"
+    assert beside in edge.finding("DRG1863").message
+
+
+def test_what_is_looked_up_is_one_of_several(edge: Any) -> None:
+    tokens, keys = f"{LOOKED_UP}\n  apiKeys: {{}}", "redisKeys: {}\n  clientCertificate: {}"
+    edge.apply(LOOKED_UP_BY, policy("p", FIRST, f"{tokens}\n  combine: Any"))
+    first = auths(edge)[0]
+    assert first is not None
+    assert first.needs == ir.Needs(("key", "introspected"), True)
+    assert first.introspection is not None
+    assert first.introspection.optional
+    edge.apply(policy("p", FIRST, f"{keys}\n  exclude: [{{methods: [GET]}}]"))
+    first = auths(edge)[0]
+    assert first is not None
+    assert first.needs == ir.Needs(("certificate", "redis"), False, (ir.AuthRule(methods=("GET",)),))
+    assert first.redis_keys == ir.RedisKeys("default/p", optional=True)
+    assert not [line for line in edge.findings() if "DRG1863" in line]
 
 
 @pytest.mark.parametrize(

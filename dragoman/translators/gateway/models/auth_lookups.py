@@ -142,3 +142,7 @@ class RedisKeys(auth_api_keys.KeySources):
             " nobody's. Default: Closed."
         ),
     ] = "Closed"
+    optional: Annotated[
+        meta.Bool,
+        Field(description="`true`: requests without a key pass too; a wrong one never does. Default: false."),
+    ] = False

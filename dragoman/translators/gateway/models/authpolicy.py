@@ -32,9 +32,9 @@ class AuthPolicy(policy.Policy):
     combine: Annotated[
         Literal["All", "Any"] | None,
         Field(
-            description="`All`: all of `jwt`, `basic`, `apiKeys` and `clientCertificate` that are on are"
-            " needed. `Any`: one of them is enough; a wrong one is refused all the same. With `oidc` always"
-            " All. Default: All."
+            description="`All`: all of `jwt`, `basic`, `apiKeys`, `clientCertificate`, `introspection` and"
+            " `redisKeys` that are on are needed. `Any`: one of them is enough; a wrong one is refused all"
+            " the same. With `oidc`, and with both `jwt` and `introspection`, always All. Default: All."
         ),
     ] = None
     exclude: Annotated[
@@ -42,7 +42,7 @@ class AuthPolicy(policy.Policy):
         Field(
             max_length=16,
             description="Requests that need no token, password, key or certificate; wrong ones are refused"
-            " there too, and `rules` hold. Not with `oidc`.",
+            " there too, and `rules` hold. Not with `oidc`, nor with both `jwt` and `introspection`.",
         ),
     ] = None
     jwt: Annotated[auth_jwt.Jwt | None, Field(description="Tokens (JWT) of issuers that are trusted.")] = None

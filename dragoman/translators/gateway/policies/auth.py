@@ -137,15 +137,16 @@ def _keys_twice(merged: merge.Merged[authpolicy.AuthPolicy]) -> Iterator[Diagnos
 
 def _strict(merged: merge.Merged[authpolicy.AuthPolicy]) -> Iterator[Diagnostic]:
     """Within one policy `rules_auth` refuses it."""
-    name = auth_methods.strict(merged.spec)
-    if name is None:
+    names = auth_methods.strict(merged.spec)
+    if not names:
         return
+    name, beside = names[0], " and ".join(f"`{each}`" for each in names)
     for other in ("combine", "exclude"):
         if getattr(merged.spec, other) in (None, "All", ()):
             continue
         origin = Origin(merged.says[(name,)], ("spec", name))
         message = (
-            f"`{other}` of {merged.says[(other,)]} does not hold beside `{name}`: every credential is needed"
+            f"`{other}` of {merged.says[(other,)]} does not hold beside {beside}: every credential is needed"
         )
         unsaid = "combine: All" if other == "combine" else "exclude: []"
         yield error("DRG1863", message, origin, help=f"say `{unsaid}` here, or `{name}: {{disabled: true}}`")

@@ -125,7 +125,7 @@ def introspection(
 
 def redis_keys(given: auth_lookups.RedisKeys, sayer: Ref) -> ir.RedisKeys:
     """What a section, said by `sayer`, asks of requests."""
-    return ir.RedisKeys(_name(sayer), given.failure == "Open")
+    return ir.RedisKeys(_name(sayer), given.failure == "Open", given.optional)
 
 
 def _name(ref: Ref) -> str:
@@ -168,7 +168,6 @@ def _introspector(
         ttl=given.remember.active,
         negative=given.remember.inactive,
         timeout=given.timeout,
-        optional=given.optional,
         fail_open=given.failure == "Open",
         forward=given.forward,
     )

@@ -13,26 +13,31 @@ from dragoman.ir import model as ir
 from dragoman.translators.gateway.models import authpolicy, policy
 
 
-def strict(spec: authpolicy.AuthPolicy) -> str | None:
-    """The section, if there is one, beside which every credential is needed, of every request."""
-    sections = (("oidc", spec.oidc), ("introspection", spec.introspection), ("redisKeys", spec.redis_keys))
-    return next((name for name, one in sections if policy.on(one) is not None), None)
+def strict(spec: authpolicy.AuthPolicy) -> tuple[str, ...]:
+    """The sections, if there are any, beside which every credential is needed, of every request."""
+    if policy.on(spec.oidc) is not None:
+        return ("oidc",)
+    if policy.on(spec.introspection) is not None and policy.on(spec.jwt) is not None:
+        return ("introspection", "jwt")
+    return ()
 
 
 def relaxed(auth: ir.Auth, exempt: tuple[ir.AuthRule, ...], *, any_of: bool) -> ir.Auth:
     """`auth` where requests that meet one of `exempt` need nothing, and others any one of several. As it is
     where something is strict: a login has browsers pass on to `jwt`, and what was looked up of a token
-    stands where a checked one's claims do, so `jwt` must not be optional then."""
+    stands where a checked one's claims do, so of the two none must be optional then."""
     methods = (
         ("token", auth.jwt),
         ("user", auth.basic),
         ("key", auth.keys),
         ("certificate", auth.certificate),
+        ("introspected", auth.introspection),
+        ("redis", auth.redis_keys),
     )
     optional = {kind: one.optional for kind, one in methods if one is not None}
     any_of = any_of and len(optional) > 1
-    looked_up = auth.introspection is not None or auth.redis_keys is not None
-    if not (any_of or exempt) or auth.login is not None or looked_up:
+    both = auth.introspection is not None and auth.jwt is not None
+    if not (any_of or exempt) or auth.login is not None or both:
         return auth
     kinds = tuple(kind for kind in optional if not optional[kind])
     if any_of and len(kinds) < len(optional):
@@ -43,5 +48,7 @@ def relaxed(auth: ir.Auth, exempt: tuple[ir.AuthRule, ...], *, any_of: bool) -> 
         basic=replace(auth.basic, optional=True) if auth.basic is not None else None,
         keys=replace(auth.keys, optional=True) if auth.keys is not None else None,
         certificate=replace(auth.certificate, optional=True) if auth.certificate is not None else None,
+        introspection=replace(auth.introspection, optional=True) if auth.introspection is not None else None,
+        redis_keys=replace(auth.redis_keys, optional=True) if auth.redis_keys is not None else None,
         needs=ir.Needs(kinds, any_of, exempt) if kinds else None,
     )
