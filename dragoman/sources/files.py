@@ -40,6 +40,9 @@ GRACE: Final = 0.025
 """Seconds that a file which vanished has to come back."""
 POLL: Final = 1.0
 """Seconds between two looks at the folders where there is no inotify."""
+GATHER: Final = 0.005
+"""Seconds for which what arrives while files are read is read with them: a few changes at once are one update,
+and many in a row do not hold up the first."""
 
 _BULK = 1 << 16
 """Bytes from which on reading counts as bulk work."""
@@ -146,14 +149,14 @@ class Files:
         import asyncio  # only here: who just loads, as `validate` does, need not wait 27 ms for it
 
         loop = asyncio.get_running_loop()
-        arrived: list[inotify.Event] = []
         awake = asyncio.Event()
         notify = self._open()
         if notify is not None:
 
             def read() -> None:
-                arrived.extend(notify.events())
-                awake.set()
+                self._hear(notify, loop.time())
+                if self._due or self._stale:
+                    awake.set()
 
             loop.add_reader(notify.descriptor, read)
         try:
@@ -168,14 +171,19 @@ class Files:
                     if (notify is None or self._limited) and not self._due:
                         self._stale = True
                 awake.clear()
-                events, arrived[:] = list(arrived), []
-                for event in events:
-                    self._notice(event, loop.time())
-                if self._stale:
-                    self._rescan()
-                await self._settle(loop.time())
-                if self._stale:
-                    self._rescan()
+                until = loop.time() + GATHER
+                while True:
+                    if self._stale:
+                        self._rescan()
+                    await self._settle(loop.time())
+                    if self._stale:
+                        self._rescan()
+                    now = loop.time()
+                    if notify is None or now > until:
+                        break
+                    self._hear(notify, now)
+                    if not (self._stale or any(due.at <= now for due in self._due.values())):
+                        break
         finally:
             if notify is not None:
                 loop.remove_reader(notify.descriptor)
@@ -347,6 +355,11 @@ class Files:
             ears.above.add(folder)
             with contextlib.suppress(OSError):
                 ears.folders.setdefault(self._notify.watch(folder, inotify.ITSELF), set())
+
+    def _hear(self, notify: inotify.Inotify, now: float) -> None:
+        """Takes in what has happened. Most that happens beside the files, such as drafts, is forgotten here."""
+        for event in notify.events():
+            self._notice(event, now)
 
     def _notice(self, event: inotify.Event, now: float) -> None:
         """Notes which file to look at when, or that everything is to be looked at."""
