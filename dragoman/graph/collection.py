@@ -11,380 +11,18 @@ Single-threaded and without I/O. `graph.commit()` costs what changed: transforms
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, TypeVar
+
+from dragoman.graph.derived import Change, Collection, Context, Derived, MapMany, MapOne, Source, Union
+from dragoman.graph.grouping import GroupBy, Inlet, Named, SortedGroups
+
+__all__ = ["Change", "Collection", "Context", "Graph", "Source"]
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 K2 = TypeVar("K2", bound=Hashable)
 W = TypeVar("W")
-
-_PIECE = 64
-"""Transforms between two pieces of a commit: a few milliseconds."""
-
-
-class Change(NamedTuple, Generic[K, V]):
-    """`old` None: added. `new` None: removed."""
-
-    key: K
-    old: V | None
-    new: V | None
-
-
-class Collection(Generic[K, V]):
-    """A keyed set of immutable values. Read with `get`, iterate with `items`; never written from
-    outside."""
-
-    __slots__ = ("_changed", "_graph", "_index", "_observers", "_readers", "_values", "name")
-
-    def __init__(self, graph: Graph, name: str) -> None:
-        self.name = name
-        self._graph = graph
-        self._values: dict[K, V] = {}
-        self._changed: dict[K, V | None] = {}  # key -> value before this commit
-        # node -> key read here -> the key there that read it, or several (_Many). Most are read by one key.
-        self._readers: dict[_Derived[Any, Any], dict[Hashable, Any]] = {}
-        self._observers: list[Callable[[list[Change[K, V]]], None]] = []
-        self._index = graph._register(self)
-
-    def get(self, key: K) -> V | None:
-        return self._values.get(key)
-
-    def items(self) -> Iterable[tuple[K, V]]:
-        return self._values.items()
-
-    def keys(self) -> Iterable[K]:
-        return self._values.keys()
-
-    def values(self) -> Iterable[V]:
-        return self._values.values()
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._values)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._values
-
-    def subscribe(self, observer: Callable[[list[Change[K, V]]], None]) -> None:
-        """Calls `observer` at the end of each commit in which something here changed."""
-        self._observers.append(observer)
-
-    def _put(self, key: K, value: V | None) -> None:
-        """Sets or removes; an equal value is no change."""
-        old = self._values.get(key)
-        if value is None:
-            if old is None:
-                return
-            del self._values[key]
-        else:
-            if old is not None and (old is value or old == value):
-                return
-            self._values[key] = value
-        if key not in self._changed:
-            self._changed[key] = old
-            self._graph._wake(self)
-        elif self._changed[key] == value:
-            # Changed and changed back within one commit: nothing happened.
-            before = self._changed.pop(key)
-            if before is not None:
-                self._values[key] = before
-
-    def _take_changes(self) -> list[Change[K, V]]:
-        values = self._values
-        changes = [Change(key, old, values.get(key)) for key, old in self._changed.items()]
-        self._changed = {}
-        return [change for change in changes if change.old is not change.new]
-
-    def _evaluate(self) -> Iterator[None]:
-        """Brings a derived collection up to date, piece by piece; a source already is."""
-        return iter(())
-
-    def _publish(self) -> list[Change[K, V]]:
-        """Marks whoever depends on what changed."""
-        changes = self._take_changes()
-        if changes:
-            for node in self._graph._dependents.get(self._index, ()):
-                node._input_changed(changes)
-            for node, readers in self._readers.items():
-                for change in changes:
-                    reader: Any = readers.get(change.key, _NOBODY)
-                    if type(reader) is _Many:
-                        node._mark(reader)
-                    elif reader is not _NOBODY:
-                        node._mark((reader,))
-        return changes
-
-
-class Source(Collection[K, V]):
-    """Filled from outside: `put` and `remove`, then `graph.commit()`."""
-
-    __slots__ = ()
-
-    def put(self, key: K, value: V) -> None:
-        self._put(key, value)
-
-    def remove(self, key: K) -> None:
-        self._put(key, None)
-
-
-class Context:
-    """Handed to every transform: the only way to read another collection."""
-
-    __slots__ = ("_node", "_reads")
-
-    def __init__(self, node: _Derived[Any, Any]) -> None:
-        self._node = node
-        self._reads: list[Any] = []  # collection, key, collection, key ...: the compact form of pairs
-
-    def fetch(self, collection: Collection[K, V], key: K) -> V | None:
-        """The value under `key`, and a promise to run again when it changes."""
-        if collection._index >= self._node._index:
-            raise RuntimeError(f"{self._node.name} fetches {collection.name}, which is made after it")
-        self._reads.append(collection)
-        self._reads.append(key)
-        return collection._values.get(key)
-
-
-class _Many(set[Any]):
-    """Several readers of one key."""
-
-    __slots__ = ()
-
-
-_NOBODY = object()
-
-
-class _Derived(Collection[K, V]):
-    """What the derived collections share: dirty keys, and the record of fetches."""
-
-    __slots__ = ("_dirty", "_reads", "runs")
-
-    def __init__(self, graph: Graph, name: str) -> None:
-        super().__init__(graph, name)
-        self._dirty: dict[Hashable, None] = {}
-        self._reads: dict[Hashable, tuple[Any, ...]] = {}
-        self.runs = 0  # transforms run so far: tests and metrics read it
-
-    def _mark(self, keys: Iterable[Hashable]) -> None:
-        for key in keys:
-            self._dirty[key] = None
-        self._graph._wake(self)
-
-    def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
-        for change in changes:
-            self._dirty[change.key] = None
-        self._graph._wake(self)
-
-    def _evaluate(self) -> Iterator[None]:
-        dirty, self._dirty = self._dirty, {}
-        self.runs += len(dirty)
-        ctx = Context(self)
-        for count, key in enumerate(dirty, 1):
-            self._compute(ctx, key)
-            if ctx._reads or key in self._reads:
-                self._record(key, tuple(ctx._reads))
-                ctx._reads.clear()
-            if not count % _PIECE:
-                yield
-
-    def _record(self, key: Hashable, reads: tuple[Any, ...]) -> None:
-        """Registers at what was read and leaves what no longer is."""
-        before = self._reads.get(key, ())
-        if before == reads:
-            return
-        if before:
-            kept = set(_pairs(reads))
-            for collection, read in set(_pairs(before)) - kept:
-                self._leave(collection._readers[self], read, key)
-        for collection, read in zip(reads[::2], reads[1::2], strict=True):
-            readers = collection._readers.get(self)
-            if readers is None:
-                readers = collection._readers[self] = {}
-            present = readers.setdefault(read, key)
-            if present is not key and present != key:
-                if type(present) is _Many:
-                    present.add(key)
-                else:
-                    readers[read] = _Many((present, key))
-        if reads:
-            self._reads[key] = reads
-        else:
-            del self._reads[key]
-
-    @staticmethod
-    def _leave(readers: dict[Hashable, Any], read: Hashable, key: Hashable) -> None:
-        present = readers[read]
-        if type(present) is _Many:
-            present.discard(key)
-            if not present:
-                del readers[read]
-        else:
-            del readers[read]
-
-    def _compute(self, ctx: Context, key: Any) -> None:
-        raise NotImplementedError
-
-
-def _pairs(flat: tuple[Any, ...]) -> Iterator[tuple[Collection[Any, Any], Hashable]]:
-    return zip(flat[::2], flat[1::2], strict=True)
-
-
-class _MapOne(_Derived[K, W], Generic[K, V, W]):
-    __slots__ = ("_fn", "_over")
-
-    def __init__(
-        self, graph: Graph, name: str, over: Collection[K, V], fn: Callable[[Context, K, V], W | None]
-    ) -> None:
-        super().__init__(graph, name)
-        self._over = over
-        self._fn = fn
-        graph._depend(over, self)
-
-    def _compute(self, ctx: Context, key: Any) -> None:
-        value = self._over._values.get(key)
-        self._put(key, None if value is None else self._fn(ctx, key, value))
-
-
-class _MapMany(_Derived[K2, W], Generic[K, V, K2, W]):
-    __slots__ = ("_fn", "_over", "_owned")
-
-    def __init__(
-        self,
-        graph: Graph,
-        name: str,
-        over: Collection[K, V],
-        fn: Callable[[Context, K, V], Iterable[tuple[K2, W]]],
-    ) -> None:
-        super().__init__(graph, name)
-        self._over = over
-        self._fn = fn
-        self._owned: dict[K, tuple[K2, ...]] = {}
-        graph._depend(over, self)
-
-    def _compute(self, ctx: Context, key: Any) -> None:
-        value = self._over._values.get(key)
-        result = {} if value is None else dict(self._fn(ctx, key, value))
-        before = self._owned.get(key, ())
-        if result:
-            self._owned[key] = tuple(result)
-        elif before:
-            del self._owned[key]
-        for made in before:
-            if made not in result:
-                self._put(made, None)
-        for made, item in result.items():
-            self._put(made, item)
-
-
-class _GroupBy(_Derived[K2, W], Generic[K, V, K2, W]):
-    __slots__ = ("_group_of", "_members", "_over", "_reduce", "_where")
-
-    def __init__(
-        self,
-        graph: Graph,
-        name: str,
-        over: Collection[K, V],
-        group_of: Callable[[K, V], Iterable[K2]],
-        reduce: Callable[[Context, K2, Mapping[K, V]], W | None],
-    ) -> None:
-        super().__init__(graph, name)
-        self._over = over
-        self._group_of = group_of
-        self._reduce = reduce
-        self._members: dict[Hashable, dict[K, V]] = {}
-        self._where: dict[K, tuple[Hashable, ...]] = {}
-        graph._depend(over, self)
-
-    def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
-        # Membership follows the input at once; only the groups touched are reduced again.
-        for change in changes:
-            key: Any = change.key
-            new: Any = change.new
-            groups = () if new is None else tuple(self._group_of(key, new))
-            for group in self._where.pop(key, ()):
-                if group not in groups:
-                    members = self._members[group]
-                    del members[key]
-                    if not members:
-                        del self._members[group]
-                    self._dirty[group] = None
-            for group in groups:
-                self._members.setdefault(group, {})[key] = new
-                self._dirty[group] = None
-            if groups:
-                self._where[key] = groups
-        self._graph._wake(self)
-
-    def _compute(self, ctx: Context, key: Any) -> None:
-        members = self._members.get(key)
-        self._put(key, self._reduce(ctx, key, members) if members else None)
-
-
-class _SortedGroups(_Derived[K2, W], Generic[K, V, K2, W]):
-    """Groups whose members stay sorted, so that one change among N costs a binary search and not a sort."""
-
-    __slots__ = ("_group_of", "_members", "_order_of", "_over", "_reduce", "_where")
-
-    def __init__(
-        self,
-        graph: Graph,
-        name: str,
-        over: Collection[K, V],
-        group_of: Callable[[K, V], K2],
-        order_of: Callable[[K, V], Any],
-        reduce: Callable[[Context, K2, list[V]], W | None],
-    ) -> None:
-        super().__init__(graph, name)
-        self._over = over
-        self._group_of = group_of
-        self._order_of = order_of
-        self._reduce = reduce
-        self._members: dict[Hashable, tuple[list[Any], list[V]]] = {}  # sort keys, values
-        self._where: dict[K, tuple[Hashable, Any]] = {}
-        graph._depend(over, self)
-
-    def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
-        for key, _, new in changes:
-            if key in self._where:
-                group, order = self._where.pop(key)
-                orders, values = self._members[group]
-                at = bisect.bisect_left(orders, order)
-                del orders[at], values[at]
-                self._dirty[group] = None
-            if new is not None:
-                group = self._group_of(key, new)
-                order = (self._order_of(key, new), key)
-                orders, values = self._members.setdefault(group, ([], []))
-                self._where[key] = (group, order)
-                at = bisect.bisect_left(orders, order)
-                orders.insert(at, order)
-                values.insert(at, new)
-                self._dirty[group] = None
-        for group in self._dirty:
-            if group in self._members and not self._members[group][0]:
-                del self._members[group]
-        self._graph._wake(self)
-
-    def _compute(self, ctx: Context, key: Any) -> None:
-        members = self._members.get(key)
-        self._put(key, self._reduce(ctx, key, members[1]) if members else None)
-
-
-class _Union(_Derived[K, V], Generic[K, V]):
-    __slots__ = ("_over",)
-
-    def __init__(self, graph: Graph, name: str, over: tuple[Collection[K, V], ...]) -> None:
-        super().__init__(graph, name)
-        self._over = over
-        for collection in over:
-            graph._depend(collection, self)
-
-    def _compute(self, ctx: Context, key: Any) -> None:
-        self._put(key, next((c._values[key] for c in self._over if key in c._values), None))
 
 
 class Graph:
@@ -394,7 +32,7 @@ class Graph:
 
     def __init__(self) -> None:
         self._collections: list[Collection[Any, Any]] = []
-        self._dependents: dict[int, list[_Derived[Any, Any]]] = {}
+        self._dependents: dict[int, list[Derived[Any, Any] | Inlet]] = {}
         self._awake: set[int] = set()
         self._work: Iterator[None] | None = None
 
@@ -407,14 +45,14 @@ class Graph:
         self, name: str, over: Collection[K, V], fn: Callable[[Context, K, V], W | None]
     ) -> Collection[K, W]:
         """One value per value, under the same key; None leaves it out."""
-        return _MapOne(self, name, over, fn)
+        return MapOne(self, name, over, fn)
 
     def map_many(
         self, name: str, over: Collection[K, V], fn: Callable[[Context, K, V], Iterable[tuple[K2, W]]]
     ) -> Collection[K2, W]:
         """Any number of keyed values per value. Keys of different inputs must not meet: put the input's
         key into them."""
-        return _MapMany(self, name, over, fn)
+        return MapMany(self, name, over, fn)
 
     def group_by(
         self,
@@ -425,7 +63,14 @@ class Graph:
     ) -> Collection[K2, W]:
         """One value per group. `group_of` gives the groups of an item (none, one or several); `reduce`
         gets the live members, in no particular order, and must not keep the mapping."""
-        return _GroupBy(self, name, over, group_of, reduce)
+        return GroupBy(self, name, over, group_of, reduce)
+
+    def named(
+        self, name: str, *over: tuple[Collection[Any, Any], Callable[[Any, Any], Iterable[K2]]]
+    ) -> Collection[K2, bool]:
+        """True for each group that has members: of one collection or several, each with its own `group_of`.
+        Costs less than `group_by`, and nothing where an item that changes stays in its groups."""
+        return Named(self, name, over)
 
     def sorted_groups(
         self,
@@ -437,11 +82,11 @@ class Graph:
     ) -> Collection[K2, W]:
         """Like `group_by`, with one group per item and the members in order of `order_of` (ties: by key).
         `reduce` must not keep the list."""
-        return _SortedGroups(self, name, over, group_of, order_of, reduce)
+        return SortedGroups(self, name, over, group_of, order_of, reduce)
 
     def union(self, name: str, *over: Collection[K, V]) -> Collection[K, V]:
         """All of several collections; where keys meet the first one wins."""
-        return _Union(self, name, over)
+        return Union(self, name, over)
 
     def commit(self) -> None:
         """Brings everything up to date, then tells the observers."""
@@ -489,10 +134,13 @@ class Graph:
         self._collections.append(collection)
         return len(self._collections) - 1
 
-    def _depend(self, over: Collection[Any, Any], node: _Derived[Any, Any]) -> None:
+    def _depend(self, over: Collection[Any, Any], node: Derived[Any, Any] | Inlet) -> None:
         self._dependents.setdefault(over._index, []).append(node)
-        if over._values:
-            node._input_changed([Change(key, None, value) for key, value in over._values.items()])
+        # What has not been published yet comes with the next commit.
+        there = {key: over._changed.get(key, value) for key, value in over._values.items()} | over._changed
+        known = [Change(key, None, value) for key, value in there.items() if value is not None]
+        if known:
+            node._input_changed(known)
 
     def _wake(self, collection: Collection[Any, Any]) -> None:
         self._awake.add(collection._index)

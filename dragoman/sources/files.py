@@ -41,8 +41,8 @@ GRACE: Final = 0.025
 POLL: Final = 1.0
 """Seconds between two looks at the folders where there is no inotify."""
 GATHER: Final = 0.005
-"""Seconds for which what arrives while files are read is read with them: a few changes at once are one update,
-and many in a row do not hold up the first."""
+"""Seconds for which what arrives while files are read is read with them: a few changes at once are one
+update, and many in a row do not hold up the first."""
 
 _BULK = 1 << 16
 """Bytes from which on reading counts as bulk work."""
@@ -357,7 +357,7 @@ class Files:
                 ears.folders.setdefault(self._notify.watch(folder, inotify.ITSELF), set())
 
     def _hear(self, notify: inotify.Inotify, now: float) -> None:
-        """Takes in what has happened. Most that happens beside the files, such as drafts, is forgotten here."""
+        """Takes in what has happened. Most of what happens beside the files (drafts) is forgotten here."""
         for event in notify.events():
             self._notice(event, now)
 

@@ -22,15 +22,16 @@ class Authz:
 
     def __init__(self, graph: Graph, placed: Collection[Any, Any]) -> None:
         self._service: Source[str, services.Place] = graph.source("authz service")
-        asking: Collection[tuple[str, str], bool] = graph.group_by(
+        asking: Collection[tuple[str, str], bool] = graph.named(
             "groups with lookups",
-            placed,
-            lambda key, part: (
-                [(key.host.group, authz.CLUSTER)]
-                if part.encoded is not None and authz.CLUSTER in part.encoded.clusters
-                else ()
+            (
+                placed,
+                lambda key, part: (
+                    [(key.host.group, authz.CLUSTER)]
+                    if part.encoded is not None and authz.CLUSTER in part.encoded.clusters
+                    else ()
+                ),
             ),
-            lambda *_: True,
         )
 
         self.asking = lingering.Lingering(graph, "groups that look up", asking)

@@ -47,11 +47,9 @@ class Extensions:
         self._lingering: Source[EntryKey, bool] = graph.source("filter parts that linger")
         self._until: dict[EntryKey, float] = {}
         self._left: list[EntryKey] = []
-        named: Collection[EntryKey, bool] = graph.group_by(
+        named: Collection[EntryKey, bool] = graph.named(
             "filter parts",
-            placed,
-            lambda key, part: [EntryKey(key.host.group, *demand) for demand in part.demands],
-            lambda *_: True,
+            (placed, lambda key, part: [EntryKey(key.host.group, *demand) for demand in part.demands]),
         )
         self._named = named
         named.subscribe(self._note)
@@ -75,7 +73,7 @@ class Extensions:
             return chain.encode_shared(key[1], told)
 
         self.resources: Collection[tuple[str, str], Resource] = graph.map_one(
-            "ECDS", graph.group_by("filters of groups", chains, _names, lambda *_: True), encode
+            "ECDS", graph.named("filters of groups", (chains, _names)), encode
         )
 
     def linger(self, now: float) -> bool:

@@ -111,27 +111,14 @@ class Groups:
         self.extensions = extensions.Extensions(graph, self._chains, placed, outputs.contents)
         self.limits = limits.Limits(graph, outputs, placed, placements)
         self.authz = authz.Authz(graph, placed)
-        self._used = graph.union(
+        self._used: Collection[tuple[str, ir.ClusterKey], bool] = graph.named(
             "used",
-            graph.group_by(
-                "used by routes",
-                placed,
-                lambda key, part: [(key.host.group, c) for c in part.clusters],
-                lambda *_: True,
-            ),
-            graph.group_by(
-                "used by streams",
-                flows,
-                lambda key, flow: [(key.port.group, c) for c in flow.route.clusters()],
-                lambda *_: True,
-            ),
+            (placed, lambda key, part: [(key.host.group, c) for c in part.clusters]),
+            (flows, lambda key, flow: [(key.port.group, c) for c in flow.route.clusters()]),
         )
         # Tables with cached routes have an inner listener, and a cluster that leads to it.
-        caches: Collection[tuple[str, ir.Scope], bool] = graph.group_by(
-            "tables with a cache",
-            placed,
-            lambda key, part: (key.host[:2],) if part.cached else (),
-            lambda *_: True,
+        caches: Collection[tuple[str, ir.Scope], bool] = graph.named(
+            "tables with a cache", (placed, lambda key, part: (key.host[:2],) if part.cached else ())
         )
         self.inner_listeners: Collection[tuple[str, ir.Scope], Resource] = graph.map_one(
             "inner LDS",
@@ -215,14 +202,9 @@ class Groups:
             "unmatched encoded", answers, lambda _, __, route: (route, encoder.encode_route(route))
         )
         # Where nobody asks for it, hosts need not be looked at.
-        some: Collection[str, bool] = graph.group_by(
-            "any unmatched", answers, lambda *_: ("",), lambda *_: True
-        )
-        there: Collection[HostKey, bool] = graph.group_by(
-            "hosts there",
-            graph.union("parts there", placed, fallback),
-            lambda key, _: (key.host,),
-            lambda *_: True,
+        some: Collection[str, bool] = graph.named("any unmatched", (answers, lambda *_: ("",)))
+        there: Collection[HostKey, bool] = graph.named(
+            "hosts there", *((each, lambda key, _: (key.host,)) for each in (placed, fallback))
         )
 
         def last(ctx: Context, key: HostKey, _: bool) -> Iterator[tuple[PartKey, Part]]:

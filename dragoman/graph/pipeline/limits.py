@@ -56,21 +56,20 @@ class Limits:
                             limit = replace(one, gateway=gateway.gateway.id, place=place)
                             yield (routes.ref, limit), True
 
-        self.counted: Collection[ir.RateLimit, bool] = graph.group_by(
+        self.counted: Collection[ir.RateLimit, bool] = graph.named(
             "limits counted",
-            graph.map_many("limits of routes", outputs.routes, said),
-            lambda key, _: (key[1],),
-            lambda *_: True,
+            (graph.map_many("limits of routes", outputs.routes, said), lambda key, _: (key[1],)),
         )
-        asking: Collection[tuple[str, str], bool] = graph.group_by(
+        asking: Collection[tuple[str, str], bool] = graph.named(
             "groups with limits",
-            placed,
-            lambda key, part: (
-                [(key.host.group, name) for name in _CLUSTERS if name in part.encoded.clusters]
-                if part.encoded is not None
-                else ()
+            (
+                placed,
+                lambda key, part: (
+                    [(key.host.group, name) for name in _CLUSTERS if name in part.encoded.clusters]
+                    if part.encoded is not None
+                    else ()
+                ),
             ),
-            lambda *_: True,
         )
 
         self.asking = lingering.Lingering(graph, "groups that ask for limits", asking)

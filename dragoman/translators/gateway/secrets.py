@@ -98,7 +98,7 @@ def _used(graph: Graph, objects: base.Objects, user: User) -> Collection[ir.Secr
         return set(user.uses(ref, item.spec))
 
     name = f"certificates of {user.kind}s"
-    return graph.group_by(name, objects[user.group, user.kind], uses, lambda *_: True)
+    return graph.named(name, (objects[user.group, user.kind], uses))
 
 
 def read(key: ir.SecretKey, item: base.AnyObject | None) -> ir.Secret | keypairs.Flaw:

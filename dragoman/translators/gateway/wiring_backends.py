@@ -42,12 +42,8 @@ class Backends:
         mixtures: Collection[ir.ClusterKey, streams.Mixed] = graph.union(
             "mixtures", *(one.mixtures for one in flows)
         )
-        uses: Collection[ir.ClusterKey, bool] = graph.union(
-            "cluster uses",
-            graph.group_by("clusters of routes", routes, lambda _, item: item.clusters(), lambda *_: True),
-            graph.group_by(
-                "clusters of streams", stream_routes, lambda _, item: item.clusters(), lambda *_: True
-            ),
+        uses: Collection[ir.ClusterKey, bool] = graph.named(
+            "cluster uses", *((each, lambda _, item: item.clusters()) for each in (routes, stream_routes))
         )
 
         def cluster(ctx: Context, key: ir.ClusterKey, _: bool) -> backends.Made | None:
@@ -99,11 +95,11 @@ class Backends:
         )
         self.secrets = graph.map_one(
             "secrets",
-            graph.union(
+            graph.named(
                 "secret uses",
-                graph.group_by("secrets of gateways", parents.served, _certificates, lambda *_: True),
-                graph.group_by("secrets of clusters", self.clusters, _cluster_secrets, lambda *_: True),
-                graph.group_by("secrets of routes", routes, lambda _, item: item.secrets(), lambda *_: True),
+                (parents.served, _certificates),
+                (self.clusters, _cluster_secrets),
+                (routes, lambda _, item: item.secrets()),
             ),
             lambda ctx, key, _: ctx.fetch(logins, key) or _usable(ctx.fetch(vault.credentials, key)),
         )

@@ -63,11 +63,12 @@ class Clients:
         self._secrets = objects[meta.CORE_GROUP, "Secret"]
         consumers: Collection[Ref, base.AnyObject] = objects[meta.DRAGOMAN_GROUP, "Consumer"]
         held = graph.map_one("keys of Consumers", consumers, self._held)
-        named: Collection[Ref, bool] = graph.group_by(
+        named: Collection[Ref, bool] = graph.named(
             "Secrets of clients",
-            graph.map_many("clients of AuthPolicies", objects[meta.DRAGOMAN_GROUP, "AuthPolicy"], _named),
-            lambda key, _: (key[1],),
-            lambda *_: True,
+            (
+                graph.map_many("clients of AuthPolicies", objects[meta.DRAGOMAN_GROUP, "AuthPolicy"], _named),
+                lambda key, _: (key[1],),
+            ),
         )
         entries = graph.map_one("keys of Secrets", named, self._entries)
         credentials = graph.map_many(

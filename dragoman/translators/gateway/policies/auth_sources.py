@@ -52,9 +52,7 @@ class Sources:
         self.found: Source[str, base.Fetched] = graph.source("fetched")
         self.lookups = auth_lookups.Lookups(graph, objects, self.found)
         urls = graph.map_many("URLs of AuthPolicies", policies, self._urls)
-        self.wanted: Collection[str, bool] = graph.group_by(
-            "URLs to fetch", urls, lambda key, _: (key[1],), lambda *_: True
-        )
+        self.wanted: Collection[str, bool] = graph.named("URLs to fetch", (urls, lambda key, _: (key[1],)))
         self.keys: AllKeys = graph.map_one("keys of AuthPolicies", policies, self._keys)
 
     def _urls(self, ctx: Context, ref: Ref, item: base.AnyObject) -> Iterator[tuple[tuple[Ref, str], bool]]:

@@ -1,0 +1,200 @@
+"""Derived collections of groups: `GroupBy` hands their members to a function, `SortedGroups` does so in an
+order, and `Named` only knows which groups there are.
+
+Which groups an item was in is asked again of its former value rather than kept: among 10,000 items that
+would be most of what groups cost. Made by `collection.Graph`.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from dragoman.graph.derived import NOBODY, Change, Collection, Context, Derived
+
+if TYPE_CHECKING:
+    from dragoman.graph.collection import Graph
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+K2 = TypeVar("K2", bound=Hashable)
+W = TypeVar("W")
+
+
+class _Group(dict[Any, Any]):
+    """The members of a group that has several, with their values."""
+
+    __slots__ = ()
+
+
+class GroupBy(Derived[K2, W], Generic[K, V, K2, W]):
+    __slots__ = ("_group_of", "_members", "_over", "_reduce")
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        over: Collection[K, V],
+        group_of: Callable[[K, V], Iterable[K2]],
+        reduce: Callable[[Context, K2, Mapping[K, V]], W | None],
+    ) -> None:
+        super().__init__(graph, name)
+        self._over = over
+        self._group_of = group_of
+        self._reduce = reduce
+        # group -> its one member's key, or several (_Group). Most have one.
+        self._members: dict[Hashable, Any] = {}
+        graph._depend(over, self)
+
+    def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
+        # Membership follows the input at once; only the groups touched are reduced again. Which groups an
+        # item was in is asked again rather than kept.
+        dirty = self._dirty
+        for key, old, new in changes:
+            before = () if old is None else tuple(self._group_of(key, old))
+            after = () if new is None else tuple(self._group_of(key, new))
+            for group in before:
+                if group not in after:
+                    self._leave_group(group, key)
+                    dirty[group] = None
+            for group in after:
+                self._enter_group(group, key, new)
+                dirty[group] = None
+        self._graph._wake(self)
+
+    def _enter_group(self, group: Hashable, key: Any, value: Any) -> None:
+        present = self._members.setdefault(group, key)
+        if type(present) is _Group:
+            present[key] = value
+        elif present is not key and present != key:
+            first = self._over._values.get(present)
+            self._members[group] = _Group({key: value} if first is None else {present: first, key: value})
+
+    def _leave_group(self, group: Hashable, key: Any) -> None:
+        present = self._members.get(group, NOBODY)
+        if type(present) is _Group:
+            present.pop(key, None)
+            if not present:
+                del self._members[group]
+        elif present is key or present == key:
+            del self._members[group]
+
+    def _compute(self, ctx: Context, key: Any) -> None:
+        present = self._members.get(key, NOBODY)
+        if type(present) is _Group:
+            self._put(key, self._reduce(ctx, key, present))
+            return
+        value = None if present is NOBODY else self._over._values.get(present)
+        self._put(key, None if value is None else self._reduce(ctx, key, {present: value}))
+
+
+class Named(Derived[K2, bool], Generic[K2]):
+    """Which groups have members. These are counted and not kept, and who comes or goes where others are is
+    nobody's concern."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        over: Iterable[tuple[Collection[Any, Any], Callable[[Any, Any], Iterable[K2]]]],
+    ) -> None:
+        super().__init__(graph, name)
+        self._counts: dict[K2, int] = {}
+        for collection, group_of in over:
+            graph._depend(collection, Inlet(self, group_of))
+
+    def _move(self, before: set[K2], after: set[K2]) -> None:
+        """An item was in some groups and is in others now."""
+        for groups, step in ((before - after, -1), (after - before, 1)):
+            for group in groups:
+                count = self._counts.get(group, 0) + step
+                if count:
+                    self._counts[group] = count
+                else:
+                    del self._counts[group]
+                if count == (step > 0):
+                    self._mark((group,))
+
+    def _compute(self, ctx: Context, key: Any) -> None:
+        self._put(key, True if key in self._counts else None)
+
+
+class Inlet:
+    """One of the collections whose items `Named` counts."""
+
+    __slots__ = ("_group_of", "_node")
+
+    def __init__(self, node: Named[K2], group_of: Callable[[Any, Any], Iterable[K2]]) -> None:
+        self._node: Named[Any] = node
+        self._group_of = group_of
+
+    @property
+    def name(self) -> str:
+        return self._node.name
+
+    def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
+        for key, old, new in changes:
+            before = set() if old is None else set(self._group_of(key, old))
+            after = set() if new is None else set(self._group_of(key, new))
+            if before != after:
+                self._node._move(before, after)
+
+
+class SortedGroups(Derived[K2, W], Generic[K, V, K2, W]):
+    """Groups whose members stay sorted, so that one change among N costs a binary search and not a sort."""
+
+    __slots__ = ("_group_of", "_members", "_order_of", "_over", "_reduce")
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        over: Collection[K, V],
+        group_of: Callable[[K, V], K2],
+        order_of: Callable[[K, V], Any],
+        reduce: Callable[[Context, K2, list[V]], W | None],
+    ) -> None:
+        super().__init__(graph, name)
+        self._over = over
+        self._group_of = group_of
+        self._order_of = order_of
+        self._reduce = reduce
+        self._members: dict[Hashable, tuple[list[Any], list[V]]] = {}  # keys, values
+        graph._depend(over, self)
+
+    def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
+        group: Hashable
+        for key, old, new in changes:
+            if old is not None:
+                group = self._group_of(key, old)
+                keys, values = self._members[group]
+                at = self._place(keys, values, key, old)
+                del keys[at], values[at]
+                self._dirty[group] = None
+            if new is not None:
+                group = self._group_of(key, new)
+                keys, values = self._members.setdefault(group, ([], []))
+                at = self._place(keys, values, key, new)
+                keys.insert(at, key)
+                values.insert(at, new)
+                self._dirty[group] = None
+        for group in self._dirty:
+            if group in self._members and not self._members[group][0]:
+                del self._members[group]
+        self._graph._wake(self)
+
+    def _place(self, keys: list[Any], values: list[V], key: Any, value: Any) -> int:
+        """Where a member stands or belongs."""
+        order = self._order_of
+
+        def at(index: int) -> tuple[Any, Any]:
+            return order(keys[index], values[index]), keys[index]
+
+        return bisect.bisect_left(range(len(keys)), (order(key, value), key), key=at)
+
+    def _compute(self, ctx: Context, key: Any) -> None:
+        members = self._members.get(key)
+        self._put(key, self._reduce(ctx, key, members[1]) if members else None)
