@@ -279,5 +279,5 @@ def _used_by(view: GroupIR, ref: Ref) -> Iterable[Data]:
 def _uses(route: ir.Route, ref: Ref) -> bool:
     if not isinstance(route.action, ir.Forward):
         return False
-    keys = [b.cluster for b in route.action.backends] + [m.cluster for m in route.action.mirrors]
+    keys = [b.cluster for b in route.action.shares()] + [m.cluster for m in route.action.mirrors]
     return any(key is not None and key.ref == ref for key in keys)

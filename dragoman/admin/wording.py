@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
-from dragoman.ir import model as ir
+from dragoman.ir import describe, model as ir
 
 
 def action(action: ir.Action) -> str:
     """`90% Backend shop/a, 10% Backend shop/b`, `redirect 301 https://...`, `respond 404`."""
     match action:
         case ir.Forward():
-            return backends(action)
+            cases = (
+                f"; {backends(each.backends)} if the token says {describe.claims(each.claims)}"
+                for each in action.cases
+            )
+            return f"{backends(action.backends)}{''.join(cases)}"
         case ir.Redirect():
             host = action.hostname or "the same host"
             port = f":{action.port}" if action.port else ""
@@ -24,14 +29,14 @@ def action(action: ir.Action) -> str:
             assert_never(action)
 
 
-def backends(forward: ir.Forward) -> str:
+def backends(given: Sequence[ir.WeightedBackend]) -> str:
     """Shares of the traffic, in percent."""
-    total = sum(b.weight for b in forward.backends)
+    total = sum(b.weight for b in given)
     if not total:
         return "respond 500 (no backend has a weight)"
     shares = [
         f"{100 * b.weight / total:.3g}% {cluster(b.cluster) if b.cluster else f'respond 500 ({b.reason})'}"
-        for b in forward.backends
+        for b in given
     ]
     return ", ".join(shares)
 

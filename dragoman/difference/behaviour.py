@@ -7,7 +7,7 @@ answered differently only where one of these comes before it, and their samples 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import re2
@@ -193,6 +193,10 @@ def _answer(view: dump.View, matcher: Matcher, request: Request) -> Answer:
             for name in ("request_headers", "response_headers"):
                 if name in each:
                     found[f"{name.replace('_', ' ')} for {each['name']}"] = mutation(each[name])
+        found |= {
+            f"if the token says {each['words']}": _shares(each["clusters"])
+            for each in action.get("cases", ())
+        }
         found |= {f"mirror to {each['name']}": f"{each['percent']:g}%" for each in action.get("mirrors", ())}
         for name, title in _TIMES:
             if name in action:
@@ -225,7 +229,11 @@ def _destination(data: Mapping[str, Any]) -> str:
         return f"{action['status']} to {action['location']}"
     if action.get("kind") != "forward":
         return str(data["status"] or data["outcome"])
-    shares = [each for each in action["clusters"] if each["weight"]]
+    return _shares(action["clusters"])
+
+
+def _shares(clusters: Sequence[Mapping[str, Any]]) -> str:
+    shares = [each for each in clusters if each["weight"]]
     if len(shares) == 1 and shares[0]["name"]:
         return str(shares[0]["name"])
     return ", ".join(f"{each['name'] or 500} {each['percent']:g}%" for each in shares) or "500"

@@ -36,8 +36,8 @@ any case."""
 def cached(route: ir.Route) -> ir.Cache | None:
     """The cache of a route, if anything may be kept: only what backends answer to reading requests is."""
     spec = route.cache
-    if spec is None or not isinstance(route.action, ir.Forward):
-        return None
+    if spec is None or not isinstance(route.action, ir.Forward) or route.action.cases:
+        return None  # what one backend answers is not what another would
     if route.auth is not None:
         spec = replace(spec, authenticated=True)
     if not spec.usable:

@@ -1,7 +1,7 @@
 """IR routes and virtual hosts into bytes: each route is serialised once, and joined ever after.
 
 Called by the pipeline: `encode_route` when a route changes, `encode_virtual_host` when a host's list
-does. One IR route becomes one Envoy route (but for `sessions.py` and `caching.py`). Requests that can't
+does. One IR route becomes one Envoy route (but for `sessions`, `caching` and `cases`). Requests that can't
 be forwarded: no valid backend, or only ones of weight 0, are answered at once (500, or what the route
 says); an invalid share of several answers the same by way of a cluster that doesn't exist.
 """
@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
 from dragoman import proto, resource
 from dragoman.envoy import (
     authz,
     caching,
+    cases,
     forwarding,
     framing,
     headers,
@@ -45,13 +46,14 @@ _NO_CLUSTERS: Final[frozenset[str]] = frozenset()
 class EncodedRoute:
     """One route as a `routes` entry of a VirtualHost, the clusters it may send to, and the parts of shared
     filter configurations that it names. `sensitive`: it holds something that nobody should see. `stem`: what
-    the paths that it matches begin with."""
+    the paths that it matches begin with. `first`: entries that come before those of all other routes."""
 
     chunk: bytes = field(repr=False)
     clusters: frozenset[str]
     demands: frozenset[chain.Demand] = frozenset()
     sensitive: bool = False
     stem: trees.Stem | None = None
+    first: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +76,17 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
     if route.auth is not None:
         replies.mark(message, route.auth)
     clusters = _NO_CLUSTERS
-    chunk = b""
+    chunk = first = b""
     action = route.action
     match action:
         case ir.Forward():
-            clusters = _forward(message, action, route)
-            if route.limits and message.HasField("route"):
-                ratelimits.write(message.route, route.limits)
-                if any(limit.asked for limit in route.limits):
-                    clusters |= {ratelimits.CLUSTER}
-            pins = sessions.pins(message, action) if action.session is not None else ()
+            for number, case in enumerate(action.cases):
+                copy = cases.copy(message, route, number)
+                pins, reached = _forwarded(copy, replace(action, backends=case.backends), route)
+                first += b"".join(map(_framed, (*pins, copy)))
+                clusters |= reached
+            pins, reached = _forwarded(message, action, route)
+            clusters |= reached
             spec = caching.cached(route) if scope is not None else None
             if spec is not None and scope is not None:
                 chunk = _framed(caching.split(message, pins, spec, scope))
@@ -106,7 +109,7 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
         clusters |= {authz.CLUSTER}
     sensitive = route.auth is not None and route.auth.basic is not None  # hashes of passwords
     stem = trees.stem(route.match.path)
-    return EncodedRoute(chunk + _framed(message), clusters, chain.demands(route), sensitive, stem)
+    return EncodedRoute(chunk + _framed(message), clusters, chain.demands(route), sensitive, stem, first)
 
 
 def encode_virtual_host(
@@ -117,10 +120,10 @@ def encode_virtual_host(
     parts = [head.SerializeToString()]
     if misdirected and not routes:
         parts.append(_misdirected())
-    tree = None
-    if len(routes) >= trees.LEAST:
-        tree = trees.encode([(route.stem, route.chunk) for route in routes])
-    parts += [tree] if tree is not None else [route.chunk for route in routes]
+    entries = [(route.stem, route.first) for route in routes if route.first]
+    entries += [(route.stem, route.chunk) for route in routes]
+    tree = trees.encode(entries) if len(routes) >= trees.LEAST else None
+    parts += [tree] if tree is not None else [entry for _, entry in entries]
     chunk = framing.frame(_host_tag(), b"".join(parts))
     clusters = _union(route.clusters for route in routes)
     return HostChunk(domain, chunk, resource.digest(chunk), clusters, any(one.sensitive for one in routes))
@@ -128,6 +131,18 @@ def encode_virtual_host(
 
 def _framed(message: route_proto.Route) -> bytes:
     return framing.frame(_route_tag(), message.SerializeToString(deterministic=True))
+
+
+def _forwarded(
+    message: route_proto.Route, forward: ir.Forward, route: ir.Route
+) -> tuple[Sequence[route_proto.Route], frozenset[str]]:
+    """Finishes `message`; the routes to put before it, and the clusters that it may send to."""
+    clusters = _forward(message, forward, route)
+    if route.limits and message.HasField("route"):
+        ratelimits.write(message.route, route.limits)
+        if any(limit.asked for limit in route.limits):
+            clusters |= {ratelimits.CLUSTER}
+    return sessions.pins(message, forward) if forward.session is not None else (), clusters
 
 
 def _headers(message: route_proto.Route, route: ir.Route) -> None:

@@ -196,6 +196,17 @@ def _forward(
         "clusters": [_share(view, each, action.backends, place, action.failure) for each in action.backends],
         "websocket": action.websocket,
     }
+    if action.cases:
+        found["cases"] = [
+            {
+                "words": describe.claims(case.claims),
+                "clusters": [
+                    _share(view, each, case.backends, place, action.failure) for each in case.backends
+                ],
+                **place(case.origin),
+            }
+            for case in action.cases
+        ]
     for name in _SAID_BY_FORWARD:
         value = getattr(action, name)
         if value is not None:

@@ -129,6 +129,11 @@ _TIMES: Final = (
 def _forward(data: Data) -> Iterator[str]:
     action = data["action"]
     yield f"  as            {action['path']} for {action['host']}"
+    for number, case in enumerate(action.get("cases", ())):
+        yield f"  {'if' if not number else 'else if':<12}  the token says {case['words']}{_from(case)}"
+        yield from _backends(case["clusters"])
+    if "cases" in action:
+        yield "  else"
     yield from _backends(action["clusters"])
     for each in action.get("mirrors", ()):
         yield f"  mirror        {each['percent']:g}% {each['name']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, assert_never
 
 from dragoman.ir import model as ir
@@ -51,6 +52,11 @@ def conditions(wanted: ir.RouteMatch) -> str:
     if wanted.share:
         parts.append(f"up to {wanted.share * 100 / ir.SHARES:.3g}% of them")
     return ", ".join(parts)
+
+
+def claims(wanted: Iterable[ir.Claim]) -> str:
+    """What a token must say, all of it: `tier gold or platinum and region eu`."""
+    return " and ".join(f"{'.'.join(one.path)} {' or '.join(one.values)}" for one in wanted)
 
 
 def precedence(winner: ir.Route, loser: ir.Route) -> str:

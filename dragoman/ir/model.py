@@ -7,7 +7,8 @@ All values are frozen and compare by content; `origin` takes no part in equality
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from dragoman.ir.auth import (
@@ -191,9 +192,20 @@ class WeightedBackend:
 
 
 @dataclass(frozen=True, slots=True)
+class Case:
+    """Requests whose token meets all of `claims` go to `backends` instead; all weights zero: they get the
+    failure. The token was checked by then: claims that nobody proved are none."""
+
+    claims: tuple[Claim, ...]
+    backends: tuple[WeightedBackend, ...]
+    origin: Origin | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Forward:
     """To backends. `timeout` and `try_timeout`: None is the default, 0 is none. All weights zero, or no
-    backends: `failure`. The host becomes `hostname`, if any, else what `host` finds in the request."""
+    backends: `failure`. The host becomes `hostname`, if any, else what `host` finds in the request. Of
+    `cases` the first that holds says to which backends instead."""
 
     backends: tuple[WeightedBackend, ...]
     rewrite: PathRewrite | None = None
@@ -211,10 +223,22 @@ class Forward:
     faults: Faults | None = None
     failure: int = 500
     host: HostRewrite | None = None
+    cases: tuple[Case, ...] = ()
+
+    def shares(self) -> Iterator[WeightedBackend]:
+        """All of its backends, those of cases as well."""
+        yield from self.backends
+        for case in self.cases:
+            yield from case.backends
+
+    def changed(self, change: Callable[[WeightedBackend], WeightedBackend]) -> Forward:
+        """With every backend changed, those of cases as well."""
+        cases = tuple(replace(one, backends=tuple(map(change, one.backends))) for one in self.cases)
+        return replace(self, backends=tuple(map(change, self.backends)), cases=cases)
 
     def clusters(self) -> tuple[ClusterKey, ...]:
         """Every cluster that it may send to."""
-        found = [one.cluster for one in self.backends if one.cluster is not None]
+        found = [one.cluster for one in self.shares() if one.cluster is not None]
         found += [mirror.cluster for mirror in self.mirrors]
         if self.fallback is not None and self.fallback.cluster is not None:
             found.append(self.fallback.cluster)
@@ -227,7 +251,7 @@ class Forward:
 
     def pairs(self) -> tuple[ClusterKey, ...]:
         """The pairs among what stands for its backends."""
-        keys = (self.reached(one.cluster) for one in self.backends if one.cluster is not None)
+        keys = (self.reached(one.cluster) for one in self.shares() if one.cluster is not None)
         return tuple(dict.fromkeys(key for key in keys if key.reserve))
 
 

@@ -18,6 +18,7 @@ from dragoman.envoy.filters import (
     basic_auth,
     bodies,
     cache,
+    cases,
     claims,
     clients,
     consumers,
@@ -87,6 +88,7 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     ext_authz.FILTER,  # nobody is asked about a request whose token or key is no good
     ext_authz.OPEN,
     rbac.FILTER,  # what tokens and keys prove is known by now
+    cases.FILTER,  # whoever comes here may pass: now it is decided where to
     cookies.FILTER,
     local_ratelimit.FILTER,  # behind who may pass: keys may be claims; what is denied here costs no call
     quota.KEYS,

@@ -104,9 +104,8 @@ def with_certificate(route: ir.Route, clusters: Mapping[ir.ClusterKey, ir.Cluste
         route = replace(route, auth=replace(route.auth, login=reached))
     if not isinstance(action, ir.Forward):
         return route
-    backends = _with_certificate(action.backends, clusters)
     mirrors = tuple(replace(m, cluster=clusters.get(m.cluster, m.cluster)) for m in action.mirrors)
-    action = replace(action, backends=backends, mirrors=mirrors)
+    action = replace(action.changed(lambda one: _with_certificate(one, clusters)), mirrors=mirrors)
     fallback = action.fallback
     if fallback is not None and fallback.cluster is not None:
         reserve = clusters.get(fallback.cluster, fallback.cluster)
@@ -118,16 +117,17 @@ def stream_with_certificate(
     route: ir.StreamRoute, clusters: Mapping[ir.ClusterKey, ir.ClusterKey]
 ) -> ir.StreamRoute:
     """The same for connections that are not looked into."""
-    return replace(route, backends=_with_certificate(route.backends, clusters)) if clusters else route
+    if not clusters:
+        return route
+    return replace(route, backends=tuple(_with_certificate(one, clusters) for one in route.backends))
 
 
 def _with_certificate(
-    backends: tuple[ir.WeightedBackend, ...], clusters: Mapping[ir.ClusterKey, ir.ClusterKey]
-) -> tuple[ir.WeightedBackend, ...]:
-    return tuple(
-        replace(b, cluster=clusters.get(b.cluster, b.cluster)) if b.cluster is not None else b
-        for b in backends
-    )
+    backend: ir.WeightedBackend, clusters: Mapping[ir.ClusterKey, ir.ClusterKey]
+) -> ir.WeightedBackend:
+    if backend.cluster is None:
+        return backend
+    return replace(backend, cluster=clusters.get(backend.cluster, backend.cluster))
 
 
 def with_gateway(route: ir.Route, gateway: Ref) -> ir.Route:

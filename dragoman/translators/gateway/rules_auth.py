@@ -12,6 +12,7 @@ from dragoman.translators.gateway import (
     rules_auth_lookups,
     rules_auth_more,
     rules_auth_oidc,
+    rules_auth_routing,
     rules_policies,
 )
 from dragoman.translators.gateway.models import auth_jwt, auth_rules, authpolicy, httproute
@@ -46,6 +47,7 @@ def check(ref: Ref, spec: authpolicy.AuthPolicy) -> Iterator[Diagnostic]:
             message = f"`{name}` is not for policies with {' and '.join(f'`{each}`' for each in strict)}"
             yield error("DRG1108", message, Origin(ref, ("spec", name)))
     yield from rules_auth_lookups.check(Origin(ref, ("spec",)), spec)
+    yield from rules_auth_routing.check(ref, spec)
     if spec.rules is not None:
         for name, rules in (("allow", spec.rules.allow), ("deny", spec.rules.deny)):
             for at, rule in enumerate(rules or ()):

@@ -25,6 +25,7 @@ from dragoman.translators.gateway.policies import (
     auth_lookups,
     auth_oidc,
     auth_oidc_secrets,
+    auth_routing,
     auth_sources,
     traffic_failures,
     traffic_tls,
@@ -190,6 +191,7 @@ def _wrong(
                 or auth_oidc_secrets.said(item)
                 or auth_basic.said(item)
                 or auth_lookups.refers(item.spec)
+                or auth_routing.refers(item.spec)
             ):
                 return None
             found = ctx.fetch(keys, ref)
@@ -204,7 +206,12 @@ def _wrong(
                 else None
             )
             away = auth_oidc.unresolved(ctx, sources, ref, item)
-            return [*wrong, *((one.reason, one.finding) for one in (lost, away) if one is not None)]
+            led = (
+                auth_routing.unresolved(ctx, sources, ref, item.spec)
+                if auth_routing.refers(item.spec)
+                else ()
+            )
+            return [*wrong, *((one.reason, one.finding) for one in (lost, away, *led) if one is not None)]
         case _:
             return None
 

@@ -21,6 +21,7 @@ from dragoman.translators.gateway.policies import (
     auth_external,
     auth_oidc,
     auth_oidc_routes,
+    auth_routing,
     auth_sources,
     effects,
     merge,
@@ -153,8 +154,9 @@ class Requests:
         requests cannot hold for all. Backends that policies keep it from are added to `barred`."""
         whole = stack
         findings: Findings = ()
+        route = auth_routing.on_route(ctx, self._sources, route, stack.auth)
         if isinstance(route.action, ir.Forward):
-            keys = dict.fromkeys(b.cluster for b in route.action.backends if b.cluster is not None)
+            keys = dict.fromkeys(b.cluster for b in route.action.shares() if b.cluster is not None)
             under = {key: backends.own_policies(ctx, self._sources, key, stack) for key in keys}
             for mirror in route.action.mirrors:
                 under.setdefault(

@@ -175,3 +175,13 @@ def test_examples_of_expressions(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", ["(?i)abc", "(?=a)b", "(", r"\p{Greek}"])
 def test_what_gives_no_example(pattern: str) -> None:
     assert samples.example(pattern) is None
+
+
+def test_another_backend_for_some_tokens() -> None:
+    def world(name: str) -> View:
+        case = ir.Case((ir.Claim(("tier",), ("gold",)),), forward(name).backends)
+        return view({"*": [route("it", "/", replace(forward("cart"), cases=(case,)))]})
+
+    assert told(world("a"), world("b")) == [
+        "request GET http://any.invalid/: if the token says tier gold: Service/shop/a/80 → Service/shop/b/80"
+    ]

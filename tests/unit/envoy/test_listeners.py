@@ -65,6 +65,7 @@ def test_plain_http() -> None:
         ("envoy.filters.http.ext_authz", True),
         ("dragoman.ext_authz_open", True),
         ("envoy.filters.http.rbac", True),
+        ("dragoman.cases", True),
         ("envoy.filters.http.header_to_metadata", True),
         ("envoy.filters.http.local_ratelimit", True),
         ("dragoman.quota.keys", True),

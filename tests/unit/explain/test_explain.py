@@ -195,3 +195,24 @@ def test_many_candidates_are_counted() -> None:
     text = "\n".join(explain.lines(data))
     assert "... 40 more before" in text
     assert "=> it" in text
+
+
+def test_where_the_token_decides_both_ways_are_told() -> None:
+    cases = (
+        ir.Case((ir.Claim(("realm", "tier"), ("gold", "platinum")),), forward(("cart-v2", 3)).backends),
+        ir.Case((ir.Claim(("roles",), ("staff",)), ir.Claim(("eu",), ("y",))), forward("gone").backends),
+    )
+    world = view(
+        {"*": [route("it", "/cart", replace(forward("cart"), cases=cases))]}, {"cart": [UP], "cart-v2": [UP]}
+    )
+    answer = ask(world)
+    assert [one["words"] for one in answer.data["action"]["cases"]] == [
+        "realm.tier gold or platinum",
+        "roles staff and eu y",
+    ]
+    told = [line.strip() for line in answer.lines()]
+    start = told.index("if            the token says realm.tier gold or platinum")
+    assert told[start + 1].startswith("backend       100% Service/shop/cart-v2/80")
+    assert told[start + 2] == "else if       the token says roles staff and eu y"
+    assert told[start + 4] == "else"
+    assert told[start + 5].startswith("backend       100% Service/shop/cart/80")

@@ -19,6 +19,7 @@ from dragoman.translators.gateway.models import (
     auth_jwt,
     auth_lookups,
     auth_oidc,
+    auth_routing,
     auth_rules,
     meta,
     policy,
@@ -79,6 +80,10 @@ class AuthPolicy(policy.Policy):
         auth_answers.Answers | None, Field(description="Other answers to those who may not pass.")
     ] = None
     rules: Annotated[auth_rules.Rules | None, Field(description="What must be proven, and by whom.")] = None
+    routing: Annotated[
+        auth_routing.Routing | None,
+        Field(description="Other backends for requests whose token says so. For routes and rules only."),
+    ] = None
 
 
 @meta.excerpt

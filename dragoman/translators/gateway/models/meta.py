@@ -139,7 +139,10 @@ class BackendObjectReference:
 class BackendRef(BackendObjectReference):
     """To one of several backends that share what arrives."""
 
-    weight: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 1
+    weight: Annotated[
+        int,
+        Field(strict=True, ge=0, le=1_000_000, description="Its share, as against the others'. Default: 1."),
+    ] = 1
 
 
 @shape

@@ -25,6 +25,7 @@ from dragoman.translators.gateway.policies import (
     auth_lookups,
     auth_methods,
     auth_oidc_routes,
+    auth_routing,
     auth_sources,
     auth_subjects,
     merge,
@@ -153,20 +154,22 @@ def _strict(merged: merge.Merged[authpolicy.AuthPolicy]) -> Iterator[Diagnostic]
 
 
 def _unproven(merged: merge.Merged[authpolicy.AuthPolicy]) -> Iterator[Diagnostic]:
-    """Rules about what nothing here brings to light: one of `allow` meets nobody then, nor does one of
-    `deny`."""
+    """Rules and cases about what nothing here brings to light: one of `allow` meets nobody then, nor does
+    one of `deny`, nor a case."""
     spec = merged.spec
-    rules = policy.on(spec.rules)
-    if rules is None or policy.on(spec.jwt) is not None or policy.on(spec.introspection) is not None:
+    if auth_routing.proven(spec):
         return
+    hint = "say `jwt` or `introspection`" if policy.on(spec.oidc) is None else "say `jwt` beside `oidc`"
+    rules = policy.on(spec.rules) or auth_rules.Rules()
     for name, given in (("allow", rules.allow), ("deny", rules.deny)):
         if any(rule.claims or rule.scopes is not None for rule in given or ()):
             message = f"`{name}` asks for claims or scopes, but no policy here reads a token's"
-            login = policy.on(spec.oidc) is not None
-            hint = "say `jwt` beside `oidc`" if login else "say `jwt` or `introspection`"
-            yield warning(
-                "DRG1864", message, Origin(merged.says[("rules",)], ("spec", "rules", name)), help=hint
-            )
+            where = Origin(merged.says[("rules",)], ("spec", "rules", name))
+            yield warning("DRG1864", message, where, help=hint)
+    if policy.on(spec.routing) is not None:
+        message = "`routing` asks for claims, but no policy here reads a token's"
+        where = Origin(merged.says[("routing",)], ("spec", "routing"))
+        yield warning("DRG1864", message, where, help=hint)
 
 
 def _closed(route: ir.Route, code: str, why: str) -> ir.Route:

@@ -17,6 +17,7 @@ from dragoman.ir.order import LAST
 from dragoman.refs import FieldPath, Ref
 from dragoman.translators.gateway.policies import (
     auth,
+    auth_routing,
     http,
     merge,
     ratelimits,
@@ -57,6 +58,8 @@ def on_route(
     if whole.http:
         treatment = merge.merge(whole.http)
         route, more = http.apply(route, treatment)
+        route, lost = auth_routing.uncached(route, treatment)
+        more += lost
         findings, said = findings + more, said + treatment.said
     if whole.limits:
         limits = merge.merge(whole.limits)
@@ -78,14 +81,14 @@ def without(route: ir.Route, barred: Mapping[ir.ClusterKey, str]) -> ir.Route:
     action = route.action
     if not isinstance(action, ir.Forward):
         return route
-    backends = tuple(
-        replace(each, cluster=None, reason=barred[each.cluster])
-        if each.cluster is not None and barred.get(each.cluster)
-        else each
-        for each in action.backends
-    )
+
+    def kept(each: ir.WeightedBackend) -> ir.WeightedBackend:
+        if each.cluster is None or not barred.get(each.cluster):
+            return each
+        return replace(each, cluster=None, reason=barred[each.cluster])
+
     mirrors = tuple(each for each in action.mirrors if not barred.get(each.cluster))
-    return replace(route, action=replace(action, backends=backends, mirrors=mirrors))
+    return replace(route, action=replace(action.changed(kept), mirrors=mirrors))
 
 
 def unmatched(graph: Graph, listeners: stacks.Listeners) -> Collection[tuple[Ref, str], ir.Route]:
@@ -117,12 +120,12 @@ def _with_policies(route: ir.Route, policies: tuple[Ref, ...]) -> ir.Route:
     action = route.action
     if not isinstance(action, ir.Forward):
         return route
-    backends = tuple(
-        replace(b, cluster=b.cluster._replace(policies=policies)) if b.cluster is not None else b
-        for b in action.backends
-    )
+
+    def under(one: ir.WeightedBackend) -> ir.WeightedBackend:
+        return one if one.cluster is None else replace(one, cluster=one.cluster._replace(policies=policies))
+
     mirrors = tuple(replace(m, cluster=m.cluster._replace(policies=policies)) for m in action.mirrors)
-    action = replace(action, backends=backends, mirrors=mirrors)
+    action = replace(action.changed(under), mirrors=mirrors)
     if action.fallback is not None and action.fallback.cluster is not None:
         cluster = action.fallback.cluster._replace(policies=policies)
         action = replace(action, fallback=replace(action.fallback, cluster=cluster))
