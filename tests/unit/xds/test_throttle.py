@@ -60,3 +60,22 @@ async def test_rule_92_who_gives_up_waiting_keeps_no_place() -> None:
     first.leave()
     assert await throttle.enter() is not None
     assert throttle.waiting == 0
+
+
+async def test_rule_92_a_thousand_at_once_are_let_in_by_turns() -> None:
+    """As after a restart: everybody gets in, and never more than `building` of them together."""
+    throttle = make(rate=0.0, wait=60, building=50)
+    inside = most = 0
+
+    async def come() -> None:
+        nonlocal inside, most
+        place = await throttle.enter()
+        assert place is not None
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0)
+        inside -= 1
+        place.leave()
+
+    await asyncio.gather(*(come() for _ in range(1000)))
+    assert (most, throttle.refused, throttle.waiting) == (50, 0, 0)
