@@ -1,5 +1,7 @@
-"""What a real Envoy does with scopes and clusters that are fetched at the first request for them (docs/scale.md,
-"Fetching on demand"). Should it come to do otherwise with scopes, the first of these says so by failing.
+"""What a real Envoy does with scopes and clusters that are fetched at the first request for them.
+
+docs/scale.md ("Fetching on demand") rests on it. Should Envoy come to do otherwise with scopes, the first of
+these says so by failing.
 """
 
 from __future__ import annotations
