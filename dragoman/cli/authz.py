@@ -23,8 +23,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--store",
     metavar="URL",
-    help="The Redis of API keys: redis://HOST:PORT/DB, rediss://, unix:///SOCKET or "
-    "redis+sentinel://HOST,HOST/MASTER; `?password_file=FILE` keeps the password out of sight.",
+    help="The Redis of API keys: redis://HOST:PORT/DB, rediss://, unix:///SOCKET, "
+    "redis+sentinel://HOST,HOST/MASTER or redis+cluster://HOST,HOST; `?password_file=FILE` keeps the "
+    "password out of sight.",
 )
 @click.option("--tls-certificate", type=_FILE, metavar="FILE", help="Certificate (PEM) of the port.")
 @click.option("--tls-key", type=_FILE, metavar="FILE", help="Its key.")

@@ -1,51 +1,128 @@
 """Scripts in Redis for coroutines: one call, one answer.
 
-Calls go out through one link, together with all others of the same turn of the event loop. Nobody waits for
-a connection: without one, or without an answer in time, a call fails at once or soon (`Unavailable`). A Redis
-that has lost the script gets its text. Clusters are not spoken with here.
+Calls go out through one link (in a cluster one for each master), together with all others of the same turn of
+the event loop. Nobody waits for a connection, but where a cluster has just named another server: without one,
+or without an answer in time, a call fails at once or soon (`Unavailable`). A Redis that has lost the script
+gets its text.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import hiredis
 
-from dragoman.redis import command, connection, link as links, sentinel
+from dragoman.redis import cluster, command, connection, link as links, sentinel
 from dragoman.redis.url import Address, Target
 
 _MOVED_ON: Final = ("READONLY", "MASTERDOWN", "UNBLOCKED")
 """Errors of a server that is not the master any more."""
+_BETWEEN: Final = "TRYAGAIN"
+"""A slot is on its way to another master, and some of the script's keys are here and some there."""
 _START: Final = 2.0
 """Seconds that `start` waits for the first connection."""
+_HOPS: Final = 5
+"""How often a call is sent elsewhere, or anew, before it is given up."""
 
 
 class Unavailable(Exception):  # noqa: N818 (an answer, not a mistake)
     """Redis gave no answer: `down`, `lost` (too late, or the connection broke) or `error`."""
 
 
+class _Way(Protocol):
+    """How a command is sent: a `Link`, or `cluster.Elsewhere`."""
+
+    def send(self, command: bytes, receiver: connection.Receiver, token: Any = None) -> bool: ...
+
+
 class Client:
-    """`start`, `run` scripts, `stop`. Raises ValueError for a cluster."""
+    """`start`, `run` scripts, `stop`."""
 
     def __init__(self, target: Target, patience: float, scripts: Sequence[command.Script]) -> None:
-        if target.kind == "cluster":
-            raise ValueError("keys are looked up in one Redis or through Sentinel, not in a cluster")
+        prepare = [script.load() for script in scripts]
+        self._patience = patience
+        kind = _Cluster if target.kind == "cluster" else _Single
+        self._redis: _Cluster | _Single = kind(target, patience, prepare)
+
+    async def start(self, wait: float = _START) -> None:
+        """`wait`: seconds to wait for the first connection, whether or not there is one then."""
+        await self._redis.start(wait)
+
+    async def stop(self) -> None:
+        await self._redis.stop()
+
+    @property
+    def up(self) -> bool:
+        return self._redis.up
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection, in words; "" while there is one."""
+        return self._redis.trouble
+
+    async def run(
+        self, script: command.Script, keys: Sequence[bytes], arguments: Sequence[bytes] = ()
+    ) -> Any:
+        """The script's answer. In a cluster all keys are to be in one slot. Raises `Unavailable`."""
+        whole = False
+        way: _Way | None = None
+        for _ in range(_HOPS):
+            way = way or self._redis.way(keys[0])
+            answer = await self._ask(way, script.call(keys, arguments, whole=whole))
+            if not isinstance(answer, hiredis.ReplyError):
+                return answer
+            if _code(answer) == "NOSCRIPT" and not whole:
+                whole = True
+                continue
+            way = there = self._redis.elsewhere(answer)
+            if there is not None:
+                await self._reach(there.link)
+            elif _code(answer) == _BETWEEN:
+                await asyncio.sleep(self._patience / _HOPS)
+            else:
+                break
+        raise Unavailable("error")
+
+    async def _reach(self, link: links.Link) -> None:
+        """A server of which a cluster has just spoken may have to be connected to first."""
+        if not link.up:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._patience):
+                    await link.ready()
+
+    async def _ask(self, way: _Way | None, text: bytes) -> Any:
+        reply = links.Reply()
+        if way is None or not way.send(text, reply):
+            self._redis.lost()
+            raise Unavailable("down")
+        answer = await reply.future
+        if isinstance(answer, connection.Lost):
+            self._redis.lost()
+            raise Unavailable("lost")
+        return answer
+
+
+class _Single:
+    """One server, or the master that Sentinel names."""
+
+    def __init__(self, target: Target, patience: float, prepare: Sequence[bytes]) -> None:
         self._target = target
         self._watch = sentinel.Watch(target) if target.kind == "sentinel" else None
         self._link = links.Link(
             self._watch.master if self._watch is not None else self._address,
             target,
             patience,
-            [script.load() for script in scripts],
+            prepare,
             master=self._watch is not None,
         )
 
     async def _address(self) -> Address:
         return self._target.addresses[0]
 
-    async def start(self, wait: float = _START) -> None:
-        """`wait`: seconds to wait for the first connection, whether or not there is one then."""
+    async def start(self, wait: float) -> None:
         await self._link.start(wait)
         if self._watch is not None:
             self._watch.start(self._link.drop)
@@ -61,30 +138,41 @@ class Client:
 
     @property
     def trouble(self) -> str:
-        """Why there is no connection, in words; "" while there is one."""
         return self._link.trouble
 
-    async def run(
-        self, script: command.Script, keys: Sequence[bytes], arguments: Sequence[bytes] = ()
-    ) -> Any:
-        """The script's answer. Raises `Unavailable`."""
-        answer = await self._ask(script.call(keys, arguments))
-        if isinstance(answer, hiredis.ReplyError) and _code(answer) == "NOSCRIPT":
-            answer = await self._ask(script.call(keys, arguments, whole=True))
-        if isinstance(answer, hiredis.ReplyError):
-            if _code(answer) in _MOVED_ON:
-                self._link.drop()
-            raise Unavailable("error")
-        return answer
+    def way(self, key: bytes) -> _Way | None:
+        return self._link
 
-    async def _ask(self, text: bytes) -> Any:
-        reply = links.Reply()
-        if not self._link.send(text, reply):
-            raise Unavailable("down")
-        answer = await reply.future
-        if isinstance(answer, connection.Lost):
-            raise Unavailable("lost")
-        return answer
+    def elsewhere(self, answer: hiredis.ReplyError) -> cluster.Elsewhere | None:
+        """Nowhere; a server that is not the master any more is left."""
+        if _code(answer) in _MOVED_ON:
+            self._link.drop()
+        return None
+
+    def lost(self) -> None:
+        """There was no answer: the link sees to it itself."""
+
+
+class _Cluster:
+    """A cluster: a key's slot says which link."""
+
+    def __init__(self, target: Target, patience: float, prepare: Sequence[bytes]) -> None:
+        self._nodes = cluster.Cluster(target, patience, prepare)
+        self.start = self._nodes.start
+        self.stop = self._nodes.stop
+        self.elsewhere = self._nodes.elsewhere
+        self.lost = self._nodes.look
+
+    @property
+    def up(self) -> bool:
+        return self._nodes.up
+
+    @property
+    def trouble(self) -> str:
+        return "" if self.up else self._nodes.trouble
+
+    def way(self, key: bytes) -> _Way | None:
+        return self._nodes.link(cluster.slot(key))
 
 
 def _code(failure: hiredis.ReplyError) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from dragoman.redis import cluster
 from tests.envoy.test_auth import GATEWAY, HOST, ask, bearer, error, policy
 from tests.envoy.test_auth_keys import secret
 from tests.envoy.test_introspection import at, heard, served
@@ -250,3 +251,45 @@ async def test_a_token_and_a_key(shop: Site, redis: servers.Redis) -> None:
         assert headers["Authorization"] == ["Bearer good"]
         assert (await ask(shop, "/", key("ann-1"), bearer("good"))).status == 200
         assert (await ask(shop, "/", key("ann-1"), bearer("good"))).status == 429
+
+
+async def test_a_cluster_of_redis(tmp_path: Path, envoy_binary: Path) -> None:
+    """Each key is asked for at the master that has its slot, also when that is another one than before, and
+    is counted once; a master that is away costs its own keys only."""
+    async with servers.Cluster(tmp_path) as there:
+        for node in there.nodes:
+            await node.call("CONFIG", "SET", "cluster-require-full-coverage", "no")
+        site = Site(tmp_path)
+        environment = {"DRAGOMAN_AUTHZ_STORE": there.url, "DRAGOMAN_AUTHZ_STORE_TIMEOUT": "2"}
+        site.plane = Plane(tmp_path, environment=environment)
+        slots = {f"key-{number}": _slot(f"key-{number}") for number in range(12)}
+        for name, where in slots.items():
+            await put(await there.owner(where), name, id=name, quota=3, period=86400 * 300)
+        assert all([await node.call("DBSIZE") for node in there.nodes])
+        async with site:
+            site.plane.write("shop.yaml", *await site.service("shop"), http_route("shop", rule("shop")))
+            site.plane.write("auth.yaml", policy("all", GATEWAY, redisKeys={"headers": ["X-API-Key"]}))
+            await site.served(HOST, status=401)
+            for name in slots:
+                assert heard(await ask(site, "/", key(name)))["X-Consumer-Id"] == [name]
+            assert (await ask(site, "/", key("unknown"))).status == 401
+
+            moved = "key-0"
+            here, target = await there.begin_move(slots[moved])
+            assert (await ask(site, "/", key(moved))).status == 200, "it is there still"
+            for part in await here.call("CLUSTER", "GETKEYSINSLOT", slots[moved], 10):
+                await here.call("MIGRATE", "127.0.0.1", target.port, part, 0, 5000)
+            assert (await ask(site, "/", key(moved))).status == 200, "ASK is followed"
+            await there.end_move(slots[moved], here, target)
+            assert (await ask(site, "/", key(moved))).status == 429, "MOVED is followed, count and all"
+
+            gone = there.nodes[2]
+            await gone.kill()
+            first = 2 * (16384 // 3 + 1)
+            for name, where in slots.items():
+                if name != moved:
+                    assert (await ask(site, "/", key(name))).status == (503 if where >= first else 200), name
+
+
+def _slot(text: str) -> int:
+    return cluster.slot(hashlib.sha256(text.encode()).hexdigest().encode())

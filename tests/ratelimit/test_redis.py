@@ -325,8 +325,9 @@ async def test_a_slot_that_moves_loses_no_count(tmp_path: Path) -> None:
 
 
 def _linked(store: Store, slot: int, port: int) -> bool:
-    link = store._slots[slot]  # type: ignore[union-attr]
-    return link is store._links.get(url.Address("127.0.0.1", port))  # type: ignore[union-attr]
+    assert isinstance(store, cluster.Cluster)
+    link = store.nodes.link(slot)
+    return link is store.nodes._links.get(url.Address("127.0.0.1", port))
 
 
 async def test_a_master_of_a_cluster_that_is_away_costs_its_keys_only(tmp_path: Path) -> None:

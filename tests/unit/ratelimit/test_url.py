@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dragoman.ratelimit.stores.redis import cluster
-from dragoman.redis import url
+from dragoman.redis import cluster, url
 from dragoman.redis.url import Address, Target, Tls
 
 

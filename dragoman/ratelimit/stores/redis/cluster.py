@@ -1,179 +1,59 @@
-"""Counts in a Redis Cluster: one link for each master, each bucket at the one that has its slot.
-
-The map of slots is asked for at the start, when a server says that a slot has moved, and while a master is
-away; a moved slot is followed at once. Keys that are on their way to another master (ASK) are asked for
-there.
-"""
+"""Counts in a Redis Cluster: each bucket at the master that has its slot (`redis.cluster`)."""
 
 from __future__ import annotations
 
-import asyncio
-import binascii
-import contextlib
-from collections.abc import Sequence
 from typing import Any, Final
-
-import hiredis
 
 from dragoman.ratelimit.stores import base
 from dragoman.ratelimit.stores.redis import store
-from dragoman.redis import command as commands, connection, link as links
-from dragoman.redis.url import Address, Target
-
-SLOTS: Final = 16384
+from dragoman.redis import cluster, link as links
+from dragoman.redis.url import Target
 
 _HOPS: Final = 5
 """How often an ask of a request is sent elsewhere before it is given up."""
-_CALM: Final = 10.0
-_TROUBLED: Final = 0.25
-"""Seconds between two looks at the map of slots: when all is well, and when it is not."""
 _START: Final = 2.0
 """Seconds that `start` waits for the map."""
 
 
-def slot(key: bytes) -> int:
-    """The slot of a key: of what stands between its first braces, if anything does."""
-    begin = key.find(b"{")
-    if begin >= 0 and (end := key.find(b"}", begin + 1)) > begin + 1:
-        key = key[begin + 1 : end]
-    return binascii.crc_hqx(key, 0) % SLOTS
-
-
-class _Deaf:
-    """Receives the answer to ASKING."""
-
-    def receive(self, token: Any, answer: Any) -> None:
-        return None
-
-
 class Cluster(store.RedisStore):
-    """Implements `base.Store` over a cluster. `target.addresses` are where to begin."""
+    """Implements `base.Store` over a cluster."""
 
     def __init__(self, target: Target, patience: float = store.PATIENCE, prefix: str = store.PREFIX) -> None:
         super().__init__(target, patience, prefix)
-        self._links: dict[Address, links.Link] = {}
-        self._slots: list[links.Link | None] = [None] * SLOTS
-        self._look = asyncio.Event()
-        self._mapped = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._ending: set[asyncio.Task[None]] = set()
-        self.trouble = "the map of the cluster is not known"
+        self.nodes = cluster.Cluster(target, patience, [script.load() for script in self._scripts])
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._follow())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_START):
-                await self._mapped.wait()
-                for link in list(self._links.values()):
-                    await link.ready()
+        await self.nodes.start(_START)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        for link in self._links.values():
-            await link.stop()
-        await asyncio.gather(*self._ending)
+        await self.nodes.stop()
 
     def healthy(self) -> bool:
-        return bool(self._links) and all(link.up for link in self._links.values())
+        return self.nodes.up
+
+    @property
+    def trouble(self) -> str:
+        """Why there are no decisions, in words."""
+        return self.nodes.trouble
 
     def _link(self, ask: base.Ask) -> links.Link | None:
         if ask.slot < 0:
-            ask.slot = slot(self._prefix + ask.key)
-        return self._slots[ask.slot]
+            ask.slot = cluster.slot(self._prefix + ask.key)
+        return self.nodes.link(ask.slot)
 
     def fail(self, kind: str, batch: store.Batch, index: int) -> None:
         if kind != "error":
-            self._look.set()
+            self.nodes.look()
         super().fail(kind, batch, index)
 
     def refused(self, batch: store.Batch, index: int, answer: Any) -> None:
-        words = str(answer).split(" ") if isinstance(answer, hiredis.ReplyError) else []
-        if len(words) == 3 and words[0] in ("MOVED", "ASK") and batch.hops < _HOPS * len(batch.asks):
-            batch.hops += 1
-            self._redirect(batch, index, words[0] == "ASK", int(words[1]), words[2])
+        there = self.nodes.elsewhere(answer)
+        if there is None or batch.hops >= _HOPS * len(batch.asks):
+            super().refused(batch, index, answer)
             return
-        if words and words[0] in ("CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN"):
-            self._look.set()
-        super().refused(batch, index, answer)
-
-    def _redirect(self, batch: store.Batch, index: int, once: bool, slot: int, where: str) -> None:
-        host, _, port = where.rpartition(":")
-        link = self._node(Address(host or self._target.addresses[0].host, int(port)))
-        command = batch.asks[index].command
-        if once:
-            sent = link.send(commands.bulk(b"ASKING"), _Deaf()) and link.send(command, batch, index)
-        else:
-            self._slots[slot] = link
-            self._look.set()
-            sent = link.send(command, batch, index)
-        if not sent:
+        batch.hops += 1
+        if not there.send(batch.asks[index].command, batch, index):
             self.fail("down", batch, index)
-
-    def _node(self, address: Address) -> links.Link:
-        link = self._links.get(address)
-        if link is None:
-
-            async def here() -> Address:
-                return address
-
-            link = links.Link(here, self._target, self._patience, [each.load() for each in self._scripts])
-            self._links[address] = link
-            starting = asyncio.create_task(link.start())
-            self._ending.add(starting)
-            starting.add_done_callback(self._ending.discard)
-        return link
-
-    # The map
-
-    async def _follow(self) -> None:
-        while True:
-            self._look.clear()
-            try:
-                self._take_map(await self._ask_map())
-                self._mapped.set()
-                self.trouble = "a master of the cluster does not answer"
-            except links.Refused as failure:
-                self.trouble = str(failure)
-            well = self.healthy() and not self._look.is_set()
-            try:
-                async with asyncio.timeout(_CALM if well else _TROUBLED):
-                    await self._look.wait()
-                await asyncio.sleep(_TROUBLED / 5)  # what says so says it many times
-            except TimeoutError:
-                pass
-
-    async def _ask_map(self) -> tuple[Address, Sequence[Any]]:
-        """CLUSTER SLOTS, of the first node that tells, and that node."""
-        trouble = "no node of the cluster answers"
-        for address in dict.fromkeys((*self._links, *self._target.addresses)):
-            try:
-                async with asyncio.timeout(1.0):
-                    talk = await links.open_connection(address, self._target, 1.0)
-                    try:
-                        if self._target.password:
-                            await links.log_in(talk, self._target.user, self._target.password)
-                        return address, await links.demand(talk, b"CLUSTER", b"SLOTS")
-                    finally:
-                        talk.close()
-            except (OSError, connection.Lost, links.Refused) as failure:
-                trouble = f"{address}: {links.describe(failure)}"
-        raise links.Refused(trouble)
-
-    def _take_map(self, said: tuple[Address, Sequence[Any]]) -> None:
-        by, ranges = said
-        fresh: list[links.Link | None] = [None] * SLOTS
-        named: set[Address] = set()
-        for first, last, master, *_ in ranges:
-            address = Address(master[0].decode() or by.host, master[1])
-            named.add(address)
-            fresh[first : last + 1] = [self._node(address)] * (last + 1 - first)
-        self._slots = fresh
-        for address in self._links.keys() - named:
-            ending = asyncio.create_task(self._links.pop(address).stop())
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
 
 
 def connect(
