@@ -17,8 +17,8 @@ BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 
 
 class Metrics:
-    """All counts of one companion. `text` is the exposition; `sizes` gives the tokens remembered, by
-    policy."""
+    """All counts of one companion. `text` is the exposition; `sizes` gives the tokens remembered, by policy.
+    They can be registered with another page too: the control plane's."""
 
     def __init__(self, sizes: Callable[[], Mapping[str, int]] = dict) -> None:
         self.registry = prometheus.CollectorRegistry()
@@ -29,26 +29,26 @@ class Metrics:
             "dragoman_authz_requests",
             "Requests, by policy and what became of them.",
             ("policy", "outcome"),
-            registry=self.registry,
+            registry=None,
         )
         self._calls = prometheus.Histogram(
             "dragoman_authz_introspection_seconds",
             "Questions to issuers, by policy and answer.",
             ("policy", "outcome"),
             buckets=BUCKETS,
-            registry=self.registry,
+            registry=None,
         )
         self._cache = prometheus.Counter(
             "dragoman_authz_cache",
             "Tokens that were remembered (hit), asked for (miss), or being asked for (joined).",
             ("policy", "outcome"),
-            registry=self.registry,
+            registry=None,
         )
         self._errors = prometheus.Counter(
             "dragoman_authz_errors",
             "Requests about which nobody could be asked, by policy and reason.",
             ("policy", "reason"),
-            registry=self.registry,
+            registry=None,
         )
 
     def request(self, policy: str, outcome: str) -> None:
@@ -72,6 +72,8 @@ class Metrics:
         return ()
 
     def collect(self) -> Iterable[core.Metric]:
+        for each in (self._requests, self._calls, self._cache, self._errors):
+            yield from each.collect()
         family = core.GaugeMetricFamily(
             "dragoman_authz_cache_entries", "Tokens that are remembered.", labels=("policy",)
         )

@@ -19,6 +19,7 @@ from dragoman.envoy import ratelimit_service as services
 from dragoman.graph.pipeline import Pipeline
 from dragoman.ir import model as ir
 from dragoman.runtime import faults, trusts
+from dragoman.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +66,12 @@ def _demand_tls(own: config.Authz, address: str, setting: str, options: str = ""
 
 class Authz:
     """`start` says what is to happen, and may raise `faults.StartError`; `check` raises it where it did not
-    happen; `stop`."""
+    happen; `stop`. The service's metrics are on the control plane's page."""
 
-    def __init__(self, settings: config.Authz, pipeline: Pipeline) -> None:
+    def __init__(self, settings: config.Authz, pipeline: Pipeline, metrics: Metrics) -> None:
         self._settings = settings
         self._pipeline = pipeline
+        self._metrics = metrics
         self._server: server.Server | None = None
         self._starting: asyncio.Task[None] | None = None
         self._failure: faults.StartError | None = None
@@ -144,6 +146,7 @@ class Authz:
             self._fail(faults.cannot_listen(what, own.address, own.port, error, "DRAGOMAN_AUTHZ_PORT"))
             return False
         self._server = made
+        self._metrics.registry.register(made.metrics)
         self._starting = asyncio.get_running_loop().create_task(self._serve(made))
         return True
 

@@ -128,7 +128,7 @@ class ControlPlane:
             service = ratelimits.RateLimits(settings.ratelimit, self.pipeline, self.metrics)
             stack.push_async_callback(service.stop)
             await service.start()
-            lookups = authz.Authz(settings.authz, self.pipeline)
+            lookups = authz.Authz(settings.authz, self.pipeline, self.metrics)
             stack.push_async_callback(lookups.stop)
             lookups.start()
             await self._load()

@@ -279,6 +279,10 @@ async def test_many_requests_are_one_question(site: Site, issuer: Issuer) -> Non
     found = {name.partition('outcome="')[2].partition('"')[0]: value for name, value in outcomes.items()}
     assert found["miss"] == 1
     assert found["joined"] + found.get("hit", 0) == 39
+    page = await site.plane.metrics("dragoman_authz_")
+    assert page.items() >= outcomes.items(), "the control plane's page has them too"
+    assert page['dragoman_authz_introspection_seconds_count{outcome="active",policy="shop/all"}'] == 1
+    assert page['dragoman_authz_requests_total{outcome="allowed",policy="shop/all"}'] >= 40
 
 
 async def test_other_places_and_what_goes_on(site: Site, issuer: Issuer) -> None:

@@ -12,6 +12,7 @@ import pytest
 from dragoman import config
 from dragoman.graph.pipeline import Pipeline
 from dragoman.runtime import authz, faults, trusts
+from dragoman.telemetry.metrics import Metrics
 from tests.harness.certs import Authority
 
 AWAY = "10.0.0.7"
@@ -45,17 +46,17 @@ def write(folder: Path, authority: Authority, *, key: Authority | None = None) -
 )
 def test_no_plain_text_beyond_loopback_by_accident(said: dict[str, Any]) -> None:
     with pytest.raises(faults.StartError, match="plain text") as failure:
-        authz.Authz(settings(**said), Pipeline()).start()
+        authz.Authz(settings(**said), Pipeline(), Metrics()).start()
     assert failure.value.code == "DRG5001"
     assert "plaintext" in failure.value.help
-    authz.Authz(settings(**said, plaintext=True), Pipeline()).start()
+    authz.Authz(settings(**said, plaintext=True), Pipeline(), Metrics()).start()
 
 
 @pytest.mark.parametrize(
     "said", [{}, {"address": "127.0.0.2"}, {"address": "::1"}, {"enabled": False, "port": 1}], ids=str
 )
 def test_loopback_needs_no_tls(said: dict[str, Any]) -> None:
-    authz.Authz(settings(**said), Pipeline()).start()
+    authz.Authz(settings(**said), Pipeline(), Metrics()).start()
 
 
 def test_the_service_alone_needs_it_too() -> None:
@@ -75,8 +76,10 @@ def test_tls_and_trust_go_together(tmp_path: Path) -> None:
         ({"trust": {"ca": trust.key}}, "authz.trust: .*holds no PEM certificate"),
     ):
         with pytest.raises(faults.StartError, match=lack):
-            authz.Authz(settings(**said), Pipeline()).start()
-    authz.Authz(settings(tls={**tls, "client_ca": trust.ca}, trust=trust.model_dump()), Pipeline()).start()
+            authz.Authz(settings(**said), Pipeline(), Metrics()).start()
+    authz.Authz(
+        settings(tls={**tls, "client_ca": trust.ca}, trust=trust.model_dump()), Pipeline(), Metrics()
+    ).start()
 
 
 def test_files_that_are_new_count_and_those_that_do_not_fit_do_not(
