@@ -17,6 +17,7 @@ from dragoman.proto.envoy.service.ratelimit import v3 as rls
 from dragoman.ratelimit import plans, rules, wire
 from dragoman.ratelimit.algorithms import Decision, base as algorithms
 from dragoman.ratelimit.stores import guard
+from dragoman.ratelimit.transport import base as transport
 
 JSON: Final = wire.header("content-type", "application/json")
 
@@ -24,12 +25,14 @@ JSON: Final = wire.header("content-type", "application/json")
 _ALLOWED: Final = bytes((8, wire.OK))
 _UNLIMITED: Final = wire.status(wire.OK, b"", wire.UNLIMITED, 0)
 _UNKNOWN: Final = wire.status(wire.OK, b"", 0, 0)
+_FAILED: Final = transport.Status(transport.Code.UNAVAILABLE, "the store of the rate limits does not answer")
 
 
 class Answer(NamedTuple):
-    """The response's bytes, whether it denies, and how late it is to be sent (microseconds)."""
+    """The response's bytes (or how the call fails), whether it denies, and how late it is to be sent
+    (microseconds)."""
 
-    response: bytes
+    response: transport.Outcome
     denied: bool
     delay: int
 
@@ -108,7 +111,10 @@ def make(plan: plans.Plan, decisions: Sequence[Decision | None], *, detailed: bo
         _count(passed)
         everything += passed
         statuses.append(_status(passed))
-    denying = [each for each in everything if each.over and not each.passes]
+    against = [each for each in everything if each.over and not each.passes]
+    denying = [each for each in against if each.decision is not guard.FAILED]
+    if against and not denying:
+        return Answer(_FAILED, True, 0)
     code = wire.OVER_LIMIT if denying else wire.OK
     told = _told(denying, everything)
     rest = _presentation(told, bool(denying)) if told is not None else b""
@@ -123,7 +129,7 @@ def make(plan: plans.Plan, decisions: Sequence[Decision | None], *, detailed: bo
 
 def _count(judged: Sequence[Judged]) -> None:
     for part, decision, over, passes in judged:
-        if decision is guard.OPENED or decision is guard.CLOSED:
+        if decision is guard.OPENED or decision is guard.CLOSED or decision is guard.FAILED:
             part.counts.unknown += max(part.hits, 0)
         else:
             part.counts.count(part.hits, decision.used, part.capacity, not over, passes)

@@ -25,9 +25,10 @@ from dragoman.ratelimit.algorithms import (
 LINGER: Final = 60.0
 """Seconds that a limit is known after it is gone."""
 
+# Envoy's filter for limits that are closed answers 503 whether the service is gone or its store.
 _ON_ERROR: Final = {
     ratelimit.Failure.OPEN: rules.OnError.OPEN,
-    ratelimit.Failure.CLOSED: rules.OnError.CLOSED,
+    ratelimit.Failure.CLOSED: rules.OnError.FAIL,
     ratelimit.Failure.LOCAL: rules.OnError.LOCAL,
 }
 

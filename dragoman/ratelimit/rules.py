@@ -26,11 +26,13 @@ Entry = tuple[str, str]
 
 
 class OnError(enum.Enum):
-    """What a limit does while its store does not answer: let pass, deny, or count here, in this process."""
+    """What a limit does while its store does not answer: let pass, deny, count here, in this process, or
+    leave the call unanswered, so that Envoy's filter does what it does without the service."""
 
     OPEN = "open"
     CLOSED = "closed"
     LOCAL = "local"
+    FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,10 @@ class Service:
         answer = answers.plain(plan, decisions) if plan.plain and self._quick else None
         if answer is None:
             answer = answers.make(plan, decisions, detailed=options.detailed_metadata, shadow=options.shadow)
-        self._metrics.decisions[plan.domain, "over_limit" if answer.denied else "ok"] += 1
+        outcome = "over_limit" if answer.denied else "ok"
+        if isinstance(answer.response, transport.Status):
+            outcome = "error"
+        self._metrics.decisions[plan.domain, outcome] += 1
         return answer
 
     def _finish_later(self, call: transport.Call, answer: answers.Answer) -> None:

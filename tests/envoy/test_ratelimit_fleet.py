@@ -43,10 +43,15 @@ class Fleet:
             for one in self.envoys
         ]
 
-    async def decided(self) -> list[float]:
+    async def decided(self, outcome: str = "over_limit") -> list[float]:
         """What each service has denied."""
-        names = {"domain": "shop/edge", "outcome": "over_limit"}
+        names = {"domain": "shop/edge", "outcome": outcome}
         return [await one.metric("decisions_total", **names) for one in self.services]
+
+    async def failed(self) -> int:
+        """Requests that an Envoy refused because nobody could count them."""
+        pattern = r"^cluster\..*\.ratelimit\.error$"
+        return sum([sum((await one.stats(pattern)).values()) for one in self.envoys])
 
 
 @pytest_asyncio.fixture
@@ -100,14 +105,18 @@ async def test_one_limit_for_all(fleet: Fleet) -> None:
     """Not one request too many; a changed number reaches the services and loses no counts; limits outlive the
     control plane; the body says which limit it was."""
     site = fleet.site
-    await change(site, policy(ROUTE, user=limit(40, key=USER, headers={"rateLimit": True})))
+    await change(
+        site,
+        policy(ROUTE, user=limit(40, key=USER, headers={"rateLimit": True}, body={"message": "Slowly."})),
+    )
     await settled(fleet, "/", x_user="probe")
     assert await many(fleet, 96, x_user="ann") == {200: 40, 429: 56}
     assert all(number > 10 for number in await fleet.served()), "both Envoys"
     assert all(number > 5 for number in await fleet.decided()), "both services"
     denied = await ask(site, x_user="ann")
-    body = {"error": "rate_limit_exceeded", "limit": 40, "retryAfter": int(denied.headers["retry-after"])}
-    assert {**json.loads(denied.body), **body} == json.loads(denied.body)
+    wait = int(denied.headers["retry-after"])
+    body = {"error": "rate_limit_exceeded", "message": "Slowly.", "retryAfter": wait, "limit": 40}
+    assert json.loads(denied.body) == body
     assert denied.headers["ratelimit-policy"] == "40;w=86400"
     site.plane.write("policy.yaml", policy(ROUTE, user=limit(50, key=USER)))
 
@@ -152,53 +161,84 @@ async def test_plans_and_shadows_over_all(fleet: Fleet) -> None:
 
 
 async def test_redis_and_services_come_and_go_under_load(fleet: Fleet) -> None:
-    """Nobody gets an error. Without Redis requests pass and are counted; without one service the other
-    decides; without any everything passes; and all of it ends by itself."""
+    """Without Redis, or without any service, requests pass an open limit and get 503 at a closed one, and
+    both is counted. One service is enough, whichever it is, and nobody notices that the other restarts. All
+    of it ends by itself, and nobody gets any other error."""
     site = fleet.site
-    await change(site, policy(ROUTE, user=limit(20, key=USER)))
-    await settled(fleet, "/", x_user="probe")
-    seen: Counter[int] = Counter()
+    closed = {"open": {"disabled": True}, "closed": limit(20, key=USER, failure="Closed")}
+    await change(
+        site,
+        policy(ROUTE, open=limit(20, key=USER)),
+        policy({**ROUTE, "sectionName": "closed"}, "closed", **closed),
+    )
+    for path in ("/", "/closed"):
+        await settled(fleet, path, x_user="probe")
+    seen = {path: Counter[int]() for path in ("/", "/closed")}
     stop = asyncio.Event()
 
-    async def client(number: int) -> None:
+    async def client(path: str, number: int) -> None:
         while not stop.is_set():
-            seen[(await ask(site, x_user=f"user{number % 2}")).status] += 1
+            reply = await ask(site, path, x_user=f"user{number % 2}")
+            seen[path][reply.status] += 1
+            if reply.status == 503:
+                assert json.loads(reply.body)["error"] == "rate_limit_unavailable"
 
-    async def without() -> float:
-        return sum([await one.metric("decisions_without_store_total", mode="open") for one in fleet.services])
+    async def without(mode: str) -> float:
+        return sum([await one.metric("decisions_without_store_total", mode=mode) for one in fleet.services])
 
-    async def passes(number: int, what: str) -> None:
-        before = seen[200]
-        await net.until(what, lambda: seen[200] > before + number, limit=30)
+    async def becomes(what: str, on_open: int, on_closed: int) -> None:
+        """From now on the two limits answer so, and nothing else."""
 
-    async def denies(what: str) -> None:
         async def only() -> bool:
-            before = Counter(seen)
-            await net.until(what, lambda: seen[429] > before[429] + 10)
-            return seen[200] == before[200]
+            before = {path: Counter(found) for path, found in seen.items()}
 
-        await net.until(what, only, limit=30)
+            def enough() -> bool:
+                more = [seen[path].total() - before[path].total() for path in seen]
+                return min(more) > 12
 
-    tasks = [asyncio.create_task(client(number)) for number in range(8)]
+            await net.until(what, enough)
+            new = [set(seen[path] - before[path]) for path in ("/", "/closed")]
+            return new == [{on_open}, {on_closed}]
+
+        await net.until(what, only, limit=40)
+
+    tasks = [asyncio.create_task(client(path, number)) for number in range(4) for path in seen]
     try:
-        await denies("all is used up")
+        await becomes("all is used up", 429, 429)
+        assert not seen["/closed"][503]
+        assert await fleet.failed() == 0
         await fleet.redis.kill()
-        await passes(40, "what nobody can count passes")
+        await becomes("nobody can count", 200, 503)
 
         async def counted() -> bool:
-            return await without() > 40
+            refused = seen["/closed"][503]
+            failed, errors = await fleet.failed(), sum(await fleet.decided("error"))
+            return await without("open") > 12 and min(await without("fail"), failed, errors) >= refused
 
-        await net.until("and is counted", counted)
+        await net.until("what passes and what is refused is counted", counted)
         await fleet.redis.start()
-        await denies("Redis counts again")
+        await becomes("Redis counts again", 429, 429)
+        refused = seen["/closed"][503]
         first, second = fleet.services
         await first.end()
-        await denies("one service decides alone")
-        await second.kill()
-        await passes(40, "without any service all passes")
+        await becomes("one service decides alone", 429, 429)
+        await first.start()
+        alone = await first.metric("decisions_total", domain="shop/edge", outcome="over_limit")
+
+        async def asked() -> bool:
+            outcome = await first.metric("decisions_total", domain="shop/edge", outcome="over_limit")
+            return outcome > alone + 12
+
+        await net.until("the restarted one is asked again", asked)
+        await second.end()
+        await becomes("the restarted one decides alone", 429, 429)
+        assert seen["/closed"][503] == refused, "a service that ends costs nothing"
+        await first.kill()
+        await becomes("there is no service", 200, 503)
         await second.start()
-        await denies("it decides again")
+        await becomes("it decides again", 429, 429)
     finally:
         stop.set()
         await asyncio.gather(*tasks)
-    assert set(seen) == {200, 429}
+    assert set(seen["/"]) == {200, 429}
+    assert set(seen["/closed"]) == {200, 429, 503}

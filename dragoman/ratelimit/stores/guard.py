@@ -1,4 +1,4 @@
-"""What limits do while their store does not answer: pass, deny, or count here for a while.
+"""What limits do while their store does not answer: pass, deny, fail, or count here for a while.
 
 Stands before a store that may fail. It says once that the store is away and once that it is back, and counts
 what was decided without it. `local` limits count in this process, each instance for itself; told how many
@@ -32,6 +32,7 @@ QUIET: Final = 1.0
 
 OPENED: Final = Decision(True, 0, 0)
 CLOSED: Final = Decision(False, 0, algorithms.SECOND, algorithms.SECOND)
+FAILED: Final = Decision(False, 0, -1, -1)
 """Decisions without a count. They are recognised by identity. A second is when to come back."""
 
 
@@ -101,6 +102,8 @@ class Guard:
             return OPENED
         if mode is rules.OnError.CLOSED:
             return CLOSED
+        if mode is rules.OnError.FAIL:
+            return FAILED
         found: list[Decision | None] = []
         here = base.Ask(ask.limit, self._share(ask.algorithm), ask.key, ask.hits)
         self._local.take([here], found.extend)

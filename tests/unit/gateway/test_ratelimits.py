@@ -55,6 +55,14 @@ def codes(site: Any) -> set[str]:
     return {one.partition(" ")[0] for one in site.findings()} - {"DRG1405"}
 
 
+def test_a_shadow_is_never_closed(site: Any) -> None:
+    told = "requests: 9, per: Second, failure: Closed"
+    site.apply(policy("p", ROUTE, f"a: {{{told}, shadow: true}}, b: {{{told}}}, c: {{{told}, where: Quota}}"))
+    found = {name: limit.failure for name, limit in limits(site).items()}
+    closed = ratelimit.Failure.CLOSED
+    assert found == {"a": ratelimit.Failure.OPEN, "b": closed, "c": closed}
+
+
 def test_limits_of_one_name_merge_field_by_field(site: Any) -> None:
     site.apply(
         policy(

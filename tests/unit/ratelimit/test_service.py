@@ -358,6 +358,30 @@ def test_without_the_store_limits_do_what_they_say() -> None:
     assert desk.metrics.of("shop.local").within == 2
 
 
+def test_without_the_store_calls_of_closed_limits_fail_unless_something_else_denies() -> None:
+    """Envoy's filter knows what to do then; a limit that could be counted has its say first."""
+    desk = Desk(
+        """
+        domain: shop
+        descriptors:
+        - {key: fail, rate_limit: {unit: day, requests_per_unit: 9, on_error: fail}}
+        - {key: shadow, shadow_mode: true, rate_limit: {unit: day, requests_per_unit: 9, on_error: fail}}
+        - {key: local, rate_limit: {unit: day, requests_per_unit: 1, on_error: local}}
+        """,
+        store=guard.Guard(Away()),
+        presentation=ALL,
+    )
+    both = request(descriptor("fail=a"), descriptor("local=a"))
+    answer = desk.service.should_rate_limit(both, Call())
+    assert isinstance(answer, transport.Status)
+    assert answer.code is transport.Code.UNAVAILABLE
+    assert desk.ask(descriptor("shadow=a")).overall_code == OK
+    denied = desk.ask(descriptor("fail=a"), descriptor("local=a"))
+    assert (denied.overall_code, headers(denied)["x-ratelimit-limit"]) == (OVER, "1")
+    assert desk.metrics.decisions == {("shop", "error"): 1, ("shop", "ok"): 1, ("shop", "over_limit"): 1}
+    assert desk.metrics.of("shop.fail").unknown == 2
+
+
 class Slow(memory.Memory):
     """Answers when it is told to."""
 

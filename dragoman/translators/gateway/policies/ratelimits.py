@@ -189,13 +189,20 @@ def _limit(merged: Merged, name: str, limit: model.Limit) -> ir.RateLimit:
         ratelimit.Sharing(limit.scope or "Gateway"),
         ratelimit.Cost(cost.header.lower(), cost.of == "Response") if cost is not None else None,
         bool(limit.shadow),
-        ratelimit.Failure(limit.failure or "Open"),
+        _failure(limit),
         _told(limit),
         plans,
         limit.status if limit.status not in (None, 429) else 0,
         limit.timeout or 0.0,
         origin=_at(merged, name),
     )
+
+
+def _failure(limit: model.Limit) -> ratelimit.Failure:
+    """A shadow never denies, also when nobody can count."""
+    said = ratelimit.Failure(limit.failure or "Open")
+    closed = said is ratelimit.Failure.CLOSED
+    return ratelimit.Failure.OPEN if limit.shadow and closed else said
 
 
 def _told(limit: model.Limit) -> ratelimit.Told:
