@@ -1,6 +1,7 @@
 """Two Envoys, two rate-limit services that take their limits from the control plane, one Redis.
 
-Both Envoys listen on the same port, and the kernel deals connections out to them.
+Both Envoys listen on the same port, and the kernel deals connections out to them. All tests share them: each
+has limits of its own, and leaves everybody running.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tests.harness.manifests import rule
 from tests.harness.plane import Plane
 from tests.harness.site import Site
 
-pytestmark = pytest.mark.envoy
+pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
 
 @dataclass
@@ -54,8 +55,9 @@ class Fleet:
         return sum([sum((await one.stats(pattern)).values()) for one in self.envoys])
 
 
-@pytest_asyncio.fixture
-async def fleet(tmp_path: Path, envoy_binary: Path) -> AsyncIterator[Fleet]:
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def fleet(tmp_path_factory: pytest.TempPathFactory, envoy_binary: Path) -> AsyncIterator[Fleet]:
+    tmp_path = tmp_path_factory.mktemp("fleet")
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(redis.Redis(tmp_path))
         site = Site(tmp_path)
@@ -110,9 +112,12 @@ async def test_one_limit_for_all(fleet: Fleet) -> None:
         policy(ROUTE, user=limit(40, key=USER, headers={"rateLimit": True}, body={"message": "Slowly."})),
     )
     await settled(fleet, "/", x_user="probe")
+    served, decided = await fleet.served(), await fleet.decided()
     assert await many(fleet, 96, x_user="ann") == {200: 40, 429: 56}
-    assert all(number > 10 for number in await fleet.served()), "both Envoys"
-    assert all(number > 5 for number in await fleet.decided()), "both services"
+    both = zip(served, await fleet.served(), strict=True)
+    assert all(after - before > 10 for before, after in both), "both Envoys"
+    both = zip(decided, await fleet.decided(), strict=True)
+    assert all(after - before > 5 for before, after in both), "both services"
     denied = await ask(site, x_user="ann")
     wait = int(denied.headers["retry-after"])
     body = {"error": "rate_limit_exceeded", "message": "Slowly.", "retryAfter": wait, "limit": 40}
@@ -158,6 +163,9 @@ async def test_plans_and_shadows_over_all(fleet: Fleet) -> None:
     assert (await many(fleet, 16, x_api_key=CYD))[429] >= 12
     shadow = {"limit": "shop/edge.shop/p/shadow", "outcome": "shadow"}
     assert sum([await one.metric("hits_total", **shadow) for one in fleet.services]) > 90
+    site.plane.remove("auth.yaml")
+    site.plane.remove("policy.yaml")
+    await site.served("shop.example")
 
 
 async def test_redis_and_services_come_and_go_under_load(fleet: Fleet) -> None:
@@ -174,14 +182,20 @@ async def test_redis_and_services_come_and_go_under_load(fleet: Fleet) -> None:
     for path in ("/", "/closed"):
         await settled(fleet, path, x_user="probe")
     seen = {path: Counter[int]() for path in ("/", "/closed")}
+    refused = 0
+    """Without waiting: not because a machine that stood still let Envoy's half a second go by."""
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
 
     async def client(path: str, number: int) -> None:
+        nonlocal refused
         while not stop.is_set():
+            begun = loop.time()
             reply = await ask(site, path, x_user=f"user{number % 2}")
             seen[path][reply.status] += 1
             if reply.status == 503:
                 assert json.loads(reply.body)["error"] == "rate_limit_unavailable"
+                refused += loop.time() - begun < 0.35
 
     async def without(mode: str) -> float:
         return sum([await one.metric("decisions_without_store_total", mode=mode) for one in fleet.services])
@@ -205,20 +219,19 @@ async def test_redis_and_services_come_and_go_under_load(fleet: Fleet) -> None:
     tasks = [asyncio.create_task(client(path, number)) for number in range(4) for path in seen]
     try:
         await becomes("all is used up", 429, 429)
-        assert not seen["/closed"][503]
-        assert await fleet.failed() == 0
+        assert not refused
         await fleet.redis.kill()
         await becomes("nobody can count", 200, 503)
 
         async def counted() -> bool:
-            refused = seen["/closed"][503]
+            many = seen["/closed"][503]
             failed, errors = await fleet.failed(), sum(await fleet.decided("error"))
-            return await without("open") > 12 and min(await without("fail"), failed, errors) >= refused
+            return await without("open") > 12 and min(await without("fail"), failed, errors) >= many
 
         await net.until("what passes and what is refused is counted", counted)
         await fleet.redis.start()
         await becomes("Redis counts again", 429, 429)
-        refused = seen["/closed"][503]
+        before = refused
         first, second = fleet.services
         await first.end()
         await becomes("one service decides alone", 429, 429)
@@ -232,11 +245,11 @@ async def test_redis_and_services_come_and_go_under_load(fleet: Fleet) -> None:
         await net.until("the restarted one is asked again", asked)
         await second.end()
         await becomes("the restarted one decides alone", 429, 429)
-        assert seen["/closed"][503] == refused, "a service that ends costs nothing"
+        assert refused == before, "a service that ends costs nothing"
         await first.kill()
         await becomes("there is no service", 200, 503)
-        await second.start()
-        await becomes("it decides again", 429, 429)
+        await asyncio.gather(first.start(), second.start())
+        await becomes("they decide again", 429, 429)
     finally:
         stop.set()
         await asyncio.gather(*tasks)
