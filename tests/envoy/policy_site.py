@@ -30,7 +30,7 @@ from tests.harness.load import Reply, read_reply
 
 _GROUPS = {
     **dict.fromkeys(("GatewayClass", "Gateway", "HTTPRoute"), "gateway.networking.k8s.io/v1"),
-    **dict.fromkeys(("HTTPPolicy", "ClientPolicy", "Backend"), "dragoman.dev/v1alpha1"),
+    **dict.fromkeys(("HTTPPolicy", "ClientPolicy", "RateLimitPolicy", "Backend"), "dragoman.dev/v1alpha1"),
 }
 _COMMON = """
 kind: GatewayClass
@@ -135,13 +135,19 @@ class PolicySite:
 
 @asynccontextmanager
 async def running(
-    binary: Path, text: str, echo: Echo | None = None, more: Callable[[Any, int], None] | None = None
+    binary: Path,
+    text: str,
+    echo: Echo | None = None,
+    more: Callable[[Any, int], None] | None = None,
+    *,
+    prepare: Callable[[Pipeline], None] = lambda _: None,
 ) -> AsyncIterator[PolicySite]:
     """Envoy on the objects of `text`, one Gateway `edge` and one backend. `more` may add to the bootstrap,
-    and is told the Gateway's port."""
+    and is told the Gateway's port; `prepare` gets the pipeline before it is loaded."""
     async with Backend(echo or Echo(Identity("echo"))) as backend:
         port = net.free_port()
         pipeline = Pipeline()
+        prepare(pipeline)
         pipeline.load(documents(_COMMON + text, PORT=port, BACKEND=backend.port))
         wrong = [f"{one.code} {one.message} {one.path} {one.label}" for one in pipeline.diagnostics()]
         assert not wrong, wrong
