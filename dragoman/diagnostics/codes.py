@@ -100,6 +100,7 @@ CODES: Final[dict[str, str]] = {
     "DRG1951": "a limit is not whole",
     "DRG1952": "Envoy itself cannot count it so",
     "DRG1953": "the limit counts by who the client is, and nobody asks",
+    "DRG1954": "two limits cannot be told apart when one denies",
     # 2xxx: references
     "DRG2001": "the parent is not there",
     "DRG2002": "the parent has no such listener",

@@ -1,8 +1,8 @@
-"""A route's limits in Envoy's words: what of a request becomes a descriptor's entries.
+"""Limits in Envoy's words: what of a request becomes a descriptor's entries.
 
-Limits that Envoy counts are told in the route's action; those of the service in the configuration of its
-filters, for Envoy 1.40 takes costs from there alone. `ir.ratelimit.shapes` says what entries come out.
-Called by `routes` and the filters.
+They are told in the configuration of filters, never in a route's action, from where Envoy 1.40 takes no
+costs, and which routes without a backend do not have. `ir.ratelimit.shapes` says what entries come out.
+Called by the filters.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ STREAMS: Final = "ratelimit-streams"
 
 COOKIES: Final = "dragoman.cookies"
 """Dynamic metadata that hold cookies; `filters.cookies` writes them."""
+NAMES: Final = "dragoman.local"
+"""Metadata of routes: which limits of Envoy's own they have."""
 _CLAIMS: Final = "envoy.filters.http.jwt_authn"
 _PAYLOAD: Final = "payload"
 
@@ -30,16 +32,6 @@ _NUMBER: Final = "[1-9][0-9]{0,8}"
 """A cost. Others, and none, cost 1: Envoy would send no descriptor at all."""
 
 Action = route_proto.RateLimit.Action
-
-
-def write(target: route_proto.RouteAction, limits: Iterable[ir.RateLimit]) -> None:
-    """The limits that Envoy counts itself."""
-    for limit in limits:
-        if limit.local:
-            found = target.rate_limits.add()
-            _write(found, limit)
-            shown = limit.told.x_ratelimit
-            found.x_ratelimit_option = found.DRAFT_VERSION_03 if shown else found.OFF
 
 
 def asked(limit: ir.RateLimit) -> Iterator[route_proto.RateLimit]:
@@ -68,7 +60,21 @@ def _asked(limit: ir.RateLimit, cost: str = "") -> route_proto.RateLimit:
     return message
 
 
-def _write(target: route_proto.RateLimit, limit: ir.RateLimit, cost: str = "") -> None:
+def counted(limit: ir.RateLimit, key: str) -> Iterator[route_proto.RateLimit]:
+    """What Envoy itself counts a request by, for every limit that is like this one but for its names and
+    numbers: those of a route are in its metadata, under `key`."""
+    costs = (ratelimit.SAID, ratelimit.DEFAULT) if limit.cost is not None else ("",)
+    for cost in costs:
+        message = route_proto.RateLimit()
+        _write(message, limit, cost, key)
+        if limit.cost is not None and cost == ratelimit.SAID:
+            message.hits_addend.format = f"%REQ({limit.cost.header})%"
+        shown = limit.told.x_ratelimit
+        message.x_ratelimit_option = message.DRAFT_VERSION_03 if shown else message.OFF
+        yield message
+
+
+def _write(target: route_proto.RateLimit, limit: ir.RateLimit, cost: str = "", names: str = "") -> None:
     conditions = iter(limit.when)
     for entry in ratelimit.head(limit, cost):
         action = target.actions.add()
@@ -78,7 +84,15 @@ def _write(target: route_proto.RateLimit, limit: ir.RateLimit, cost: str = "") -
             _condition(action.header_value_match, entry, next(conditions))
         elif entry.key == ratelimit.COST and limit.cost is not None:
             said = ratelimit.Condition(limit.cost.header, _NUMBER, regex=True, invert=cost != ratelimit.SAID)
-            _condition(action.header_value_match, entry, said)
+            # Envoy's own buckets are found by all entries: there both say the same.
+            told = entry._replace(value=ratelimit.SAID) if names else entry
+            _condition(action.header_value_match, told, said)
+        elif names:
+            named = action.metadata
+            named.descriptor_key, named.metadata_key.key = entry.key, NAMES
+            named.source = named.ROUTE_ENTRY
+            for step in (names, entry.key):
+                named.metadata_key.path.add().key = step
         else:
             action.generic_key.descriptor_key = entry.key
             action.generic_key.descriptor_value = entry.value or ""

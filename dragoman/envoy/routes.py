@@ -30,7 +30,7 @@ from dragoman.envoy import (
     templates,
     trees,
 )
-from dragoman.envoy.filters import chain
+from dragoman.envoy.filters import chain, local_denials, local_ratelimit
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.route import v3 as route_proto
 
@@ -75,6 +75,9 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
     chain.write_route(message, route)
     if route.auth is not None:
         replies.mark(message, route.auth)
+    if route.limits:
+        local_ratelimit.mark(message, route)
+        local_denials.mark(message, route)
     clusters = _NO_CLUSTERS
     chunk = first = b""
     action = route.action
@@ -138,10 +141,8 @@ def _forwarded(
 ) -> tuple[Sequence[route_proto.Route], frozenset[str]]:
     """Finishes `message`; the routes to put before it, and the clusters that it may send to."""
     clusters = _forward(message, forward, route)
-    if route.limits and message.HasField("route"):
-        ratelimits.write(message.route, route.limits)
-        if any(limit.asked for limit in route.limits):
-            clusters |= {ratelimits.CLUSTER}
+    if message.HasField("route") and any(limit.asked for limit in route.limits):
+        clusters |= {ratelimits.CLUSTER}
     return sessions.pins(message, forward) if forward.session is not None else (), clusters
 
 

@@ -46,6 +46,13 @@ def found(route: ir.Route, request: Request, prepared: Prepared, compile: Compil
             "hit": not misses,
             "key": key,
         }
+        if limit.status:
+            data["status"] = limit.status
+        if limit.cost is not None:
+            data["cost"] = {
+                "header": limit.cost.header,
+                "of": "response" if limit.cost.response else "request",
+            }
         if limit.plans:
             data["plans"] = [
                 {"name": plan.name, "amount": plan.amount, "window": plan.window} for plan in limit.plans
@@ -65,8 +72,10 @@ def lines(data: Mapping[str, Any]) -> Iterator[str]:
         by = _BY[one["where"]]
         key = ", ".join(f"{name}: {value}" for name, value in one["key"].items()) or "one count for all"
         plans = "".join(f"; plan {_plan(plan)}" for plan in one.get("plans", ()))
-        shadow = ", denies nothing" if one["shadow"] else ""
-        yield f"  limit         {what} ({one['algorithm']} by {by}{shadow}), {key}{plans}"
+        denial = f", denies with {one['status']}" if "status" in one else ""
+        denial = ", denies nothing" if one["shadow"] else denial
+        cost = f"; costs the {one['cost']['of']}'s {one['cost']['header']}" if "cost" in one else ""
+        yield f"  limit         {what} ({one['algorithm']} by {by}{denial}), {key}{cost}{plans}"
 
 
 def _plan(plan: Data) -> str:

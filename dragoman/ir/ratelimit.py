@@ -212,8 +212,11 @@ DEFAULT: Final = "default"
 
 def shapes(limit: RateLimit) -> Iterator[Shape]:
     """Every form that the limit's descriptor may have: without query parameters that a request lacks, with or
-    without a cost that it says."""
-    costs = (SAID, DEFAULT) if limit.cost is not None and not limit.cost.response else ("",)
+    without a cost that it says. Envoy's own buckets are found by all entries, so there a cost makes one
+    form."""
+    costs: tuple[str, ...] = ("",)
+    if limit.cost is not None and not limit.cost.response:
+        costs = (SAID,) if limit.local else (SAID, DEFAULT)
     optional = [part for part in limit.key if part.part is Part.QUERY]
     for cost in costs:
         for count in range(len(optional) + 1):

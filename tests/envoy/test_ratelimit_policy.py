@@ -156,6 +156,7 @@ async def test_a_local_limit_survives_changes_of_routes(site: Site) -> None:
         "error": "rate_limit_exceeded",
         "message": "Too many requests. Try again later.",
         "retryAfter": int(denied.headers["retry-after"]),
+        "limit": 3,
     }
     assert denied.headers["content-type"] == "application/json"
     assert await statuses(site, 1, x_user="bob") == [200]

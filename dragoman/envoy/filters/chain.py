@@ -33,6 +33,7 @@ from dragoman.envoy.filters import (
     header_mutation,
     identity,
     jwt_authn,
+    local_denials,
     local_ratelimit,
     login_cookies,
     maintenance,
@@ -90,6 +91,8 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     rbac.FILTER,  # what tokens and keys prove is known by now
     cases.FILTER,  # whoever comes here may pass: now it is decided where to
     cookies.FILTER,
+    local_denials.DRAFTS,
+    local_denials.FILTER,  # sees the answers of the next one, and the former what is made of them
     local_ratelimit.FILTER,  # behind who may pass: keys may be claims; what is denied here costs no call
     quota.KEYS,
     *quota.FILTERS,

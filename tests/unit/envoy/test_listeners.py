@@ -67,6 +67,8 @@ def test_plain_http() -> None:
         ("envoy.filters.http.rbac", True),
         ("dragoman.cases", True),
         ("envoy.filters.http.header_to_metadata", True),
+        ("dragoman.local.drafts", True),
+        ("dragoman.local.denials", True),
         ("envoy.filters.http.local_ratelimit", True),
         ("dragoman.quota.keys", True),
         *((f"dragoman.quota.{slot}", True) for slot in (0, 1)),

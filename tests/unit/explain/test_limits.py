@@ -64,3 +64,11 @@ def test_plans_and_quotas() -> None:
     )
     quota = replace(PLAIN, where=ratelimit.Where.QUOTA, counting=ratelimit.Counting.TOKEN_BUCKET)
     assert "(TokenBucket by Envoy, as the service assigns), one count for all" in told(quota)
+
+
+def test_costs_and_denials() -> None:
+    limit = replace(PLAIN, where=ratelimit.Where.LOCAL, status=503, cost=ratelimit.Cost("x-tokens"))
+    assert told(limit) == (
+        "limit         a: 10 per minute (FixedWindow by Envoy, denies with 503), one count for all;"
+        " costs the request's x-tokens"
+    )

@@ -128,9 +128,10 @@ def test_scopes(site: Any) -> None:
         ("{requests: 1}", "DRG1951"),
         ("{per: Day}", "DRG1951"),
         ("{shadow: true}", "DRG1951"),
-        ("{requests: 1, per: Day, where: Local, cost: {header: x}}", "DRG1952"),
+        ("{requests: 1, per: Day, where: Local, cost: {header: x, of: Response}}", "DRG1952"),
         ("{requests: 1, per: Day, where: Local, algorithm: {type: LeakyBucket}}", "DRG1952"),
-        ("{requests: 1, per: Day, where: Local, body: {disabled: true}}", "DRG1952"),
+        ("{requests: 1, per: Day, where: Local, failure: Closed}", "DRG1952"),
+        ("{requests: 1, per: Day, where: Local, headers: {rateLimit: true, xRateLimit: false}}", "DRG1952"),
         ("{requests: 9, per: Second, where: Quota, cost: {header: x}}", "DRG1952"),
         ("{requests: 9, per: Second, where: Quota, failure: Local}", "DRG1952"),
         ("{requests: 9, per: Second, where: Quota, status: 503}", "DRG1952"),
@@ -190,6 +191,28 @@ def test_plans_merge_by_name_and_count_by_consumer(site: Any) -> None:
     keys = "apiKeys: {headers: [x-key]}"
     site.apply(f"kind: AuthPolicy\nmetadata: {{name: keys}}\nspec: {{targetRefs: [{EDGE}], {keys}}}\n")
     assert codes(site) == set()
+
+
+def test_local_limits_that_cannot_be_told_apart(site: Any) -> None:
+    """By their numbers they can; where they say the same it does not matter."""
+    one = "{requests: 5, per: Day, where: Local, status: 503}"
+    site.apply(policy("own", ROUTE, f"a: {one}, b: {{requests: 5, per: Hour, where: Local}}"))
+    assert codes(site) == {"DRG1954"}
+    assert list(limits(site)) == ["a", "b"]
+    site.apply(policy("own", ROUTE, f"a: {one}, b: {{requests: 6, per: Hour, where: Local}}"))
+    assert codes(site) == set()
+    site.apply(policy("own", ROUTE, f"a: {one}, b: {{requests: 5, per: Hour, where: Local, status: 503}}"))
+    assert codes(site) == set()
+    hidden = "where: Local, headers: {xRateLimit: false}"
+    site.apply(
+        policy(
+            "own",
+            ROUTE,
+            f"a: {{requests: 1, per: Day, {hidden}}}, b: {{requests: 2, per: Day,"
+            f" {hidden}, body: {{message: Slowly}}}}",
+        )
+    )
+    assert codes(site) == {"DRG1954"}
 
 
 def test_quotas(site: Any) -> None:

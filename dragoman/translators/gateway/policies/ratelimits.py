@@ -16,7 +16,12 @@ from dragoman.diagnostics import Diagnostic, Severity, error, warning
 from dragoman.ir import model as ir, ratelimit
 from dragoman.refs import Origin
 from dragoman.translators.gateway.models import policy, ratelimitpolicy as model
-from dragoman.translators.gateway.policies import merge, ratelimits_plans, ratelimits_quota
+from dragoman.translators.gateway.policies import (
+    merge,
+    ratelimits_local,
+    ratelimits_plans,
+    ratelimits_quota,
+)
 
 Merged = merge.Merged[model.RateLimitPolicy]
 Layers = tuple[merge.Layer[model.RateLimitPolicy], ...]
@@ -32,9 +37,9 @@ def apply(route: ir.Route, merged: Merged, layers: Layers) -> tuple[ir.Route, tu
     """The route with its limits. `layers`: what was merged."""
     limits, findings = _limits(merged)
     if not isinstance(route.action, ir.Forward):
-        idle = any(not limit.quota for limit in limits)
+        idle = any(limit.asked for limit in limits)
         findings = (*findings, *_idle(route, layers)) if idle else findings
-        limits = tuple(limit for limit in limits if limit.quota)
+        limits = tuple(limit for limit in limits if not limit.asked)
     placed = tuple(replace(limit, place=_place(route, limit)) for limit in limits)
     return (replace(route, limits=placed) if placed else route), findings
 
@@ -46,7 +51,7 @@ def _idle(route: ir.Route, layers: Layers) -> tuple[Diagnostic, ...]:
     if route.origin is None or not aimed:
         return _NOTHING
     message = "rate limits have no effect on a rule that is answered without a backend"
-    return (warning("DRG3001", message, route.origin, help="`where: Quota` limits such a rule too"),)
+    return (warning("DRG3001", message, route.origin, help="`where: Local` limits such a rule too"),)
 
 
 def unknown(route: ir.Route, layers: Layers) -> tuple[Diagnostic, ...]:
@@ -94,6 +99,7 @@ def _limits(merged: Merged) -> Made:
         findings += wrong
         if not any(one.severity is Severity.ERROR for one in wrong):
             limits.append(_limit(merged, name, limit))
+    findings += ratelimits_local.confused(merged, limits)
     for one in ratelimits_quota.excess(limits):
         limits.remove(one)
         findings.append(ratelimits_quota.too_many(one.name, _at(merged, one.name, "where")))
@@ -140,19 +146,29 @@ def _flaws(merged: Merged, name: str, limit: model.Limit) -> Iterator[Diagnostic
 
 def _unfit(merged: Merged, name: str, limit: model.Limit) -> Iterator[Diagnostic]:
     """What Envoy cannot count or say by itself."""
-    headers, body = limit.headers, limit.body
-    quota = limit.where == "Quota"
-    unfit = {
+    headers, body, cost = limit.headers, limit.body, limit.cost
+    shown = headers is None or headers.x_rate_limit is not False
+    draft = headers is not None and bool(headers.rate_limit)
+    unfit: dict[tuple[str, ...], bool] = {
         ("algorithm",): limit.algorithm is not None and limit.algorithm.type != "TokenBucket",
-        ("cost",): limit.cost is not None,
-        ("failure",): limit.failure == "Local" if quota else limit.failure is not None,
-        ("headers", "rateLimit"): headers is not None and bool(headers.rate_limit),
-        ("headers", "xRateLimit"): quota and headers is not None and bool(headers.x_rate_limit),
-        ("headers", "retryAfter"): headers is not None and headers.retry_after is False,
-        ("status",): limit.status not in (None, 429),
         ("timeout",): limit.timeout is not None,
-        ("body",): body is not None and (bool(body.disabled) or body.message is not None),
     }
+    if limit.where == "Local":
+        unfit |= {
+            ("cost", "of"): cost is not None and cost.of == "Response",
+            ("failure",): limit.failure is not None,
+            ("headers", "rateLimit"): draft and not shown,  # these are copies
+        }
+    else:
+        unfit |= {
+            ("cost",): cost is not None,
+            ("failure",): limit.failure == "Local",
+            ("headers", "rateLimit"): draft,
+            ("headers", "xRateLimit"): headers is not None and bool(headers.x_rate_limit),
+            ("headers", "retryAfter"): headers is not None and headers.retry_after is False,
+            ("status",): limit.status not in (None, 429),
+            ("body",): body is not None and (bool(body.disabled) or body.message is not None),
+        }
     for path, said in unfit.items():
         if said:
             message = f"the limit `{name}` is counted by Envoy itself, which has no `{'.'.join(path)}` for it"
