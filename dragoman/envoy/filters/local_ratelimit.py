@@ -88,9 +88,6 @@ class LocalRateLimit:
             share.default_value.numerator = 100
         message.always_consume_default_token_bucket.value = False
         message.max_dynamic_descriptors.value = MOST
-        mark = message.response_headers_to_add.add()
-        mark.header.key, mark.header.value = DENIED, "local"
-        mark.append_action = mark.OVERWRITE_IF_EXISTS_OR_ADD
         buckets = {part.entries: part for part in demands if isinstance(part, Bucket)}
         for _, bucket in sorted(buckets.items()):
             target = message.descriptors.add(shadow_mode=bucket.shadow)
@@ -100,6 +97,10 @@ class LocalRateLimit:
             target.token_bucket.tokens_per_fill.value = bucket.refill
             durations.assign(target.token_bucket.fill_interval, bucket.window)
         forms = {part.key: part for part in demands if isinstance(part, Form)}
+        if forms:
+            note = message.response_headers_to_add.add()
+            note.header.key, note.header.value = DENIED, "local"
+            note.append_action = note.OVERWRITE_IF_EXISTS_OR_ADD
         for key, form in sorted(forms.items()):
             message.rate_limits.extend(ratelimits.counted(form.limit, key))
         return base.config(message)
