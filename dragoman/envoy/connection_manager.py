@@ -1,4 +1,5 @@
-"""The connection manager: what becomes of connections as requests. Called by `listeners.py`.
+"""The connection manager: what becomes of connections as requests. Called by `listeners.py`, which has it in
+the filter chain (`encode`) or beside it, as a resource of its own (`discovered`).
 
 It follows Envoy's advice for edge proxies; where it goes another way, the line says why. Most policies go
 into routes, since a changed connection manager drains its connections; what only it can do comes from a
@@ -11,10 +12,11 @@ from __future__ import annotations
 import functools
 from typing import Final, assert_never
 
-from dragoman import proto
+from dragoman import proto, resource
 from dragoman.envoy import (
     addresses,
     durations,
+    framing,
     headers,
     limit_replies,
     replies,
@@ -68,14 +70,39 @@ def encode(
     stat_prefix: str, table: str, settings: client.Http, *, quic: bool = False, scoped: bool = False
 ) -> bytes:
     """The connection manager of one chain. `scoped`: its table is cut into scopes."""
+    # Repeated fields go in this order: what clients and policies change early comes before the scope's key.
+    return _shared(settings, quic) + _own(stat_prefix, table, scoped)
+
+
+def discovered(
+    name: str, stat_prefix: str, table: str, settings: client.Http, *, scoped: bool = False
+) -> resource.Resource:
+    """The same as the ECDS resource `name`. What all have in common is held once."""
+    shared, own = _shared(settings, quic=False), _own(stat_prefix, table, scoped)
+    head = _head(name, len(shared) + len(own))
+    return resource.Resource(
+        resource.EXTENSION, name, resource.digest(head, shared, own), (head, shared, own)
+    )
+
+
+def _own(stat_prefix: str, table: str, scoped: bool) -> bytes:
+    """What no two have in common."""
     own = hcm.HttpConnectionManager(stat_prefix=stat_prefix)
     if scoped:
         scoping.write(own, table)
     else:
         own.rds.route_config_name = table
         sources.write_ads(own.rds.config_source)
-    # Repeated fields go in this order: what clients and policies change early comes before the scope's key.
-    return _shared(settings, quic) + proto.serialize(own)
+    return proto.serialize(own)
+
+
+def _head(name: str, size: int) -> bytes:
+    """What stands before `size` bytes of a connection manager in a TypedExtensionConfig."""
+    extension, packed = "envoy.config.core.v3.TypedExtensionConfig", "google.protobuf.Any"
+    url = framing.frame(framing.tag(packed, "type_url"), proto.type_url(hcm.HttpConnectionManager).encode())
+    inner = url + framing.head(framing.tag(packed, "value"), size)
+    outer = framing.head(framing.tag(extension, "typed_config"), len(inner) + size)
+    return framing.frame(framing.tag(extension, "name"), name.encode()) + outer + inner
 
 
 @functools.lru_cache(maxsize=1024)

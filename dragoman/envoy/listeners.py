@@ -3,6 +3,12 @@ in `streams.py`, TLS in `downstream_tls.py`, requests in `connection_manager.py`
 
 A listener is a rope like a route table: one piece per filter chain, kept as long as the chain is. HTTP/3 is
 a second listener, over UDP on the same port, with the chains that offer it.
+
+Envoy looks at all chains of a listener whenever one comes or goes, with all that is in them. So chains for
+one server name among many have their connection manager beside them, as a resource that they name (ECDS).
+It keeps that name when it changes, so that Envoy goes on with the former one if it refuses the new. The
+chain says which version it was made for, and so changes too: its connections are drained, as those of any
+changed chain are, and do not go on with former settings for as long as they last.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from dragoman.envoy import (
     framing,
     naming,
     shape,
+    sources,
     streams,
 )
 from dragoman.envoy.filters import chain as filter_chain
@@ -31,6 +38,9 @@ from dragoman.proto.envoy.extensions.filters.listener.proxy_protocol import v3 a
 from dragoman.proto.envoy.extensions.filters.listener.tls_inspector import v3 as tls_inspector
 from dragoman.proto.envoy.extensions.filters.network.connection_limit import v3 as connection_limit
 from dragoman.proto.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
+
+METADATA: Final = "dragoman"
+"""Under which chains say which version of their connection manager they were made for."""
 
 _QUIC_STREAMS: Final = 100
 _QUIC_STREAM_WINDOW: Final = 64 * 1024
@@ -44,7 +54,7 @@ _PROXY_VERSIONS: Final = {
 @dataclass(frozen=True, slots=True)
 class ChainChunk:
     """One filter chain as a `filter_chains` entry, or a whole UDP listener; and what it refers to. `digest`
-    covers all of it."""
+    covers all of it, also the connection manager that stands beside it."""
 
     hostname: str
     chunk: bytes = field(repr=False, compare=False)
@@ -55,10 +65,11 @@ class ChainChunk:
     scopes: frozenset[str] = field(compare=False)
     secrets: frozenset[str] = field(compare=False)
     clusters: frozenset[str] = field(compare=False)
+    manager: resource.Resource | None = field(default=None, repr=False, compare=False)
 
 
 def encode(listener: ir.Listener) -> resource.Resource:
-    """One LDS resource, made as a whole."""
+    """One LDS resource, made as a whole, with everything in it."""
     return join(
         listener.bind, [encode_chain(listener.bind, chain) for chain in listener.chains], listener.settings
     )
@@ -80,7 +91,8 @@ def join(
     if any(each.scopes for each in ordered):
         refs[resource.SCOPE] = _union(each.scopes for each in ordered)
     if any(each.tables or each.scopes for each in ordered):
-        refs[resource.EXTENSION] = resource.NameSet(filter_chain.NAMES)
+        managers = frozenset(each.manager.name for each in ordered if each.manager is not None)
+        refs[resource.EXTENSION] = resource.NameSet(filter_chain.NAMES, managers)
     if any(each.clusters for each in ordered):
         refs[resource.CLUSTER] = _union(each.clusters for each in ordered)
     return resource.Resource(
@@ -96,12 +108,15 @@ def _union(sets: Iterable[frozenset[str]]) -> resource.NameSet:
     return resource.NameSet(frozenset().union(*sets))
 
 
-def encode_chain(bind: ir.Bind, chain: ir.FilterChain, *, scoped: bool = False) -> ChainChunk:
+def encode_chain(
+    bind: ir.Bind, chain: ir.FilterChain, *, scoped: bool = False, apart: bool = False
+) -> ChainChunk:
     """One filter chain. Envoy keeps the connections of those that stay as they are. `scoped`: its table is
-    cut into scopes."""
+    cut into scopes. `apart`: its connection manager stands beside it, if it is for one server name."""
     stream = chain.stream
     datagrams = bind.udp and not chain.quic
-    chunk = streams.datagrams(bind, stream) if datagrams else _chain(bind, chain, scoped)
+    manager = _manager(bind, chain, scoped) if apart and _can_stand_apart(chain) else None
+    chunk = streams.datagrams(bind, stream) if datagrams else _chain(bind, chain, scoped, manager)
     table = naming.route_config(chain.scope)
     return ChainChunk(
         chain.hostname,
@@ -113,7 +128,19 @@ def encode_chain(bind: ir.Bind, chain: ir.FilterChain, *, scoped: bool = False) 
         shape.scopes(table) if stream is None and scoped else frozenset(),
         frozenset(map(naming.secret, used_secrets(chain))),
         streams.clusters(stream) if stream is not None else frozenset(),
+        manager,
     )
+
+
+def _can_stand_apart(chain: ir.FilterChain) -> bool:
+    """Envoy wants to see the connection manager of HTTP/3 in its chain. Plain HTTP has one chain only."""
+    return chain.tls is not None and chain.stream is None and not chain.quic
+
+
+def _manager(bind: ir.Bind, chain: ir.FilterChain, scoped: bool) -> resource.Resource:
+    table = naming.route_config(chain.scope)
+    name = naming.manager(chain.scope, scoped)
+    return connection_manager.discovered(name, naming.listener(bind), table, chain.client.http, scoped=scoped)
 
 
 def used_secrets(chain: ir.FilterChain) -> Iterator[ir.SecretKey]:
@@ -158,7 +185,7 @@ def _quic_head(bind: ir.Bind, settings: client.PortSettings) -> bytes:
     return proto.serialize(message)
 
 
-def _chain(bind: ir.Bind, chain: ir.FilterChain, scoped: bool) -> bytes:
+def _chain(bind: ir.Bind, chain: ir.FilterChain, scoped: bool, manager: resource.Resource | None) -> bytes:
     message = listener_proto.FilterChain(name=naming.route_config(chain.scope))
     if _by_server_name(chain):
         message.filter_chain_match.transport_protocol = "quic" if chain.quic else "tls"
@@ -172,6 +199,9 @@ def _chain(bind: ir.Bind, chain: ir.FilterChain, scoped: bool) -> bytes:
     if chain.stream is not None:
         streams.write(network, naming.listener(bind), chain.stream)
         return framing.frame(_chain_tag(), proto.serialize(message))
+    if manager is not None:
+        _discover(message, network, manager)
+        return framing.frame(_chain_tag(), proto.serialize(message))
     network.name = connection_manager.NAME
     network.typed_config.type_url = proto.type_url(hcm.HttpConnectionManager)
     network.typed_config.value = connection_manager.encode(
@@ -182,6 +212,16 @@ def _chain(bind: ir.Bind, chain: ir.FilterChain, scoped: bool) -> bytes:
         scoped=scoped,
     )
     return framing.frame(_chain_tag(), proto.serialize(message))
+
+
+def _discover(
+    chain: listener_proto.FilterChain, network: listener_proto.Filter, manager: resource.Resource
+) -> None:
+    """Names the connection manager, and its version in what nobody reads."""
+    network.name = manager.name
+    sources.write_ads(network.config_discovery.config_source)
+    network.config_discovery.type_urls.append(proto.type_url(hcm.HttpConnectionManager))
+    chain.metadata.filter_metadata[METADATA]["manager"] = manager.version
 
 
 def _limit(target: listener_proto.Filter, bind: ir.Bind, most: int) -> None:

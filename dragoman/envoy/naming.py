@@ -13,6 +13,7 @@ the object.
     Backend/shop/ext                    the same for an object without ports
     127.0.0.1:8080                      a listener, and the route table of its plain HTTP
     127.0.0.1:8443/*.shop.example       the route table of one TLS host name (`*`: any)
+    manager:127.0.0.1:8443/*.shop.example   the connection manager of that host name (`#`: of its scopes)
     cache:127.0.0.1:8080                the inner listener behind the cache of a route table, and its cluster
     Secret/shop/cert/tls                a secret and what it is used for
     Gateway/shop/edge/ca/ClientPolicy%2Fshop%2Fmtls   authorities, with the certificates revoked that it lists
@@ -98,6 +99,13 @@ def listener(bind: ir.Bind) -> str:
 def route_config(scope: ir.Scope) -> str:
     """`127.0.0.1:8080` for plain HTTP, `127.0.0.1:8443/*.shop.example` for one TLS host name."""
     return f"{listener(scope.bind)}/{scope.hostname}" if scope.hostname else listener(scope.bind)
+
+
+def manager(scope: ir.Scope, scoped: bool) -> str:
+    """The connection manager of one TLS host name, where it is a resource of its own:
+    `manager:127.0.0.1:8443/*.shop.example`. `scoped`: one whose table is cut into scopes is another, so that
+    a listener that changes over waits for it."""
+    return f"manager:{route_config(scope)}{'#' if scoped else ''}"
 
 
 def inner(scope: ir.Scope) -> str:

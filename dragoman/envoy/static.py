@@ -104,6 +104,8 @@ def _listener(
     target.MergeFromString(payload)
     for chain in target.filter_chains:
         for network in chain.filters:
+            if network.HasField("config_discovery") and network.name in known:
+                network.typed_config.CopyFrom(known[network.name].typed_config)
             if network.typed_config.type_url == proto.type_url(hcm.HttpConnectionManager):
                 manager = hcm.HttpConnectionManager.FromString(network.typed_config.value)
                 if manager.HasField("scoped_routes"):

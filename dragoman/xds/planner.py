@@ -5,8 +5,9 @@ endpoints; once the client ACKs them (Envoy does when they are warm) the listene
 once those are ACKed, the removal of what nothing uses any more. Nobody computes phases, though. Two
 questions, asked of each resource whenever something may be sent, yield them:
 
-- a listener or route table waits while it refers to a cluster that was not sent, or is new and not ACKed; a
-  route table also for the configurations of filters (ECDS) to be sent, since routes name parts of them;
+- a listener or route table waits while it refers to a cluster that was not sent, or is new and not ACKed;
+  either also for the configurations of filters (ECDS) to be sent: routes name parts of them, and listeners
+  have their connection managers there;
 - a removal waits while something that the client may still be using refers to the name.
 
 So what is not concerned flows at once, and changes that overlap cannot deadlock: clusters and endpoints
@@ -28,14 +29,14 @@ from dragoman.xds.substream import Known, Substream, Unproven
 from dragoman.xds.wire import Form
 
 USES: Final[Mapping[str, tuple[str, ...]]] = {
-    LISTENER: (CLUSTER, SCOPE),
+    LISTENER: (CLUSTER, SCOPE, EXTENSION),
     ROUTE: (CLUSTER, LISTENER, EXTENSION),
     SCOPE: (CLUSTER, LISTENER, EXTENSION),
 }
 """What must be there before a resource of the type is sent. Filter configurations (ECDS) refer to no cluster:
 what a filter calls is named by the routes. Few tables refer to listeners: inner ones, that their cached
 routes go through. Scopes (SRDS) are tables; a listener is in use before its scopes come, if they are not
-there already, so it follows them."""
+there already, so it follows them. Likewise it follows connection managers that the client asked for."""
 
 PACE: Final = 1e-6
 """Seconds for each byte of a spare resource between two of its versions on one stream: some twenty times what
@@ -165,7 +166,8 @@ def _gates(
         if other is None:
             continue
         if other.fresh:
-            if type_url != SCOPE:  # its first answer may itself wait for listeners
+            # Connection managers are asked for once there is a listener; the first scopes may wait for it.
+            if type_url != SCOPE and (sub.type_url, type_url) != (LISTENER, EXTENSION):
                 yield _Gate(type_url, None)
             continue
         unsent = frozenset(name for name in other.pending if other.target(name) is not None)

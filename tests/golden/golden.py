@@ -83,7 +83,7 @@ def shown(item: Resource) -> dict[str, Any]:
     common = everywhere()
     if item.type_url == resource.CLUSTER:
         body = without(body, common["cluster"])
-    elif item.type_url == resource.LISTENER:
+    elif item.type_url in (resource.LISTENER, resource.EXTENSION):
         for manager in managers(body):
             kept = without(manager, common["connection_manager"])
             manager.clear()
@@ -106,11 +106,16 @@ def everywhere() -> dict[str, Any]:
     return {"cluster": cluster, "connection_manager": manager}
 
 
-def managers(listener: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for chain in listener.get("filter_chains", ()):
+def managers(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Those of a listener, or the one that is a resource itself. Chains lose the version that they name: it
+    covers what all share."""
+    for chain in body.get("filter_chains", ()):
+        chain.pop("metadata", None)
         for network in chain["filters"]:
-            if network["typed_config"]["@type"].endswith(_MANAGER):
+            if network.get("typed_config", {}).get("@type", "").endswith(_MANAGER):
                 yield network["typed_config"]
+    if body.get("typed_config", {}).get("@type", "").endswith(_MANAGER):
+        yield body["typed_config"]
 
 
 def without(body: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:

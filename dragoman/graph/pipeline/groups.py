@@ -70,15 +70,22 @@ class Groups:
         )
         self._chains = self._binds.chains(graph, flows)
         self.shapes = shapes.Shapes(graph, settings.scoped_hosts)
+        chunks: Collection[binds.NameKey, listeners.ChainChunk] = graph.map_one(
+            "filter chains encoded",
+            self._chains,
+            lambda ctx, key, chain: listeners.encode_chain(
+                key.port.bind,
+                chain,
+                scoped=self.shapes.of(ctx, (key.port.group, chain.scope)).scoped,
+                apart=True,
+            ),
+        )
+        self.managers: Collection[tuple[str, str], Resource] = graph.map_many(
+            "connection managers", chunks, _managers
+        )
         self.listeners: Collection[PortKey, Resource] = graph.group_by(
             "LDS",
-            graph.map_one(
-                "filter chains encoded",
-                self._chains,
-                lambda ctx, key, chain: listeners.encode_chain(
-                    key.port.bind, chain, scoped=self.shapes.of(ctx, (key.port.group, chain.scope)).scoped
-                ),
-            ),
+            chunks,
             lambda key, _: (key.port,),
             lambda ctx, port, found: listeners.join(
                 port.bind, found.values(), ctx.fetch(self._binds.settings, _tcp(port)) or _PLAIN
@@ -313,6 +320,14 @@ def _table(
         return None
     chunks = {bucket[2]: chunk for bucket, chunk in found.items()}
     return shape.route_configuration(scope, chunks, settings or ir.TableSettings(), spare=choice.scoped)
+
+
+def _managers(
+    _: Context, key: binds.NameKey, chunk: listeners.ChainChunk
+) -> Iterator[tuple[tuple[str, str], Resource]]:
+    """Those that stand beside their filter chains (ECDS), by group and name."""
+    if chunk.manager is not None:
+        yield (key.port.group, chunk.manager.name), chunk.manager
 
 
 def _tcp(port: PortKey) -> PortKey:

@@ -88,6 +88,7 @@ class Pipeline:
         self._watch(groups.authz.secrets, resource.SECRET, lambda key: key[1])
         self._watch(groups.endpoints, resource.ENDPOINT, lambda key: naming.cluster(key[1]))
         self._watch(groups.extensions.resources, resource.EXTENSION, lambda key: key[1])
+        self._watch(groups.managers, resource.EXTENSION, lambda key: key[1])
         self._watch(groups.secrets, resource.SECRET, lambda key: naming.secret(key[1]))
         self._limits_taken: Callable[[Collection[ir.RateLimit]], Mapping[Told, Resource]] | None = None
         self._limits_changed = False
