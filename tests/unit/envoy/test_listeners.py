@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from dragoman import proto, resource
 from dragoman.envoy import listeners
-from dragoman.ir import model as ir
+from dragoman.ir import client, model as ir
+from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.config.listener import v3 as listener_proto
 from dragoman.refs import Ref
 from tests.unit.envoy.build import BIND, PLAIN, secret
@@ -120,6 +124,75 @@ def test_chains_keep_their_bytes() -> None:
     assert one.version != two.version
     again = listeners.encode(ir.Listener(BIND, (chain("b"), chain("a"))))
     assert (again.version, again.payload) == (one.version, one.payload)
+
+
+# --- connection managers beside their chains --------------------------------------------------------------
+
+
+def apart(
+    hostname: str, settings: client.ClientSettings = ir.DEFAULT_CLIENTS, **more: bool
+) -> listeners.ChainChunk:
+    made = replace(chain(hostname), client=settings)
+    return listeners.encode_chain(BIND, made, apart=True, **more)
+
+
+def network(chunk: listeners.ChainChunk) -> dict[str, Any]:
+    found: dict[str, Any] = decode(listeners.join(BIND, [chunk]))["filter_chains"][0]["filters"][0]
+    return found
+
+
+def test_a_manager_beside_its_chain() -> None:
+    """It is the same that would be in it."""
+    made = apart("*.shop.example")
+    assert made.manager is not None
+    assert made.manager.name == "manager:127.0.0.1:8080/*.shop.example"
+    shown = proto.to_dict(core.TypedExtensionConfig.FromString(made.manager.payload))
+    assert shown["name"] == made.manager.name
+    within = network(listeners.encode_chain(BIND, chain("*.shop.example")))
+    assert shown["typed_config"] == within["typed_config"]
+    assert network(made) == {
+        "name": made.manager.name,
+        "config_discovery": {
+            "config_source": {"ads": {}, "resource_api_version": "V3"},
+            "type_urls": [shown["typed_config"]["@type"]],
+        },
+    }
+    joined = listeners.join(BIND, [made])
+    assert made.manager.name in joined.refers(resource.EXTENSION)
+    assert joined.size < 2000
+
+
+def test_a_changed_manager_keeps_its_name_and_changes_its_chain() -> None:
+    http = replace(ir.DEFAULT_CLIENTS.http, normalize=not ir.DEFAULT_CLIENTS.http.normalize)
+    one, two = apart("a"), apart("a", replace(ir.DEFAULT_CLIENTS, http=http))
+    assert one.manager is not None
+    assert two.manager is not None
+    assert one.manager.name == two.manager.name
+    assert one.manager != two.manager
+    assert one != two
+    assert apart("a") == one
+
+
+def test_a_manager_of_scopes_is_another() -> None:
+    whole, cut = apart("a"), apart("a", scoped=True)
+    assert whole.manager is not None
+    assert cut.manager is not None
+    assert cut.manager.name == f"{whole.manager.name}#"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        ir.FilterChain("", None, PLAIN),
+        replace(chain("a"), quic=True),
+        ir.FilterChain("a", TLS, ir.Scope(BIND, "a"), stream=ir.Stream("TLSRoute/shop/db", ())),
+    ],
+    ids=["plain HTTP", "HTTP/3", "not looked into"],
+)
+def test_what_has_its_filters_in_its_chain(made: ir.FilterChain) -> None:
+    chunk = listeners.encode_chain(BIND, made, apart=True)
+    assert chunk.manager is None
+    assert chunk == listeners.encode_chain(BIND, made)
 
 
 # --- certificates of clients ------------------------------------------------------------------------------

@@ -349,6 +349,40 @@ def test_rule_68_inconsistencies_are_found() -> None:
     assert Snapshot([cluster("x"), endpoints("x")]).inconsistencies() == ()
 
 
+def managed(name: str, manager: str, body: str = "1") -> Resource:
+    """A listener whose connection manager stands beside it."""
+    return resource.make(L, name, body.encode(), {R: ["r"], X: [manager]})
+
+
+@FORMS
+def test_a_listener_follows_the_connection_manager_that_it_was_made_for(form: Form) -> None:
+    first = (managed("l", "m"), route("r", "x"), extension("m"), cluster("x"), endpoints("x"))
+    client = connected(form, *first, ask=(C, E, L, R, X))
+    sent = client.update(managed("l", "m", "2"), extension("m", "2"))
+    assert kinds(sent) == ["ECDS", "LDS"]
+
+
+@FORMS
+def test_a_listener_does_not_wait_for_what_is_asked_for_after_it(form: Form) -> None:
+    client = Client(View([managed("l", "m"), route("r"), extension("m"), extension("n")]), form)
+    assert kinds(client.ask(L)) == ["LDS"]
+    client.ack(L)
+    assert kinds(client.ask(X, "m")) == ["ECDS"]
+    client.ack(X)
+    sent = client.update(managed("l", "n", "2"))
+    assert kinds(sent) == ["LDS"]
+
+
+@FORMS
+def test_a_connection_manager_goes_after_the_listener_that_names_it(form: Form) -> None:
+    first = (managed("l", "m"), route("r", "x"), extension("m"), cluster("x"), endpoints("x"))
+    client = connected(form, *first, ask=(C, E, L, R, X))
+    sent = client.update(listener("l", "r"), gone=[(X, "m")])
+    assert kinds(sent) == ["LDS"]
+    later = client.ack(L)
+    assert [each.removed for each in later] == ([] if form is Form.SOTW else [["m"]])
+
+
 @FORMS
 def test_rule_69_a_cluster_removed_and_added_again_gets_its_endpoints_again(form: Form) -> None:
     client = connected(form, cluster("x"), endpoints("x"), ask=(C, E))
