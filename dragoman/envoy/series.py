@@ -31,7 +31,8 @@ _REGEXES: Final = (
     r"(tcp|udp)\..*\.downstream_(cx|sess)_.*",
     # A listener's name ends with its port. `.worker_3.downstream_cx_total` is the same again by worker.
     r"listener\..*[^r]_[0-9]+\.(downstream_cx_.*|ssl\..*)",
-    r"extension_config_discovery\..*\.update_rejected",
+    # Not of connection managers, of which each TLS host has one.
+    r"extension_config_discovery\.http_filter\..*\.update_rejected",
     # Made for clusters whose requests are limited: denials, and what could not be counted and was refused or
     # let pass.
     r"cluster\..*\.ratelimit\.(over_limit|error|failure_mode_allowed)",

@@ -124,6 +124,9 @@ async def _stand_apart(hosts: Hosts) -> None:
         (network,) = chain["filters"]
         assert network["name"] == f"manager:{chain['name']}"
         assert "typed_config" not in network
+    kept = await hosts.site.envoy.stats("extension_config_discovery")
+    assert kept
+    assert not [name for name in kept if "manager:" in name], "a statistic for each host"
 
 
 async def _come_change_and_go(hosts: Hosts) -> None:
