@@ -130,7 +130,12 @@ def explain(state: State, query: Query) -> Any:
     if query.one("url"):
         try:
             return views.explain_request(
-                state.pipeline, group, query.one("method", "GET"), query.one("url"), query.all("header")
+                state.pipeline,
+                group,
+                query.one("method", "GET"),
+                query.one("url"),
+                query.all("header"),
+                query.all("claim"),
             )
         except ValueError as error:
             raise Refused(str(error)) from None
@@ -140,7 +145,7 @@ def explain(state: State, query: Query) -> Any:
         except anatomy.UnknownObject as error:
             raise Refused(str(error), 404) from None
         return anatomy.explain(state.pipeline, group, ref)
-    raise Refused("`url` (with method, header) or `object` (kind/namespace/name) is needed")
+    raise Refused("`url` (with method, header, claim) or `object` (kind/namespace/name) is needed")
 
 
 def rollouts(state: State, query: Query) -> list[views.Data]:
@@ -194,7 +199,11 @@ ENDPOINTS: Final = (
     Endpoint("objects", "Objects and their status.", objects),
     Endpoint("diagnostics", "What is wrong.", diagnostics),
     Endpoint("snapshot", "Resources of a node group (?group=&type=&name=&body=1).", snapshot),
-    Endpoint("explain", "?method=&url=&header=name: value, or ?object=kind/namespace/name.", explain),
+    Endpoint(
+        "explain",
+        "?method=&url=&header=name: value&claim=name=value, or ?object=kind/namespace/name.",
+        explain,
+    ),
     Endpoint("rollouts", "Rollouts and how far they are (?name=).", rollouts),
     Endpoint("collections", "The graph: collections, sizes, edges.", collections),
 )

@@ -7,6 +7,7 @@ their body."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from dragoman.refs import Ref
@@ -166,10 +167,13 @@ def diagnostics(found: Iterable[Diagnostic], locate: Locate) -> list[Data]:
     return data.report(found, locate)
 
 
-def explain_request(pipeline: Pipeline, group: str, method: str, url: str, headers: Iterable[str]) -> Data:
-    """What happens to a request (`explain.Explanation.data`). `headers` are `name: value`.
+def explain_request(
+    pipeline: Pipeline, group: str, method: str, url: str, headers: Iterable[str], claims: Iterable[str] = ()
+) -> Data:
+    """What happens to a request (`explain.Explanation.data`). `headers` are `name: value`, `claims` of its
+    token `name=value`.
 
-    Raises ValueError for a URL or a header that is none.
+    Raises ValueError for a URL, a header or a claim that is none.
     """
     from dragoman import explain
 
@@ -179,5 +183,11 @@ def explain_request(pipeline: Pipeline, group: str, method: str, url: str, heade
         if not colon or not name.strip():
             raise ValueError(f"`{header}` is no header: expected `name: value`")
         pairs.append((name.strip(), value.strip()))
-    asked = explain.parse(method, url, pairs)
+    said: list[tuple[str, str]] = []
+    for claim in claims:
+        name, equals, value = claim.partition("=")
+        if not equals or not name:
+            raise ValueError(f"`{claim}` is no claim: expected `name=value`")
+        said.append((name, value))
+    asked = replace(explain.parse(method, url, pairs), claims=tuple(said))
     return explain.explain_request(pipeline.view(group), asked, pipeline.locate).data

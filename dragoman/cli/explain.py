@@ -21,6 +21,13 @@ _METHOD: Final = re.compile(r"[A-Z]+\Z")
 @click.option(
     "-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header. Repeatable."
 )
+@click.option(
+    "--claim",
+    "claims",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What the request's token says; it counts as good then. Repeatable.",
+)
 @options.files()
 @click.option(
     "--expect",
@@ -37,6 +44,7 @@ _METHOD: Final = re.compile(r"[A-Z]+\Z")
 def command(
     what: tuple[str, ...],
     headers: tuple[str, ...],
+    claims: tuple[str, ...],
     files: tuple[str, ...],
     expectations: tuple[str, ...],
     server: str,
@@ -57,21 +65,22 @@ def command(
       dragoman explain GET http://shop.example/cart -H 'x-env: canary' -f routes/
       dragoman explain GET http://shop.example/cart            # asks the running control plane
       dragoman explain GET http://shop.example/old -f routes/ --expect status=301
+      dragoman explain GET http://shop.example/cart -f routes/ --claim tier=gold --claim scope=cart:read
       dragoman explain GET http://shop.example/ -f routes/ --expect cluster=Service/shop/web/8080
     """
     from dragoman.cli import render
 
     request, rest = _parse(what)
     paths = (*rest, *files)
-    if request is None and (headers or expectations):
+    if request is None and (headers or claims or expectations):
         raise failure.Failure(
-            "-H and --expect go with a request", help="dragoman explain GET http://shop.example/ ..."
+            "-H, --claim and --expect go with a request", help="dragoman explain GET http://shop.example/ ..."
         )
     found: Data
     if request is None:
         found = _object(what[0], paths, server, group, settings_path)
     else:
-        found = _request(request, headers, paths, server, group, settings_path)
+        found = _request(request, headers, claims, paths, server, group, settings_path)
     if output != "text":
         render.data(found, output)
     else:
@@ -97,6 +106,7 @@ def _check(found: Data, expectations: Sequence[str]) -> None:
 def _request(
     request: tuple[str, str],
     headers: tuple[str, ...],
+    claims: tuple[str, ...],
     paths: tuple[str, ...],
     server: str,
     group: str,
@@ -106,14 +116,14 @@ def _request(
 
     method, url = request
     if not paths:
-        asked = {"method": method, "url": url, "header": headers, "group": group}
+        asked = {"method": method, "url": url, "header": headers, "claim": claims, "group": group}
         answer: Data = client.get(server, "explain", asked)
         return answer
     from dragoman.admin import views
 
     loaded = workspace.load(paths, options.load_settings(settings_path), group)
     try:
-        return views.explain_request(loaded.pipeline, group, method, url, headers)
+        return views.explain_request(loaded.pipeline, group, method, url, headers, claims)
     except ValueError as error:
         raise failure.Failure(str(error)) from None
 

@@ -1,9 +1,10 @@
 """What a request needs to pass a route, and whether this one does, as far as that can be told here.
 
-Credentials are not checked: nobody here knows secrets, and one that is there counts as "to be checked". What
-is plain to see is decided: a credential that is missing (`access_credentials`), rules on methods, paths,
-headers and addresses (`access_rules`), pages of other hosts. The order is that of the filters. Called by
-`request`, and by `admin.anatomy` for a route without any request; `text` prints it.
+Credentials are not checked: nobody here knows secrets, and one that is there counts as "to be checked"; a
+token is good if the request says what it says. What is plain to see is decided: a credential that is missing
+(`access_credentials`), rules on methods, paths, headers and addresses (`access_rules`), pages of other hosts.
+The order is that of the filters. Called by `request`, and by `admin.anatomy` for a route without any request;
+`text` prints it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def found(route: ir.Route, request: Request, prepared: Prepared, compile: Compil
         _csrf(finding, route.csrf, seen)
     bearer = credentials.login(finding, auth, seen)
     # Where credentials that are looked up may be, only those know who do it.
-    brought: dict[str, findings.Met] = {"introspected": None, "redis": None}
+    brought: dict[str, findings.Met] = {"introspected": True if seen.claims else None, "redis": None}
     if auth.jwt is not None:
         session = auth.login is not None and not bearer
         brought["token"] = credentials.jwt(finding, auth.jwt, seen, session=session)
@@ -69,9 +70,9 @@ def found(route: ir.Route, request: Request, prepared: Prepared, compile: Compil
         where = f"{auth.external.cluster.ref}"
         finding.needs.append(f"the consent of {where}, which is asked about each request")
         finding.open.append(f"what {where} says")
-    for need, depends in access_lookups.needs(auth):
+    for need, depends in access_lookups.needs(auth, known=bool(seen.claims)):
         finding.needs.append(need)
-        finding.open.append(depends)
+        finding.open += [depends] if depends else []
     rules = list(access_rules.found(finding, auth, seen)) if auth.rules is not None else []
     if not finding.needs and not rules:
         return None

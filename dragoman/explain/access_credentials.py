@@ -22,7 +22,7 @@ def login(finding: findings.Finding, auth: ir.Auth, seen: findings.Seen) -> bool
     instead = ", or a token of its own in `Authorization: Bearer`" if wanted.bearers else ""
     finding.needs.append(f"a session, after a login at {urlsplit(wanted.authorization).netloc}{instead}")
     brings = (seen.header("authorization") or "").lower().startswith("bearer ")
-    if wanted.bearers and brings:
+    if seen.claims or (wanted.bearers and brings):
         return True
     if seen.path == wanted.callback:
         finding.open.append("the provider's answer")
@@ -57,6 +57,8 @@ def jwt(finding: findings.Finding, wanted: ir.Jwt, seen: findings.Seen, *, sessi
         places = _places(one)
         whom = f" for {' or '.join(one.audiences)}" if one.audiences else ""
         finding.needs.append(f"a token of {one.issuer}{whom}, in {' or '.join(places)}{optional}")
+    if seen.claims:
+        return True
     brings = any(_brings(one, seen) for one in wanted.providers)
     if session:
         finding.open.append("the session's token")

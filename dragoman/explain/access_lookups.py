@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dragoman.ir import model as ir
 
 
-def needs(auth: ir.Auth) -> Iterator[tuple[str, str]]:
-    """(what is needed, what the verdict then depends on)"""
+def needs(auth: ir.Auth, *, known: bool = False) -> Iterator[tuple[str, str]]:
+    """(what is needed, what the verdict then depends on). `known`: what a token says is."""
     if auth.introspection is not None:
         asked = auth.introspection
         optional = ", if it brings any" if asked.optional else ""
         yield (
             f"an active token (introspected at {asked.at}){optional}{_open(asked)}",
-            f"what {asked.at} says",
+            "" if known else f"what {asked.at} says",
         )
     if auth.redis_keys is not None:
         optional = ", if it brings any" if auth.redis_keys.optional else ""

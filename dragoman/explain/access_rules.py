@@ -48,7 +48,9 @@ def conditions(rule: ir.AuthRule, auth: ir.Auth, seen: findings.Seen) -> Iterato
     for claim in rule.claims:
         name = ".".join(claim.path)
         words = f"{'scope' if name == 'scope' else f'claim {name}'} {' or '.join(claim.values)}"
-        yield words, None if auth.jwt is not None or auth.introspection is not None else False
+        read = auth.jwt is not None or auth.introspection is not None
+        said = bool(seen.claimed(claim.path) & {*claim.values}) if seen.claims else None
+        yield words, said if read else False
     for title, names, known in (
         ("consumer", rule.consumers, _identified(auth)),
         ("group", rule.groups, _identified(auth)),

@@ -37,6 +37,8 @@ class Seen:
 
     def __init__(self, request: Request, prepared: Prepared, compile: Compile) -> None:
         self.method = request.method
+        self.claims = request.claims
+        self.claimed = request.claimed
         self.path = prepared.path
         self.prepared = prepared
         self.compile = compile

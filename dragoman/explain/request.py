@@ -145,6 +145,12 @@ def _won(view: dump.View, match: Match, route: ir.Route, place: _Place, compile:
             found["status"] = action.status
             found["action"] = {"kind": "redirect", "status": action.status, "location": where}
         case ir.Forward():
+            case = treated.case(action, match.request)
+            if case is not None:
+                found["case"] = {"words": describe.claims(case.claims), **place(case.origin)}
+                action = replace(action, backends=case.backends)
+            if match.request.claims:
+                action = replace(action, cases=())  # it is decided
             found["action"] = _forward(view, action, route, match.prepared, place, compile)
             found["status"] = _own_status(found["action"]["clusters"], action.failure)
         case _:

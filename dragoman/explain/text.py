@@ -27,6 +27,8 @@ def lines(data: Data) -> Iterator[str]:
         yield from _candidates(data["candidates"])
     if "route" in data:
         yield f"  route         {data['route']['name']}{_from(data['route'])}"
+    if "case" in data:
+        yield f"  case          the token says {data['case']['words']}{_from(data['case'])}"
     yield f"  outcome       {_outcome(data)}"
     match data.get("action", {}).get("kind"):
         case "forward":

@@ -52,7 +52,8 @@ class Request:
     """As a client sends it. `authority` is the Host header (`host[:port]`), `path` has the query.
 
     `port` and `address` say where it connects to; 0 and "": wherever a listener fits. `sni` None: the host
-    name, as browsers do.
+    name, as browsers do. `claims` (path, value): it brings a good token that says these and nothing else;
+    none: nothing is known of its token.
     """
 
     authority: str
@@ -66,6 +67,7 @@ class Request:
     client: str = "127.0.0.1"
     udp: bool = False
     lot: int = 0  # below a million: the number that Envoy draws for `RouteMatch.share`
+    claims: tuple[tuple[str, str], ...] = ()
 
     @property
     def server_name(self) -> str:
@@ -77,8 +79,16 @@ class Request:
         name = host_of(self.authority)
         return "" if is_address(name) else name
 
+    def claimed(self, path: Iterable[str]) -> frozenset[str]:
+        """The values of one claim. A scope stands for itself, as in a token (RFC 8693)."""
+        name = ".".join(path)
+        found = [value for key, value in self.claims if key == name]
+        return frozenset(part for one in found for part in (one.split() if name == "scope" else [one]))
+
     def __str__(self) -> str:
-        return f"{self.method} {self.scheme}://{self.authority}{self.path}"
+        said = ", ".join(f"{name} {value}" for name, value in self.claims)
+        token = f" (its token says {said})" if said else ""
+        return f"{self.method} {self.scheme}://{self.authority}{self.path}{token}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,14 @@ def action(route: ir.Route, request: Request, prepared: Prepared) -> ir.Action:
     return ir.Respond(closed.status, content=closed.body, headers=closed.headers)
 
 
+def case(forward: ir.Forward, request: Request) -> ir.Case | None:
+    """The case that holds for a request whose token is known."""
+    for one in forward.cases:
+        if all(request.claimed(claim.path) & {*claim.values} for claim in one.claims):
+            return one
+    return None
+
+
 def exempt(closed: treatment.Maintenance, request: Request, prepared: Prepared) -> bool:
     """Whether the request is let through. Several values of a header are compared as one, with commas."""
     for name, wanted in closed.exempt_headers:

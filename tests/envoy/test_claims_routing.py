@@ -40,6 +40,22 @@ GOLD = {"claims": [{"name": "realm.tier", "values": ["gold", "platinum"]}]}
 STAFF = {"claims": [{"name": "roles", "values": ["staff"]}, {"name": "region", "values": ["eu"]}]}
 
 
+TREATED = [
+    {
+        "type": "RequestHeaderModifier",
+        "requestHeaderModifier": {"set": [{"name": "x-treated", "value": "yes"}]},
+    },
+    {
+        "type": "ResponseHeaderModifier",
+        "responseHeaderModifier": {"set": [{"name": "x-back", "value": "yes"}]},
+    },
+    {
+        "type": "URLRewrite",
+        "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new"}},
+    },
+]
+
+
 def case(given: manifests.Body, *backends: str | tuple[str, int]) -> manifests.Body:
     return {**given, "backendRefs": rule(*backends)["backendRefs"]}
 
@@ -74,6 +90,17 @@ async def shop(
             rule("shop", path="/admin", name="admin"),
             rule("shop", path="/weak", name="weak"),
             rule("shop", path="/nobody", name="nobody"),
+            rule("shop", path="/excluded", name="excluded"),
+            rule("shop", path="/limited", name="limited"),
+            rule("shop", path="/paged", name="paged"),
+            rule(
+                ("shop", 1),
+                ("silver", 1),
+                path="/kept",
+                name="kept",
+                sessionPersistence={"sessionName": "cart"},
+            ),
+            rule("shop", path="/treated", name="treated", filters=TREATED, timeouts={"request": "2s"}),
         ]
         # What a filter sets may be what another route of the same path asks for.
         named = {
@@ -93,10 +120,7 @@ async def shop(
         crowd = []
         if scoped:
             crowd = [http_route(f"h{n}", rule("shop"), hostnames=[f"h{n}.example"]) for n in range(3)]
-            crowd += [
-                http_route(f"t{n}", *(rule("astray", path=f"/t{n}/{m}") for m in range(16)), hostnames=[HOST])
-                for n in range(7)
-            ]
+            crowd += [http_route(f"t{n}", *map(crowded, range(16)), hostnames=[HOST]) for n in range(8)]
         site.plane.write("shop.yaml", *services, http_route("shop", *rules), more, *crowd)
         gold = case(GOLD, "gold")
         site.plane.write(
@@ -114,11 +138,27 @@ async def shop(
             ),
             policy("weak", at("weak"), jwt=weak(), routing=routing(case(GOLD, "lounge"))),
             policy("nobody", at("nobody"), routing=routing(case(GOLD, "gone"))),
+            policy("excluded", at("excluded"), exclude=[{"methods": ["GET"]}]),
+            policy("paged", at("paged"), cors={"allowOrigins": [{"value": "https://app.example"}]}),
+            policy("kept", at("kept"), routing=routing(case(GOLD, "gold", "staff"))),
+            {
+                **policy(
+                    "limited", at("limited"), limits={"own": {"requests": 4, "per": "Day", "where": "Local"}}
+                ),
+                "kind": "RateLimitPolicy",
+            },
         )
         await site.served(HOST, status=401)
         if scoped:
             await net.until("scopes and a tree", lambda: cut(site))
         yield site
+
+
+def crowded(number: int) -> manifests.Body:
+    """One of many routes: a few paths, each with several, so that a tree pays."""
+    path = {"type": "PathPrefix", "value": f"/t/{number // 4}"}
+    headers = [{"name": "x-number", "value": str(number)}]
+    return {**rule("astray"), "matches": [{"path": path, "headers": headers}]}
 
 
 async def cut(site: Site) -> bool:
@@ -224,6 +264,53 @@ async def test_what_filters_do_to_a_request_leads_nowhere_else(shop: Site) -> No
 async def test_a_case_without_a_backend_is_answered(shop: Site) -> None:
     assert await reached(shop, "/nobody", bearer(token())) == "shop"
     assert await reached(shop, "/nobody", bearer(gold())) == "500"
+
+
+async def test_all_else_of_a_route_holds_for_its_cases(shop: Site) -> None:
+    reply = await ask(shop, "/treated/x", bearer(gold()))
+    said = json.loads(reply.body)
+    assert (said["pod"], said["path"], said["headers"]["X-Treated"]) == ("gold", "/new/x", ["yes"])
+    assert reply.headers["x-back"] == "yes"
+    assert (await ask(shop, "/treated/x?delay=20", bearer(gold()))).status == 504
+    found = [
+        await reached(shop, "/limited", bearer(text)) for text in (gold(), token(), gold(), token(), gold())
+    ]
+    assert found == ["gold", "shop", "gold", "shop", "429"]
+
+
+async def test_who_needs_no_token_may_bring_one(shop: Site) -> None:
+    assert await reached(shop, "/excluded") == "shop"
+    assert await reached(shop, "/excluded", bearer(gold())) == "gold"
+    assert (
+        await reached(shop, "/excluded", bearer(IMPOSTOR.token(realm={"tier": "gold"}, aud="shop"))) == "401"
+    )
+
+
+async def test_preflights_are_answered_before(shop: Site) -> None:
+    before = {name: len(each.echo.seen) for name, each in shop.backends.items()}
+    asked = ("Origin: https://app.example", "Access-Control-Request-Method: GET")
+    reply = await ask(shop, "/paged", *asked, method="OPTIONS")
+    assert (reply.status, reply.headers["access-control-allow-origin"]) == (200, "https://app.example")
+    assert before == {name: len(each.echo.seen) for name, each in shop.backends.items()}
+    reply = await ask(shop, "/paged", asked[0], bearer(gold()))
+    assert json.loads(reply.body)["pod"] == "gold"
+    assert reply.headers["access-control-allow-origin"] == "https://app.example"
+
+
+async def test_sessions_hold_within_a_case(shop: Site) -> None:
+    """A client that gets another token leaves the one session and begins another."""
+    cookies: dict[str, str] = {}
+    for text, among in ((gold(), {"gold", "staff"}), (token(), {"shop", "silver"})):
+        pods: set[str] = set()
+        for _ in range(8):
+            held = f"Cookie: {'; '.join(f'{name}={value}' for name, value in cookies.items())}"
+            reply = await ask(shop, "/kept", bearer(text), *([held] if cookies else []))
+            pods.add(json.loads(reply.body)["pod"])
+            for line in reply.headers.get("set-cookie", "").split(", "):
+                name, equals, value = line.partition(";")[0].partition("=")
+                cookies |= {name: value} if equals else {}
+        assert len(pods) == 1
+        assert pods <= among
 
 
 async def test_many_on_one_connection(shop: Site) -> None:

@@ -494,3 +494,26 @@ async def test_a_token_that_was_looked_up_is_no_checked_one(site: Site, issuer: 
         assert (await ask(site, path, bearer(token()))).status == 401, path
     assert served(site) == before
     heard(await ask(site, "/both", "X-Opaque: iss", bearer(token())))
+
+
+async def test_claims_that_were_looked_up_lead_to_other_backends(site: Site, issuer: Issuer) -> None:
+    """So they do while nobody can be asked only if the token is remembered; without claims, nowhere else."""
+    issuer.tokens["plain"] = {"active": True, "sub": "bob", "exp": time.time() + 3600}
+    case = {
+        "claims": [{"name": "realm.roles", "values": ["buyer"]}],
+        "backendRefs": [{"name": "gold", "port": 80}],
+    }
+    site.plane.write("gold.yaml", *await site.service("gold"))
+    await start(site, issuer, policy("cases", ROUTE, routing={"byClaim": [case]}))
+
+    async def reached(path: str, *lines: str) -> str:
+        reply = await ask(site, path, *lines)
+        return str(json.loads(reply.body)["pod"]) if reply.status == 200 else str(reply.status)
+
+    forged = ("x-user-roles: buyer", "x-dragoman-token: e30=")
+    assert await reached("/", bearer("good"), *forged) == "gold"
+    assert await reached("/", bearer("plain"), *forged) == "shop"
+    assert await reached("/", bearer("unknown"), *forged) == "401"
+    assert await reached("/optional", *forged) == "shop"
+    assert await reached("/optional", bearer("good")) == "gold"
+    assert await reached("/lenient", bearer("good")) == "gold"

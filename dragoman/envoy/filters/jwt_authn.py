@@ -50,7 +50,8 @@ class JwtAuthn:
         wanted = sorted((cast(ir.Jwt, one) for one in demands), key=_name)
         for one in wanted:
             for provider in one.providers:
-                message.providers[_provider_name(provider)].MergeFromString(_provider(provider))
+                # What several routes ask for stands there once: lists in it would grow.
+                message.providers[_provider_name(provider)].ParseFromString(_provider(provider))
             _require(message.requirement_map[_name(one)], one)
         return base.config(message)
 

@@ -66,8 +66,16 @@ def external(where: Origin, given: auth_external.External) -> Iterator[Diagnosti
             yield error("DRG1108", "the header `host` cannot be changed", where.at("addHeaders", at, "name"))
 
 
+def claims(where: Origin, given: Sequence[auth_rules.Claim]) -> Iterator[Diagnostic]:
+    """What is wrong with the names of claims: no step of a path may be empty, Envoy knows none."""
+    for at, one in enumerate(given):
+        if not all(one.name.split(".")):
+            yield error("DRG1103", f"`{one.name}` is no path of a claim", where.at("claims", at, "name"))
+
+
 def rule(where: Origin, given: auth_rules.Rule) -> Iterator[Diagnostic]:
-    """What is wrong with a rule's `principals` and `userAgents`."""
+    """What is wrong with a rule's `claims`, `principals` and `userAgents`."""
+    yield from claims(where, given.claims)
     for at, one in enumerate(given.principals):
         if (one.exact is None) == (one.prefix is None):
             message = "exactly one of `exact` and `prefix` says who it is"

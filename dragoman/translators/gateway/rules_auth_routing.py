@@ -7,6 +7,7 @@ from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin, Ref
+from dragoman.translators.gateway import rules_auth_more
 from dragoman.translators.gateway.models import authpolicy, policy
 
 _ROUTES: Final = ("HTTPRoute", "GRPCRoute")
@@ -20,6 +21,8 @@ def check(ref: Ref, spec: authpolicy.AuthPolicy) -> Iterator[Diagnostic]:
     where = Origin(ref, ("spec", "routing"))
     if not given.by_claim:
         yield error("DRG1102", "`byClaim` is missing", where, label="the cases go here")
+    for at, case in enumerate(given.by_claim):
+        yield from rules_auth_more.claims(where.at("byClaim", at), case.claims)
     kinds = [one.kind for one in spec.target_refs] + [one.kind for one in spec.target_selectors]
     astray = next((kind for kind in kinds if kind not in _ROUTES), None)
     if astray is not None:

@@ -144,3 +144,44 @@ def test_a_gateway_shows_what_another_decides(call: Call, hello: Path) -> None:
     listener = json.loads(call("explain", "gateway/edge", "-f", hello, "-o", "json").stdout)["listeners"][0]
     (shown, *_) = (row["value"] for row in listener["values"])
     assert shown == "4096 (not in force: listener other of Gateway hello/another decides)"
+
+
+CASES = """
+apiVersion: dragoman.dev/v1alpha1
+kind: AuthPolicy
+metadata: {name: tiers, namespace: hello}
+spec:
+  targetRefs: [{kind: HTTPRoute, name: hello}]
+  introspection:
+    endpoint: https://issuer.example/introspect
+    clientID: gateway
+    clientSecretRef: {name: gateway}
+  routing:
+    byClaim:
+    - claims: [{name: tier, values: [gold]}]
+      backendRefs: [{group: dragoman.dev, kind: Backend, name: gold}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: gateway, namespace: hello}
+stringData: {client-secret: s}
+---
+apiVersion: dragoman.dev/v1alpha1
+kind: Backend
+metadata: {name: gold, namespace: hello}
+spec: {endpoints: [{address: 127.0.0.1, port: 9}]}
+"""
+
+
+def test_what_a_token_says_may_be_told(call: Call, hello: Path) -> None:
+    (hello / "cases.yaml").write_text(CASES)
+    asked = ("explain", "GET", "http://127.0.0.1:8080/", "-f", hello)
+    result = call(*asked, "--claim", "tier=gold", "--expect", "cluster=Backend/hello/gold")
+    assert result.exit_code == 0
+    assert "case          the token says tier gold  (AuthPolicy hello/tiers spec.routing" in result.stdout
+    assert call(*asked, "--claim", "tier=tin", "--expect", "cluster=Backend/hello/gold").exit_code == 1
+    assert "the token says tier gold" in call(*asked).stdout
+    assert "is no claim" in call(*asked, "--claim", "tier").stderr
+    assert (
+        "Backend hello/gold if the token says tier gold" in call("explain", "httproute/hello", hello).stdout
+    )

@@ -9,11 +9,12 @@ import pytest
 
 from dragoman import proto, resource
 from dragoman.envoy import dump, refusals, routes
-from dragoman.envoy.filters import answers as answers_filter, basic_auth, oauth2
+from dragoman.envoy.filters import answers as answers_filter, basic_auth, jwt_authn, oauth2
 from dragoman.ir import answers, model as ir
 from dragoman.proto.cel import expr
 from dragoman.proto.envoy.extensions.filters.http.basic_auth import v3 as basic_proto
 from dragoman.proto.envoy.extensions.filters.http.custom_response import v3 as custom_response
+from dragoman.proto.envoy.extensions.filters.http.jwt_authn import v3 as jwt_proto
 from dragoman.proto.envoy.extensions.filters.http.oauth2 import v3 as oauth2_proto
 from dragoman.refs import Ref
 from tests.unit.envoy.build import forward, route
@@ -134,3 +135,14 @@ def test_answers_are_for_what_a_route_can_refuse() -> None:
     (only,) = message.custom_response_matcher.matcher_list.matchers
     assert only.on_match.action.name == "unauthorized"
     assert answers_filter.config(replace(asked, auth=ir.Auth(JWT))) == b""
+
+
+def test_a_provider_that_is_asked_for_in_two_ways_says_everything_once() -> None:
+    """Claims would be told twice otherwise."""
+    provider = ir.JwtProvider("https://id.example", ("shop",), "{}", claims=(("x-user-id", "sub"),))
+    several = [ir.Jwt((provider,)), ir.Jwt((provider,), optional=True)]
+    made = jwt_proto.JwtAuthentication.FromString(jwt_authn.FILTER.shared(several).value)
+    (found,) = made.providers.values()
+    assert len(made.requirement_map) == 2
+    assert [one.header_name for one in found.claim_to_headers] == ["x-user-id"]
+    assert list(found.audiences) == ["shop"]

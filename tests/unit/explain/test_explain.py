@@ -216,3 +216,31 @@ def test_where_the_token_decides_both_ways_are_told() -> None:
     assert told[start + 2] == "else if       the token says roles staff and eu y"
     assert told[start + 4] == "else"
     assert told[start + 5].startswith("backend       100% Service/shop/cart/80")
+
+
+def test_a_token_that_is_told_of_decides() -> None:
+    case = ir.Case((ir.Claim(("realm", "tier"), ("gold",)),), forward("cart-v2").backends)
+    asked = ir.Auth(ir.Jwt((ir.JwtProvider("https://issuer.example", (), "{}"),)))
+    rule = ir.AuthRule(claims=(ir.Claim(("scope",), ("cart:read",)),))
+    auth = replace(asked, rules=ir.AuthRules((rule,)), scopes=("cart:read",))
+    action = replace(forward("cart"), cases=(case,))
+    world = view({"*": [route("it", "/cart", action, auth=auth)]}, {"cart": [UP], "cart-v2": [UP]})
+
+    def told(*claims: tuple[str, str]) -> explain.Explanation:
+        request = replace(explain.parse("GET", "http://shop.example/cart"), claims=claims)
+        answer = explain.explain_request(world, request)
+        json.dumps(answer.data)
+        return answer
+
+    assert told().data["status"] == 401
+    scope = ("scope", "cart:write cart:read")
+    gold = told(("realm.tier", "silver"), ("realm.tier", "gold"), scope)
+    assert not gold.unmet(["cluster=Service/shop/cart-v2/80"])
+    assert gold.data["access"]["verdict"] == "passes"
+    assert gold.data["case"]["words"] == "realm.tier gold"
+    assert any("its token says realm.tier silver, realm.tier gold" in line for line in gold.lines())
+    silver = told(("realm.tier", "silver"), scope)
+    assert not silver.unmet(["cluster=Service/shop/cart/80"])
+    assert "case" not in silver.data
+    refused = told(("realm.tier", "gold"))
+    assert (refused.data["status"], refused.data["access"]["error"]) == (403, "insufficient_scope")

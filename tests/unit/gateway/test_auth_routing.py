@@ -93,6 +93,8 @@ def test_nothing_reads_tokens(edge: Any) -> None:
     [
         (EDGE, GOLD, "DRG1108"),
         (FIRST, "routing: {}", "DRG1102"),
+        (FIRST, GOLD.replace("realm.tier", "realm..tier"), "DRG1103"),
+        (FIRST, "rules: {allow: [{claims: [{name: a., values: [b]}]}]}", "DRG1103"),
         (FIRST, "routing: {byClaim: [{claims: [], backendRefs: [{name: gold, port: 80}]}]}", "DRG1107"),
         (FIRST, "routing: {byClaim: [{claims: [{name: a, values: [b]}], backendRefs: []}]}", "DRG1107"),
     ],
