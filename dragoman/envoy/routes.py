@@ -1,8 +1,8 @@
 """IR routes and virtual hosts into bytes: each route is serialised once, and joined ever after.
 
 Called by the pipeline: `encode_route` when a route changes, `encode_virtual_host` when a host's list
-does. One IR route becomes one Envoy route (but for `sessions`, `caching` and `cases`). Requests that can't
-be forwarded: no valid backend, or only ones of weight 0, are answered at once (500, or what the route
+does. One IR route becomes one Envoy route (but for `sessions`, `caching`, `cases`, `counted`). Requests that
+can't be forwarded: no valid backend, or only ones of weight 0, are answered at once (500, or what the route
 says); an invalid share of several answers the same by way of a cluster that doesn't exist.
 """
 
@@ -18,6 +18,7 @@ from dragoman.envoy import (
     authz,
     caching,
     cases,
+    counted,
     forwarding,
     framing,
     headers,
@@ -30,7 +31,7 @@ from dragoman.envoy import (
     templates,
     trees,
 )
-from dragoman.envoy.filters import chain, local_denials, local_ratelimit
+from dragoman.envoy.filters import chain, counted as counting, local_denials, local_ratelimit
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.route import v3 as route_proto
 
@@ -103,6 +104,9 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
             _headers(message, route)
         case _:
             assert_never(action)
+    if counting.answers(route):
+        first = _framed(counted.split(message, route.match.path))
+        clusters |= {ratelimits.CLUSTER}
     if any(limit.quota for limit in route.limits):
         clusters |= {ratelimits.STREAMS}
     if route.auth is not None:

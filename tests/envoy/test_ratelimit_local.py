@@ -167,7 +167,8 @@ async def test_costs(site: Site) -> None:
     assert await statuses(site, 1, "/twice", x_cost="1", x_user="ann") == [429]
 
 
-async def test_rules_without_a_backend(site: Site) -> None:
+@pytest.mark.parametrize("where", ["Local", "Global"])
+async def test_rules_without_a_backend(site: Site, where: str) -> None:
     """Redirects and direct responses are limited like all others, with keys, costs and answers."""
     to = {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/new"}, "statusCode": 302}
     old = {
@@ -185,18 +186,18 @@ async def test_rules_without_a_backend(site: Site) -> None:
     await change(
         site,
         answer,
-        policy(ROUTE, all=own(3, key=USER)),
-        policy(at("old"), "old", old=own(9, "Hour", cost={"header": "x-cost"}, status=503)),
+        policy(ROUTE, all=limit(3, key=USER, where=where)),
+        policy(at("old"), "old", old=limit(12, "Hour", cost={"header": "x-cost"}, status=503, where=where)),
     )
     moved = await ask(site, "/old", x_user="ann")
-    assert (moved.status, moved.headers["x-ratelimit-limit"]) == (302, "3")
+    assert (moved.status, moved.headers["x-ratelimit-limit"][-1]) == (302, "3")
     assert moved.headers["location"].endswith("/new")
     assert (await ask(site, "/said", x_user="ann")).body == b"said"
     # One count for the redirect, the answer and what goes to the backend.
     assert await statuses(site, 2, x_user="ann") == [200, 429]
     assert await statuses(site, 1, "/old", x_user="ann") == [429]
     assert await statuses(site, 1, "/said", x_user="ann") == [429]
-    assert await statuses(site, 3, "/old", x_user="bob", x_cost="3") == [302, 302, 503]
+    assert await statuses(site, 3, "/old", x_user="bob", x_cost="4") == [302, 302, 503]
 
 
 async def test_plans_say_their_own_number(site: Site) -> None:

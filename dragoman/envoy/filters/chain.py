@@ -24,6 +24,7 @@ from dragoman.envoy.filters import (
     consumers,
     cookies,
     cors,
+    counted,
     credentials,
     csrf,
     custom_response,
@@ -99,6 +100,7 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     quota.DONE,
     *ratelimit.FILTERS,
     ratelimit_own.FILTER,
+    counted.FILTER,  # nobody denies it any more
     cache.FILTER,  # what stands before it is asked each time, what stands after it only when the backend is
     header_mutation.FILTER,  # behind authentication: values may come from what it found
     query_parameters.FILTER,  # to which the former hands values

@@ -82,6 +82,7 @@ def test_plain_http() -> None:
         ("dragoman.ratelimit.open.queue", True),
         ("dragoman.ratelimit.closed.queue", True),
         ("dragoman.ratelimit.own", True),
+        ("dragoman.counted", True),
         ("dragoman.cache", True),
         ("envoy.filters.http.header_mutation", True),
         ("dragoman.http.query_parameters", True),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from dragoman import proto
-from dragoman.envoy import naming, routes
-from dragoman.ir import model as ir
+from dragoman.envoy import naming, ratelimits, routes
+from dragoman.ir import model as ir, ratelimit
 from dragoman.proto.envoy.config.route import v3 as route_proto
 from tests.unit.envoy.build import PLAIN, ROOT, cluster, envoy_route, envoy_routes, forward, route
 
@@ -310,3 +311,26 @@ def test_a_misdirected_host_answers_421() -> None:
     assert proto.to_dict(host)["routes"] == [
         {"name": "misdirected", "match": {"prefix": "/"}, "direct_response": {"status": 421}}
     ]
+
+
+def test_the_answer_of_a_counted_route_stands_before_all_others() -> None:
+    """It looks at the path and at what the filter has noted; the route itself only asks."""
+    limit = ir.RateLimit("p/a", "a", "p", 1, 1.0, ratelimit.Counting.FIXED_WINDOW)
+    method = replace(route(ir.Redirect(302, hostname="b"), name="moved"), limits=(limit,))
+    method = replace(method, match=replace(method.match, method="PUT"))
+    encoded = [routes.encode_route(item) for item in (route(forward("a"), name="first"), method)]
+    host = decode(routes.encode_virtual_host(PLAIN, "a", encoded, False).chunk)
+    assert [(each.name, each.WhichOneof("action")) for each in host.routes] == [
+        ("moved", "redirect"),
+        ("first", "route"),
+        ("moved", "route"),
+    ]
+    answer, asked = host.routes[0], host.routes[2]
+    assert [(one.key, one.string_match.exact) for one in answer.match.filter_state] == [
+        ("dragoman.counted", "moved")
+    ]
+    assert (len(answer.match.headers), len(asked.match.headers)) == (0, 1)
+    assert asked.route.cluster == ratelimits.CLUSTER
+    assert ratelimits.CLUSTER in encoded[1].clusters
+    assert answer.typed_per_filter_config.keys() == asked.typed_per_filter_config.keys()
+    assert not routes.encode_route(replace(method, limits=())).first

@@ -14,10 +14,15 @@ PLAIN = ir.RateLimit("shop/p/a", "a", "shop/p", 10, 60.0, ratelimit.Counting.FIX
 
 
 def told(
-    limit: ir.RateLimit, url: str = "http://shop.example/cart", method: str = "GET", **headers: str
+    limit: ir.RateLimit,
+    url: str = "http://shop.example/cart",
+    method: str = "GET",
+    action: ir.Action | None = None,
+    **headers: str,
 ) -> str:
     pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
-    world = view({"*": [replace(route("HTTPRoute/shop/cart/0/0", "/cart"), limits=(limit,))]})
+    limited = replace(route("HTTPRoute/shop/cart/0/0", "/cart"), limits=(limit,))
+    world = view({"*": [replace(limited, action=action or limited.action)]})
     answer = explain.explain_request(world, explain.parse(method, url, pairs))
     json.dumps(answer.data)
     (line,) = [line.strip() for line in answer.lines() if "limit   " in line]
@@ -72,3 +77,8 @@ def test_costs_and_denials() -> None:
         "limit         a: 10 per minute (FixedWindow by Envoy, denies with 503), one count for all;"
         " costs the request's x-tokens"
     )
+
+
+def test_what_is_answered_without_a_backend_is_limited_too() -> None:
+    for action in (ir.Redirect(302, hostname="new.example"), ir.Respond(200)):
+        assert told(PLAIN, action=action).startswith("limit         a: 10 per minute")

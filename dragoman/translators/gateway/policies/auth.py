@@ -179,7 +179,7 @@ def _closed(route: ir.Route, code: str, why: str) -> ir.Route:
     body = json.dumps(
         {"error": "misconfigured", "code": code, "message": "the gateway cannot check who may pass"}
     )
-    return replace(route, action=ir.Respond(_CLOSED, body), cors=None)
+    return replace(route, action=ir.Respond(_CLOSED, body), cors=None, limits=())
 
 
 @functools.lru_cache(maxsize=4096)

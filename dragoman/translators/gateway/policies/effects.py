@@ -63,7 +63,9 @@ def on_route(
         findings, said = findings + more, said + treatment.said
     if whole.limits:
         limits = merge.merge(whole.limits)
-        route, more = ratelimits.apply(route, limits, whole.limits)
+        limited, more = ratelimits.apply(route, limits)
+        if not (whole.http and http.shut(merge.merge(whole.http))):  # that answer goes before everything
+            route = limited
         findings, said = findings + more, said + limits.said
     if whole.auth:
         # Last: where nobody may pass, nothing else matters.

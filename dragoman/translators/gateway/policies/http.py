@@ -43,10 +43,15 @@ def apply(route: ir.Route, merged: Merged) -> tuple[ir.Route, tuple[Diagnostic, 
     return (route if made is None else replace(route, cache=made)), findings
 
 
+def shut(merged: Merged) -> bool:
+    """Whether nobody gets anything but the answer of maintenance."""
+    closed = merged.spec.maintenance
+    return closed is not None and not closed.disabled and not http_parts.exempt(closed)
+
+
 def _action(action: ir.Action, merged: Merged) -> ir.Action:
     spec = merged.spec
-    closed = spec.maintenance
-    if closed is not None and not closed.disabled and not http_parts.exempt(closed):
+    if shut(merged):
         return _maintenance(merged)
     answer = spec.direct_response
     if answer is not None and not answer.disabled and not isinstance(action, ir.Redirect):

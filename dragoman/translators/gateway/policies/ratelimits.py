@@ -33,25 +33,11 @@ _LARGEST_LOG: Final = 100_000
 """Hits that a sliding log remembers at most (`ratelimit.algorithms.sliding_log`)."""
 
 
-def apply(route: ir.Route, merged: Merged, layers: Layers) -> tuple[ir.Route, tuple[Diagnostic, ...]]:
-    """The route with its limits. `layers`: what was merged."""
+def apply(route: ir.Route, merged: Merged) -> tuple[ir.Route, tuple[Diagnostic, ...]]:
+    """The route with its limits."""
     limits, findings = _limits(merged)
-    if not isinstance(route.action, ir.Forward):
-        idle = any(limit.asked for limit in limits)
-        findings = (*findings, *_idle(route, layers)) if idle else findings
-        limits = tuple(limit for limit in limits if not limit.asked)
     placed = tuple(replace(limit, place=_place(route, limit)) for limit in limits)
     return (replace(route, limits=placed) if placed else route), findings
-
-
-def _idle(route: ir.Route, layers: Layers) -> tuple[Diagnostic, ...]:
-    """Envoy's filters count where there is a backend to go to, but for quotas. Who limits a whole Gateway
-    knows of others."""
-    aimed = any(_aims(layer.spec) for layer in layers)
-    if route.origin is None or not aimed:
-        return _NOTHING
-    message = "rate limits have no effect on a rule that is answered without a backend"
-    return (warning("DRG3001", message, route.origin, help="`where: Local` limits such a rule too"),)
 
 
 def unknown(route: ir.Route, layers: Layers) -> tuple[Diagnostic, ...]:
