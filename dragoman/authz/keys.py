@@ -4,6 +4,8 @@ Redis has hashes of keys (SHA-256, in hex), never a key:
 
     dragoman:key:<namespace>:{<hash>}         a hash with these fields
         id        the client's name (X-Consumer-ID); without it there is no such key
+        consumer  a Consumer of the namespace, whose name, groups and plan count instead of these here;
+                  without such a Consumer there is no such key
         groups    with commas between
         plan      the client's plan
         expires   seconds since 1970; without it the key holds for ever
@@ -13,13 +15,14 @@ Redis has hashes of keys (SHA-256, in hex), never a key:
     dragoman:key:<namespace>:{<hash>}:used    the period's begin and count; ours, and goes by itself
 
 One script does it all, by Redis' own clock: of two requests with one left, one passes. What is refused is not
-counted.
+counted. A record that names a Consumer is asked for twice: whose it is, and then with what is known of him.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from dragoman.authz.verdicts import UNAVAILABLE, Denial, Grant, Trouble, Verdict
@@ -32,15 +35,18 @@ PREFIX: Final = "dragoman:key:"
 
 SCRIPT: Final = command.Script("""
 local now = tonumber(redis.call('TIME')[1])
-local key = redis.call('HMGET', KEYS[1], 'id', 'groups', 'plan', 'expires', 'quota', 'period', 'disabled')
-for at = 1, 7 do key[at] = key[at] or '' end
+local key = redis.call('HMGET', KEYS[1], 'id', 'groups', 'plan', 'expires', 'quota', 'period', 'disabled',
+  'consumer')
+for at = 1, 8 do key[at] = key[at] or '' end
+if key[8] ~= '' then key[1] = key[8] end
 if key[1] == '' or (key[7] ~= '' and key[7] ~= '0') then return {'unknown'} end
 if key[4] ~= '' then
   local expires = tonumber(key[4])
   if not expires or expires ~= expires then return {'malformed'} end
   if expires <= now then return {'expired'} end
 end
-if ARGV[1] ~= '' or ARGV[2] ~= '' then
+if key[8] ~= ARGV[3] then return {'consumer', key[8]} end
+if key[8] == '' and (ARGV[1] ~= '' or ARGV[2] ~= '') then
   local known = string.find(',' .. ARGV[1] .. ',', ',' .. key[1] .. ',', 1, true) ~= nil
   for group in string.gmatch(key[2], '[^,]+') do
     group = string.match(group, '^%s*(.-)%s*$')
@@ -71,6 +77,10 @@ _EXPIRED: Final = Denial(401, "key_expired", "the API key has expired", "expired
 _FORBIDDEN: Final = Denial(403, "forbidden", "you may not do this", "forbidden")
 
 
+Consumers = Callable[[str, str], ir.Client | None]
+"""The Consumer of a namespace and name."""
+
+
 class Runner(Protocol):
     """Runs a script in Redis: `redis.client.Client`."""
 
@@ -84,24 +94,44 @@ def redis_keys(namespace: str, key: str) -> list[bytes]:
     return [record, record + b":used"]
 
 
-async def find(runner: Runner | None, told: ir.KeyReader, key: str) -> Verdict | Trouble:
+async def find(
+    runner: Runner | None, told: ir.KeyReader, key: str, consumer: Consumers = lambda _, __: None
+) -> Verdict | Trouble:
     """What Redis says of a key; the request is counted if it passes."""
     if not _KEY.fullmatch(key):
         return _UNKNOWN
     if runner is None:
         return Trouble("no_store")
-    wanted = [",".join(told.consumers).encode(), ",".join(told.groups).encode()]
+    names, wanted = redis_keys(told.namespace, key), [",".join(told.consumers), ",".join(told.groups)]
+    known: ir.Client | None = None
     try:
-        answer = await runner.run(SCRIPT, redis_keys(told.namespace, key), wanted)
+        answer = await runner.run(SCRIPT, names, [*(one.encode() for one in wanted), b""])
+        if isinstance(answer, list) and len(answer) == 2 and answer[0] == b"consumer":
+            name = bytes(answer[1])
+            known = consumer(told.namespace, name.decode(errors="replace"))
+            if known is None:
+                return _UNKNOWN
+            if not _wanted(told, known):
+                return _FORBIDDEN
+            answer = await runner.run(SCRIPT, names, [b"", b"", name])
     except client.Unavailable as failure:
         return Trouble(f"redis_{failure}")
-    return _read(told, answer)
+    return _read(told, answer, known)
 
 
-def _read(told: ir.KeyReader, answer: Any) -> Verdict:
+def _wanted(told: ir.KeyReader, known: ir.Client) -> bool:
+    """Whether the policy lets a Consumer in. Of other clients the script knows it."""
+    if not told.consumers and not told.groups:
+        return True
+    return known.id in told.consumers or not {*known.groups}.isdisjoint(told.groups)
+
+
+def _read(told: ir.KeyReader, answer: Any, known: ir.Client | None) -> Verdict:
+    """`known`: the Consumer that the record names."""
     match answer:
         case [b"passes", bytes(name), bytes(groups), bytes(plan), int(quota), int(left), int(seconds)]:
-            return _passes(told, name, groups, plan, (quota, left, seconds))
+            found = known or _client(told, name, groups, plan)
+            return _passes(found, (quota, left, seconds)) if found is not None else UNAVAILABLE
         case [b"used", int(quota), int(seconds)]:
             return _used(quota, seconds)
         case [b"unknown"]:
@@ -115,15 +145,17 @@ def _read(told: ir.KeyReader, answer: Any) -> Verdict:
             return UNAVAILABLE
 
 
-def _passes(
-    told: ir.KeyReader, name: bytes, groups: bytes, plan: bytes, counted: tuple[int, int, int]
-) -> Verdict:
+def _client(told: ir.KeyReader, name: bytes, groups: bytes, plan: bytes) -> ir.Client | None:
+    """As the record says; None where that can be no header."""
     listed = [part.strip() for part in groups.decode(errors="replace").split(",") if part.strip()]
     words = [name.decode(errors="replace"), *listed, *([plan.decode(errors="replace")] if plan else [])]
     if not all(_NAME.fullmatch(word) for word in words):
-        return UNAVAILABLE
-    client = ir.Client(words[0], ir.KeySet(told.namespace), tuple(listed), words[-1] if plan else "")
-    header = described.client(client, "key")
+        return None
+    return ir.Client(words[0], ir.KeySet(told.namespace), tuple(listed), words[-1] if plan else "")
+
+
+def _passes(found: ir.Client, counted: tuple[int, int, int]) -> Verdict:
+    header = described.client(found, "key")
     if len(header) > authz.LARGEST:
         return UNAVAILABLE
     quota, left, seconds = counted

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from dragoman import proto
-from dragoman.authz import answers, credentials, introspection, keys
+from dragoman.authz import answers, clients, credentials, introspection, keys
 from dragoman.authz.cache import Cache, Clock
 from dragoman.authz.client import Ask
 from dragoman.authz.metrics import Metrics
@@ -64,6 +64,7 @@ class Service:
         self._clock = clock or Clock()
         self._tokens: dict[str, introspection.Tokens] = {}
         self._readers: dict[str, ir.KeyReader] = {}
+        self._members = clients.Members()
         self._leaving: dict[tuple[str, str], float] = {}
         self._watchers: set[asyncio.Event] = set()
         self._strangers: set[str] = set()
@@ -78,6 +79,7 @@ class Service:
     def load(self, asked: Iterable[ir.Asked]) -> None:
         """Looks up by these policies from now on."""
         there: set[tuple[str, str]] = set()
+        members: list[ir.Members] = []
         for one in asked:
             match one:
                 case ir.Introspector():
@@ -86,6 +88,9 @@ class Service:
                 case ir.KeyReader():
                     there.add((authz.KEYS, one.policy))
                     self._readers[one.policy] = one
+                case ir.Members():
+                    members.append(one)
+        self._members.load(members)
         self._forget(there)
         self._strangers.clear()
         self._enter(ready=True)
@@ -183,7 +188,9 @@ class Service:
         removals.append(credentials.remove(request, told.places))
         if not key:
             return self._missing(policy, keys.MISSING, optional=optional)
-        return self._settled(policy, await keys.find(self._store, told, key), told.fail_open)
+        return self._settled(
+            policy, await keys.find(self._store, told, key, self._members.get), told.fail_open
+        )
 
     def _settled(self, policy: str, found: Verdict | Trouble, fail_open: bool) -> Verdict:
         """What becomes of a request about which nobody could be asked is the policy's to say."""

@@ -2,15 +2,15 @@
 `ir.model`.
 
 A route says that it is asked and by which policy, and what is told to the backend; how it is asked is told to
-the service that does so (`Introspector`, `KeyReader`), secrets included. So a renewed secret touches no
-route.
+the service that does so (`Introspector`, `KeyReader`, `Members`), secrets included. So a renewed secret
+touches no route.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dragoman.ir.keys import Lookup
+from dragoman.ir.keys import Client, Lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +81,13 @@ class KeyReader:
     fail_open: bool = False
 
 
-Asked = Introspector | KeyReader
-"""What the service is told of one policy."""
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Some of a namespace's Consumers, whom records of API keys may name."""
+
+    namespace: str
+    clients: tuple[Client, ...]
+
+
+Asked = Introspector | KeyReader | Members
+"""What the service is told: of one policy, or of clients."""

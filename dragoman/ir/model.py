@@ -90,6 +90,7 @@ from dragoman.ir.lookups import (
     Introspection as Introspection,
     Introspector as Introspector,
     KeyReader as KeyReader,
+    Members as Members,
     Places as Places,
     RedisKeys as RedisKeys,
 )

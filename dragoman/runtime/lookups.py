@@ -97,7 +97,9 @@ class Lookups:
 
     def _take(self, asked: Collection[ir.Asked]) -> None:
         self.server.service.load(asked)
-        log.info("policies loaded", extra=fields(policies=len(asked)))
+        log.info(
+            "policies loaded", extra=fields(policies=sum(not isinstance(one, ir.Members) for one in asked))
+        )
         if not self._settings.authz.store and any(isinstance(one, ir.KeyReader) for one in asked):
             log.error("policies look API keys up in Redis, and no --store says where that is")
 

@@ -19,6 +19,7 @@ import pytest_asyncio
 from dragoman.redis import cluster
 from tests.envoy.test_auth import GATEWAY, HOST, ask, bearer, error, policy
 from tests.envoy.test_auth_keys import secret
+from tests.envoy.test_consumers import consumer
 from tests.envoy.test_introspection import at, heard, served
 from tests.harness import net, redis as servers
 from tests.harness.issuer import Issuer
@@ -251,6 +252,51 @@ async def test_a_token_and_a_key(shop: Site, redis: servers.Redis) -> None:
         assert headers["Authorization"] == ["Bearer good"]
         assert (await ask(shop, "/", key("ann-1"), bearer("good"))).status == 200
         assert (await ask(shop, "/", key("ann-1"), bearer("good"))).status == 429
+
+
+async def test_a_key_of_a_consumer(shop: Site, redis: servers.Redis) -> None:
+    """Its groups and plan hold, not the record's; who is none any more has no key, and is not counted."""
+
+    def write(*names: str) -> None:
+        groups = {"app": ["admins"], "job": ["staff"]}
+        named = [consumer(name, groups=groups[name], plan="gold") for name in names]
+        shop.plane.write("clients.yaml", consumer("app", "other", groups=["staff"]), *named)
+
+    write("app", "job")
+    record = {"id": "ann", "groups": "admins", "plan": "free", "quota": 4, "period": 86400 * 300}
+    name = await put(redis, "app-1", consumer="app", **record)
+    await put(redis, "job-1", consumer="job", **record)
+    await put(redis, "gone-1", consumer="gone", **record)
+
+    async def known() -> bool:
+        return (await ask(shop, "/", key("app-1"))).status == 200
+
+    await net.until("the Consumers known", known)
+    reply = await ask(shop, "/admin", key("app-1"), "X-Consumer-Groups: root")
+    headers = heard(reply)
+    assert headers["X-Consumer-Id"] == ["app"]
+    assert headers["X-Consumer-Groups"] == ["admins"]
+    assert headers["X-Consumer-Plan"] == ["gold"]
+    assert reply.headers["x-ratelimit-remaining"] == "2"
+    before = served(shop)
+    assert error(await ask(shop, "/", key("gone-1"))) == "invalid_key"
+    assert error(await ask(shop, "/admin", key("job-1"))) == "forbidden"
+    assert error(await ask(shop, "/few", key("job-1"))) == "forbidden"
+    assert error(await ask(shop, "/ann", key("app-1"))) == "forbidden"
+    assert served(shop) == before
+    assert (await ask(shop, "/few", key("app-1"))).status == 200
+    assert (await ask(shop, "/", key("app-1"))).status == 429
+    write("job")
+
+    async def gone() -> bool:
+        return (await ask(shop, "/", key("app-1"))).status == 401
+
+    await net.until("the app's key refused", gone)
+    await redis.call("HDEL", name, "consumer")
+    assert (await ask(shop, "/ann", key("app-1"))).status == 429, "what is left is ann's"
+    assert not await redis.call(
+        "EXISTS", f"dragoman:key:shop:{{{hashlib.sha256(b'gone-1').hexdigest()}}}:used"
+    )
 
 
 async def test_a_cluster_of_redis(tmp_path: Path, envoy_binary: Path) -> None:

@@ -13,6 +13,7 @@ from dragoman.authz import keys
 from dragoman.authz.metrics import Metrics
 from dragoman.authz.service import BadRequest, Service
 from dragoman.authz.verdicts import Trouble
+from dragoman.envoy.filters import described
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.service.auth import v3 as auth
 from dragoman.proto.google.protobuf import Value
@@ -28,12 +29,16 @@ READER = ir.KeyReader("shop/keys", "shop", ir.Places((("x-api-key", ""),)))
 class Store:
     """Implements `keys.Runner`: what Redis would answer."""
 
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
+    def __init__(self, answer: Any, *more: Any) -> None:
+        self.answer, self._more = answer, [*more]
         self.asked: list[list[bytes]] = []
+        self.told: list[list[bytes]] = []
 
     async def run(self, script: object, names: list[bytes], arguments: list[bytes]) -> Any:
         self.asked.append(names)
+        self.told.append(arguments)
+        if len(self.asked) > 1 and self._more:
+            self.answer = self._more.pop(0)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -142,6 +147,32 @@ async def test_what_may_be_missing_and_who_could_not_be_asked() -> None:
     headers = {"x-api-key": "k", "authorization": "Bearer t"}
     opened = (await desk.ask(headers, **both)).dynamic_metadata.fields["open"].struct_value.fields
     assert set(opened) == {"introspection", "keys"}
+
+
+async def test_a_record_that_names_a_consumer() -> None:
+    """What is known of that one counts, and is looked at before anything is counted."""
+    passes = [b"passes", b"app", b"admins", b"free", -1, 0, 0]
+    app = ir.Client("app", ir.KeySet("shop"), ("staff",), "gold")
+    told = ir.Members("shop", (app,)), ir.Members("other", (ir.Client("bob", ir.KeySet("other")),))
+
+    async def found(name: bytes, reader: ir.KeyReader, last: Any = passes) -> tuple[int, int, list[str]]:
+        store = Store([b"consumer", name], last)
+        answer = await Desk(reader, *told, store=store).ask({"x-api-key": "k"}, keys="shop/keys")
+        headers = [one.header.value for one in answer.ok_response.headers]
+        assert [one[2] for one in store.told[1:]] == [name] * (len(store.told) - 1)
+        return int(answer.denied_response.status.code) or 200, len(store.told), headers
+
+    mine = [described.client(app, "key")]
+    assert await found(b"app", READER) == (200, 2, mine)
+    assert await found(b"app", replace(READER, groups=("staff",))) == (200, 2, mine)
+    assert await found(b"app", replace(READER, consumers=("app",))) == (200, 2, mine)
+    assert await found(b"app", replace(READER, groups=("admins",))) == (403, 1, [])
+    for name in (b"bob", b"", b"app,", b"\xff"):
+        assert await found(name, READER) == (401, 1, []), name
+    assert await found(b"app", READER, [b"consumer", b"bob"]) == (503, 2, []), "it changed meanwhile"
+    desk = Desk(READER, *told, store=Store([b"consumer", b"app"], passes))
+    desk.service.load([READER])
+    assert (await desk.ask({"x-api-key": "k"}, keys="shop/keys")).denied_response.status.code == 401
 
 
 async def test_redis_never_hears_the_key() -> None:

@@ -121,3 +121,26 @@ def test_rules_on_consumers_and_groups(edge: Any) -> None:
 def test_what_is_refused(edge: Any, spec: str, found: str) -> None:
     edge.apply(policy("p", ROUTE, spec))
     assert [f"{d.code} {format_path(d.path)}" for d in edge.rejected[edge.ref("AuthPolicy", "p")]] == [found]
+
+
+def test_consumers_that_keys_in_redis_may_name(edge: Any) -> None:
+    """The companion is told of them where a policy looks keys up; one that changes leaves other parts."""
+
+    def told() -> dict[tuple[str, str], Any]:
+        return {key: one for key, one in edge.outputs.lookups.items() if key[0] == "Members"}
+
+    edge.apply(KEYS, ALICE, "kind: Consumer\nmetadata: {name: carl}\nspec: {groups: [c]}\n")
+    assert not told()
+    edge.apply(policy("p", EDGE, "redisKeys: {}"))
+    before = told()
+    found = {one.id: one for part in before.values() for one in part.clients}
+    assert found == {
+        "alice": ir.Client("alice", SET, ("a", "b"), "gold"),
+        "carl": ir.Client("carl", SET, ("c",)),
+    }
+    edge.apply(ALICE.replace("gold", "free"))
+    after = told()
+    assert len(before) == len(after) == 2
+    assert sum(before[key] is after[key] for key in after) == 1
+    edge.apply(policy("p", EDGE, "redisKeys: {disabled: true}"))
+    assert not told()

@@ -2,6 +2,7 @@ r"""An AuthPolicy's `introspection` and `redisKeys`: what routes ask, and what t
 
     AuthPolicy + Secret + description of the issuer --> asked (to the companion, with the secret)
                                                     \-> standing (for routes and status, without)
+    Consumer (auth_members) --> asked
 
 The sections are said as a whole, so a route that is under one is under one policy, and names it. A new secret
 changes what the companion is told and no route. Called by `auth`, `auth_sources` (what must be fetched) and
@@ -20,7 +21,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
 from dragoman.translators.gateway.models import auth_lookups, authpolicy, meta, policy, secret
-from dragoman.translators.gateway.policies import issuers
+from dragoman.translators.gateway.policies import auth_members, issuers
 
 _BEARER: Final = (("authorization", "Bearer "),)
 
@@ -36,14 +37,14 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class _Made:
     standing: Standing | None
-    asked: tuple[ir.Asked, ...] = field(repr=False)
+    asked: tuple[ir.Introspector | ir.KeyReader, ...] = field(repr=False)
 
 
 Standings = Collection[Ref, Standing]
 
 
 class Lookups:
-    """The collections. `asked`: (kind of lookup, policy) -> what the companion is told."""
+    """The collections. `asked`: (kind, policy or namespace and shard) -> what the companion is told."""
 
     def __init__(self, graph: Graph, objects: base.Objects, found: Source[str, base.Fetched]) -> None:
         self._found = found
@@ -52,17 +53,20 @@ class Lookups:
             "lookups of AuthPolicies", objects[meta.DRAGOMAN_GROUP, "AuthPolicy"], self._made
         )
         self.standings: Standings = graph.map_one("lookups that stand", made, lambda _, __, one: one.standing)
-        self.asked: Collection[tuple[str, str], ir.Asked] = graph.map_many(
+        policies: Collection[tuple[str, str], ir.Asked] = graph.map_many(
             "lookups asked",
             made,
             lambda _, __, one: [((type(each).__name__, each.policy), each) for each in one.asked],
+        )
+        self.asked: Collection[tuple[str, str], ir.Asked] = graph.union(
+            "what the companion is told", policies, auth_members.collection(graph, objects)
         )
 
     def _made(self, ctx: Context, ref: Ref, item: base.AnyObject) -> _Made | None:
         spec = item.spec
         if not isinstance(spec, authpolicy.AuthPolicy):
             return None
-        asked: list[ir.Asked] = []
+        asked: list[ir.Introspector | ir.KeyReader] = []
         standing: Standing | None = None
         tokens, keys = policy.on(spec.introspection), policy.on(spec.redis_keys)
         if tokens is not None:
