@@ -14,6 +14,7 @@ import pytest
 
 from tests.envoy.test_auth import GATEWAY, HOST, error, policy
 from tests.envoy.test_auth_keys import secret
+from tests.envoy.test_consumers import consumer
 from tests.harness import manifests, net
 from tests.harness.browser import PAGE, Browser, ask
 from tests.harness.manifests import http_route, rule
@@ -236,11 +237,23 @@ async def test_scripts_and_clients_get_401_instead_of_a_redirect(site: Site, pro
 
 
 async def test_claims_of_a_session_and_tokens_of_clients(site: Site, provider: Provider) -> None:
-    """Rules read the token that the login gave. Clients that bring their own need no session, and gain
-    nothing by a wrong one."""
+    """Rules read the token that the login gave, and know the Consumer by it. Clients that bring their own
+    need no session, and gain nothing by a wrong one."""
+    tokens = {**jwt(provider), "consumerClaim": "sub"}
+    of_alice = {"issuer": provider.issuer, "value": "alice"}
     await shop(
         site,
-        policy("login", GATEWAY, oidc=oidc(provider, forwardToken=True), jwt=jwt(provider)),
+        consumer("alice", tokens=[of_alice], groups=["members"], plan="gold"),
+        consumer("alice", "elsewhere", tokens=[of_alice], groups=["owners"]),
+        policy("login", GATEWAY, oidc=oidc(provider, forwardToken=True), jwt=tokens),
+        *(
+            policy(
+                name,
+                {"kind": "HTTPRoute", "name": "shop", "sectionName": name},
+                rules={"allow": [{"groups": [name]}]},
+            )
+            for name in ("members", "owners")
+        ),
         policy(
             "cart",
             {"kind": "HTTPRoute", "name": "shop", "sectionName": "cart"},
@@ -251,7 +264,7 @@ async def test_claims_of_a_session_and_tokens_of_clients(site: Site, provider: P
             {"kind": "HTTPRoute", "name": "shop", "sectionName": "admin"},
             rules={"allow": [{"scopes": {"allOf": ["admin"]}}]},
         ),
-        paths=("cart", "admin"),
+        paths=("cart", "admin", "members", "owners"),
     )
     browser = Browser(site)
     await browser.log_in("/cart")
@@ -259,8 +272,19 @@ async def test_claims_of_a_session_and_tokens_of_clients(site: Site, provider: P
     assert page.seen["x-user-id"] == ["alice"]
     assert page.seen["authorization"][0].startswith("Bearer eyJ")
     assert "cookie" not in page.seen
+    assert page.seen["x-consumer-id"] == ["alice"]
+    assert page.seen["x-consumer-plan"] == ["gold"]
+    assert "x-consumer-groups" in (await browser.get("/members", PAGE)).seen
     refused = await browser.get("/admin", PAGE)
     assert (refused.status, error(refused)) == (403, "insufficient_scope")
+    claimed = ("X-Consumer-Groups: owners", "X-Consumer-ID: root", "X-Dragoman-Subject: alice")
+    refused = await browser.get("/owners", PAGE, *claimed)
+    assert (refused.status, error(refused)) == (403, "forbidden")
+    stranger = f"Authorization: Bearer {provider.token(sub='mallory')}"
+    page = await ask(site, "/cart", stranger, *claimed)
+    assert page.seen["x-user-id"] == ["mallory"]
+    assert not [name for name in page.seen if name.startswith("x-consumer")]
+    assert error(await ask(site, "/members", stranger, *claimed)) == "forbidden"
     assert (await ask(site, "/cart", f"Authorization: Bearer {provider.token()}")).status == 200
     before = reached(site)
     forged = Provider()
