@@ -14,6 +14,15 @@ from dragoman.ir.keys import Client, Lookup
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where a credential may be, in this order. `headers`: (lower-case name, what stands before it)."""
+
+    headers: tuple[tuple[str, str], ...] = ()
+    params: tuple[str, ...] = ()
+    cookies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Introspection:
     """Requests bring a token that is active. `policy`: namespace/name of who knows how to ask; `at`: who is
     asked, for people; `headers`: what the backend is told, in lower case. `optional`: a request without a
@@ -26,6 +35,7 @@ class Introspection:
     optional: bool = False
     fail_open: bool = False
     consumers: Lookup | None = None
+    places: Places = Places()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +45,7 @@ class RedisKeys:
     policy: str
     fail_open: bool = False
     optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where a credential may be, in this order. `headers`: (lower-case name, what stands before it)."""
-
-    headers: tuple[tuple[str, str], ...] = ()
-    params: tuple[str, ...] = ()
-    cookies: tuple[str, ...] = ()
+    places: Places = Places()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,12 @@ CLAIMED = (
     "X-Dragoman-Token: CgA=",
     "X-Dragoman-Client: AAAA",
 )
-PARTS = ("keys", "any", "jwt-or-key", "three", "strict", "optional", "lenient", "open-any", "rules")
+PARTS = ("keys", "any", "jwt-or-key", "three", "strict", "optional", "lenient", "open-any", "rules", "many")
+PLACES = {
+    "headers": [{"name": "X-Token"}, {"name": "Authorization", "prefix": "Bearer "}],
+    "queryParams": ["access_token"],
+    "cookies": ["session"],
+}
 EXCLUDED = [
     {"methods": ["OPTIONS"]},
     {"paths": [{"value": f"{stem}/health"} for stem in ("", *(f"/{part}" for part in PARTS))]},
@@ -98,6 +103,7 @@ async def start(site: Site, issuer: Issuer) -> None:
         policy("strict", at("strict"), jwt=jwt, introspection={**tokens, **OPAQUE}),
         policy("optional", at("optional"), introspection=off, redisKeys={**keys, "optional": True}),
         policy("lenient", at("lenient"), introspection=lenient),
+        policy("many", at("many"), introspection={**tokens, "from": PLACES}),
         policy(
             "open-any", at("open-any"), **any_of, introspection=lenient, redisKeys={**keys, "failure": "Open"}
         ),
@@ -137,6 +143,17 @@ async def test_excluded_requests_need_none_and_others_do(shop: Shop) -> None:
     assert await shop.refused("/", KEY, *CLAIMED) == (401, "unauthorized"), "nor the other way round"
     assert await shop.refused("/rules/health", *CLAIMED) == (403, "forbidden"), "rules hold there too"
     assert await shop.who("/rules/health", GOOD) == "ann"
+    for path, *lines in (
+        ("/many/health", "X-Token: unknown"),
+        ("/many/health", BAD),
+        ("/many/health", "Cookie: a=b; session=unknown"),
+        ("/many/health?access_token=unknown",),
+        ("/many/health?a=b&%61ccess_token=unknown",),
+    ):
+        assert await shop.refused(path, *lines) == (401, "invalid_token"), (path, lines)
+    before = len(shop.issuer.questions)
+    assert await shop.who("/many/health?a=b", "Cookie: a=b") == "-"
+    assert len(shop.issuer.questions) == before
 
 
 async def test_one_of_several(shop: Shop) -> None:
@@ -200,11 +217,27 @@ async def test_redis_down(shop: Shop) -> None:
 
 
 async def test_the_companion_away(shop: Shop) -> None:
-    """Then Envoy asks nobody: what needs no credential depends on it as well, unless requests pass then."""
+    """Who brings something cannot be told from others, and gets 503 unless requests pass then. Who brings
+    nothing passes where nothing is needed, and nowhere else."""
     await shop.site.plane.stop()
-    for path in ("/", "/health", "/keys", "/keys/health", "/any"):
+    for path in ("/", "/health", "/keys", "/keys/health", "/any", "/optional"):
         assert await shop.refused(path, GOOD, KEY, *CLAIMED) == (503, "unavailable"), path
+    assert await shop.refused("/jwt-or-key", KEY, *CLAIMED) == (503, "unavailable")
+    for path in ("/health", "/keys/health", "/any/health", "/optional", "/lenient/health", "/many/health"):
+        assert await shop.who(path) == "-", path
+    for path in ("/", "/keys", "/any", "/lenient", "/open-any", "/many"):
+        assert await shop.refused(path, *CLAIMED) == (401, "unauthorized"), path
+    assert await shop.who("/jwt-or-key", bearer(token(sub="bob"))) == "bob"
     for path in ("/lenient", "/lenient/health", "/open-any"):
-        headers = heard(await ask(shop.site, path, *CLAIMED))
+        headers = heard(await ask(shop.site, path, GOOD, *CLAIMED))
         assert headers[AWAY.partition(":")[0]] == ["true"]
         assert not {"X-User-Id", "X-Consumer-Id"} & headers.keys()
+    for path, *lines in (
+        ("/many/health", "X-Token: a"),
+        ("/many/health", "X-Token:"),
+        ("/many/health", GOOD),
+        ("/many/health", "Cookie: a=b"),
+        ("/many/health?a=b",),
+        ("/many/health?%61ccess_token=good",),
+    ):
+        assert await shop.refused(path, *lines, *CLAIMED) == (503, "unavailable"), (path, lines)

@@ -11,7 +11,7 @@ import functools
 from typing import Final
 
 from dragoman.envoy import authz, durations
-from dragoman.envoy.filters import base, ext_authz as services
+from dragoman.envoy.filters import base, ext_authz as services, spared
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.extensions.filters.http.ext_authz import v3 as ext_authz
@@ -43,6 +43,7 @@ class Lookups:
         message.grpc_service.envoy_grpc.cluster_name = authz.CLUSTER
         durations.assign(message.grpc_service.timeout, _PATIENCE)
         message.status_on_error.code = services.DOWN  # type: ignore[assignment]
+        spared.write_unless(message.filter_enabled_metadata)
         return base.config(message)
 
     def per_route(self, route: ir.Route) -> base.Config | None:

@@ -48,6 +48,7 @@ from dragoman.envoy.filters import (
     rollouts,
     router,
     sharding,
+    spared,
     stateful_session,
     tokens,
     tries,
@@ -77,6 +78,7 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     credentials.HELD,
     credentials.FILTER,  # what the next two look up; tokens were checked by now
     api_keys.FILTER,
+    spared.FILTER,
     authz.FILTER,  # costs a call: not for requests that the former refuse
     authz.OPEN,
     tokens.FILTER,  # takes what the former found of tokens

@@ -56,6 +56,7 @@ def test_plain_http() -> None:
         ("dragoman.credentials.held", True),
         ("dragoman.credentials", True),
         ("envoy.filters.http.api_key_auth", True),
+        ("dragoman.spared", True),
         ("dragoman.lookups", True),
         ("dragoman.lookups_open", True),
         ("dragoman.tokens", True),

@@ -200,7 +200,8 @@ def test_what_is_looked_up_is_one_of_several(edge: Any) -> None:
     first = auths(edge)[0]
     assert first is not None
     assert first.needs == ir.Needs(("certificate", "redis"), False, (ir.AuthRule(methods=("GET",)),))
-    assert first.redis_keys == ir.RedisKeys("default/p", optional=True)
+    places = ir.Places((("x-api-key", ""),))
+    assert first.redis_keys == ir.RedisKeys("default/p", optional=True, places=places)
     assert not [line for line in edge.findings() if "DRG1863" in line]
 
 

@@ -123,13 +123,19 @@ def introspection(
     if given.consumer_claim is not None:
         known = ir.Lookup(sayer.namespace, ir.Proof("token", given.consumer_claim))
     return ir.Introspection(
-        _name(sayer), standing.at, headers, given.optional, given.failure == "Open", known
+        _name(sayer),
+        standing.at,
+        headers,
+        given.optional,
+        given.failure == "Open",
+        known,
+        _token_places(given),
     )
 
 
 def redis_keys(given: auth_lookups.RedisKeys, sayer: Ref) -> ir.RedisKeys:
     """What a section, said by `sayer`, asks of requests."""
-    return ir.RedisKeys(_name(sayer), given.failure == "Open", given.optional)
+    return ir.RedisKeys(_name(sayer), given.failure == "Open", given.optional, _key_places(given))
 
 
 def _name(ref: Ref) -> str:
@@ -157,14 +163,12 @@ def _flaw(ref: Ref, lack: issuers.Lack) -> Diagnostic:
 def _introspector(
     ref: Ref, given: auth_lookups.Introspection, endpoint: str, client_secret: str
 ) -> ir.Introspector:
-    headers = [(one.name.lower(), one.prefix) for one in given.from_.headers]
-    places = ir.Places(_bearer(headers), given.from_.query_params, given.from_.cookies)
     return ir.Introspector(
         policy=_name(ref),
         endpoint=endpoint,
         client_id=given.client_id or "",
         client_secret=client_secret,
-        places=places if places != ir.Places() else ir.Places(_BEARER),
+        places=_token_places(given),
         post=given.client_auth == "Post",
         issuer=given.issuer or "",
         audiences=given.audiences,
@@ -178,16 +182,26 @@ def _introspector(
 
 
 def _reader(ref: Ref, given: auth_lookups.RedisKeys) -> ir.KeyReader:
-    headers = [(one.lower(), "") for one in given.headers or ()]
-    places = ir.Places(_bearer(headers), given.query_params or (), given.cookies or ())
     return ir.KeyReader(
         policy=_name(ref),
         namespace=ref.namespace,
-        places=places if places != ir.Places() else ir.Places((("x-api-key", ""),)),
+        places=_key_places(given),
         consumers=given.consumers,
         groups=given.groups,
         fail_open=given.failure == "Open",
     )
+
+
+def _token_places(given: auth_lookups.Introspection) -> ir.Places:
+    headers = [(one.name.lower(), one.prefix) for one in given.from_.headers]
+    places = ir.Places(_bearer(headers), given.from_.query_params, given.from_.cookies)
+    return places if places != ir.Places() else ir.Places(_BEARER)
+
+
+def _key_places(given: auth_lookups.RedisKeys) -> ir.Places:
+    headers = [(one.lower(), "") for one in given.headers or ()]
+    places = ir.Places(_bearer(headers), given.query_params or (), given.cookies or ())
+    return places if places != ir.Places() else ir.Places((("x-api-key", ""),))
 
 
 def _bearer(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
