@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final
 
 import xxhash
@@ -46,6 +47,9 @@ SHORT: Final[Mapping[str, str]] = {
 }
 
 
+_FEW: Final = 3
+
+
 class NameSet:
     """An immutable set of names, kept in parts so that one changed part costs only itself.
 
@@ -54,7 +58,8 @@ class NameSet:
 
     __slots__ = ("parts",)
 
-    def __init__(self, *parts: frozenset[str]) -> None:
+    def __init__(self, *parts: frozenset[str] | tuple[str, ...]) -> None:
+        """Each part without duplicates. A tuple is for a name or two: a set takes four times as much."""
         self.parts = parts
 
     def __contains__(self, name: object) -> bool:
@@ -80,10 +85,11 @@ class NameSet:
 
     def isdisjoint(self, names: frozenset[str] | set[str]) -> bool:
         """Whether no name of `names` is in this set. Costs the smaller side, part by part."""
-        return all(part.isdisjoint(names) for part in self.parts)
+        return all(names.isdisjoint(part) for part in self.parts)
 
 
 NO_NAMES: Final = NameSet()
+NO_REFS: Final[Mapping[str, NameSet]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,8 +149,13 @@ def make(
     sensitive: bool = False,
 ) -> Resource:
     """A resource from one piece of bytes."""
-    named = {kind: NameSet(frozenset(names)) for kind, names in (refs or {}).items()}
+    named = {kind: _named(names) for kind, names in refs.items()} if refs else NO_REFS
     return Resource(type_url, name, digest(payload), (payload,), named, sensitive)
+
+
+def _named(names: Iterable[str]) -> NameSet:
+    found = frozenset(names)
+    return NameSet(tuple(found) if len(found) < _FEW else found)
 
 
 def digest(*chunks: bytes) -> str:

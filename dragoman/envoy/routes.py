@@ -9,7 +9,7 @@ says); an invalid share of several answers the same by way of a cluster that doe
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
@@ -132,7 +132,7 @@ def encode_virtual_host(
     tree = trees.encode(entries) if len(routes) >= trees.LEAST else None
     parts += [tree] if tree is not None else [entry for _, entry in entries]
     chunk = framing.frame(_host_tag(), b"".join(parts))
-    clusters = _union(route.clusters for route in routes)
+    clusters = _union([route.clusters for route in routes])
     return HostChunk(domain, chunk, resource.digest(chunk), clusters, any(one.sensitive for one in routes))
 
 
@@ -197,7 +197,7 @@ def _alone(
         headers.write_response(message, route.response_headers, share.response_headers)
     else:
         _headers(message, route)
-    return frozenset((name,))
+    return _only(name)
 
 
 def _dealt(
@@ -256,8 +256,16 @@ def _respond(message: route_proto.Route, status: int, body: str = "") -> None:
         message.direct_response.body.inline_string = body
 
 
-def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:
-    return _NO_CLUSTERS.union(*sets)
+@functools.lru_cache(maxsize=256)
+def _only(name: str) -> frozenset[str]:
+    """A set of one name. The routes of an object come together, and as a rule have one backend."""
+    return frozenset((name,))
+
+
+def _union(sets: Sequence[frozenset[str]]) -> frozenset[str]:
+    """All of them; the first one itself where the others have no more, so that it is there once."""
+    first, *others = sets or (_NO_CLUSTERS,)
+    return first if all(first.issuperset(one) for one in others) else first.union(*others)
 
 
 @functools.cache

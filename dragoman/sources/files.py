@@ -200,7 +200,7 @@ class Files:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF), "-")
         return sys.stdin.buffer
 
-    def _look(self, name: str, state: os.stat_result, *, careful: bool = False) -> bool:
+    def _look(self, name: str, state: tree.State, *, careful: bool = False) -> bool:
         """Reads a file. `careful`: not if that would lose an object, and then says False."""
         now = time.time_ns()
         try:
@@ -324,22 +324,22 @@ class Files:
         """Device and inode of what was read under these names."""
         return {self._stamps[name][:2]: name for name in names if name in self._stamps}
 
-    def _succeed(self, name: str, state: os.stat_result, former: dict[tuple[int, ...], str]) -> None:
+    def _succeed(self, name: str, state: tree.State, former: dict[tuple[int, ...], str]) -> None:
         """A renamed file loses its former name at once, lest its objects stand twice for a moment."""
         if name not in self._held and (old := former.get((state.st_dev, state.st_ino))) is not None:
             self._forget(old)
             self._due.pop(old, None)
 
-    def _counted(self, name: str, state: os.stat_result) -> str:
+    def _counted(self, name: str, state: tree.State) -> str:
         """The one name under which a file with several (links of either kind) is read."""
         if name in self._tree.files or (state.st_nlink == 1 and name not in self._tree.others):
             return name
-        same = (each for each, known in self._tree.files.items() if os.path.samestat(known, state))
+        same = (each for each, known in self._tree.files.items() if _same(known, state))
         return next(same, name)
 
-    def _is_spent(self, name: str, state: os.stat_result) -> bool:
+    def _is_spent(self, name: str, state: tree.State) -> bool:
         """A pipe is read once; to open it again would be to wait for somebody to write."""
-        return name in self._held and not stat.S_ISREG(state.st_mode)
+        return name in self._held and not state.regular
 
     def _enter(self, folder: str, ears: _Ears) -> None:
         if self._notify is None:
@@ -415,12 +415,13 @@ class Files:
         for name in ready:
             due = self._due.pop(name)
             try:
-                state = os.stat(name)
+                found = os.stat(name)
             except OSError:
                 self._forget(name)
                 continue
-            if not stat.S_ISREG(state.st_mode):
-                if name not in self._roots or stat.S_ISDIR(state.st_mode):
+            state = tree.state_of(found)
+            if not state.regular:
+                if name not in self._roots or stat.S_ISDIR(found.st_mode):
                     self._forget(name)
                     continue
                 if self._is_spent(name, state):
@@ -428,7 +429,7 @@ class Files:
             if (other := name) != (name := self._counted(name, state)):
                 self._forget(other)  # it counted until now, if ever
             before = self._tree.files.setdefault(name, state)
-            if before.st_nlink > 1 and not os.path.samestat(before, state):
+            if before.st_nlink > 1 and not _same(before, state):
                 self._stale = True  # another name of what stood here did not count until now
             self._succeed(name, state, former)
             late = now - due.since >= PATIENCE
@@ -439,13 +440,18 @@ class Files:
                 turn = time.perf_counter()
 
 
-def _stamp(state: os.stat_result, read_at: int) -> tuple[int, ...]:
+def _stamp(state: tree.State, read_at: int) -> tuple[int, ...]:
     """What tells one state of a file from another; only the file's identity where the clock is too coarse to
     tell (read too soon), and that is no state's stamp.
     """
     if read_at and state.st_mtime_ns > read_at - _RACY:
         return state.st_dev, state.st_ino
-    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+    return state[:5]
+
+
+def _same(one: tree.State, other: tree.State) -> bool:
+    """Whether two names stand for one file."""
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 def _gone(name: str) -> bool:

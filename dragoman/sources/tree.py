@@ -16,7 +16,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 _SKIPPED: Final = frozenset({"kustomization.yaml", "kustomization.yml"})
@@ -30,6 +30,31 @@ def eligible(name: str) -> bool:
     return name.endswith(SUFFIXES) and not name.startswith(".") and name not in _SKIPPED
 
 
+class State(NamedTuple):
+    """What is kept of a file's `os.stat_result`, which is three times as large."""
+
+    st_dev: int
+    st_ino: int
+    st_size: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+    st_nlink: int
+    regular: bool
+
+
+def state_of(state: os.stat_result) -> State:
+    """The part that counts."""
+    return State(
+        state.st_dev,
+        state.st_ino,
+        state.st_size,
+        state.st_mtime_ns,
+        state.st_ctime_ns,
+        state.st_nlink,
+        stat.S_ISREG(state.st_mode),
+    )
+
+
 @dataclass(slots=True)
 class Tree:
     """What a walk found. Names are as the user named them: `shop/routes.yaml`.
@@ -39,7 +64,7 @@ class Tree:
     `others`: further names of `files`. `failures`: what cannot be read.
     """
 
-    files: dict[str, os.stat_result] = field(default_factory=dict)
+    files: dict[str, State] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
     links: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     others: set[str] = field(default_factory=set)
@@ -107,7 +132,7 @@ def _folder(
 def _file(tree: Tree, path: str, state: os.stat_result, seen: set[tuple[int, int]]) -> None:
     if (identity := (state.st_dev, state.st_ino)) not in seen:
         seen.add(identity)
-        tree.files[path] = state
+        tree.files[path] = state_of(state)
     elif path not in tree.files:
         tree.others.add(path)
 

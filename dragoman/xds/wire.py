@@ -205,7 +205,7 @@ class Encoder:
         body = self._bodies.get(key)
         if body is None:
             items = list(resources())
-            body = self._join(form, type_url, items, ())
+            body = self._join(form, type_url, items, (), keep=False)
             self._bodies.put(key, body, body.size + 64 * len(items))
         return body
 
@@ -223,12 +223,19 @@ class Encoder:
         return body
 
     def _join(
-        self, form: Form, type_url: str, resources: Collection[Resource], removed: tuple[str, ...]
+        self,
+        form: Form,
+        type_url: str,
+        resources: Collection[Resource],
+        removed: tuple[str, ...],
+        *,
+        keep: bool = True,
     ) -> Body:
+        """`keep` the frames too: not those of a body that is kept whole."""
         parts: list[bytes] = []
         small = [text(_TYPE_URL, type_url), *(text(_REMOVED, name) for name in removed)]
         for resource in resources:
-            frame = self._frame(form, resource)
+            frame = self._frame(form, resource, keep)
             if len(frame) == 1:
                 small += frame
             else:
@@ -237,12 +244,12 @@ class Encoder:
             (b"".join(small), *parts), frozenset((*(resource.name for resource in resources), *removed))
         )
 
-    def _frame(self, form: Form, resource: Resource) -> Rope:
+    def _frame(self, form: Form, resource: Resource, keep: bool) -> Rope:
         key = (form, resource.type_url, resource.name, resource.version)
         frame = self._frames.get(key)
         if frame is None:
             frame = frame_delta(resource) if form is Form.DELTA else frame_sotw(resource)
-            if len(frame) == 1:  # the pieces of a large one are the resource's own
+            if keep and len(frame) == 1:  # the pieces of a large one are the resource's own
                 self._frames.put(key, frame, len(frame[0]))
         return frame
 

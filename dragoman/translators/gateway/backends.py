@@ -29,6 +29,7 @@ _CLEAR: Final = {
     "h2c": ir.AppProtocol.HTTP2,
     "grpc": ir.AppProtocol.HTTP2,
 }
+_NOBODY: Final[frozenset[Ref]] = frozenset()
 _TLS: Final = {"https": ir.AppProtocol.AUTO, "kubernetes.io/wss": ir.AppProtocol.HTTP1}
 _SECURED: Final = (ir.Transport.APPLICATION, ir.Transport.GRPC, ir.Transport.BYTES)
 """Where Envoy adds TLS of its own, if somebody wants it."""
@@ -406,4 +407,5 @@ def findings(ctx: Context, sources: Sources, ref: Ref) -> tuple[Diagnostic, ...]
 
 def barred(unresolved: Iterable[Unresolved]) -> frozenset[Ref]:
     """The Services that policies keep these references from."""
-    return frozenset(one.barred for one in unresolved if one.barred is not None)
+    found = [one.barred for one in unresolved if one.barred is not None]
+    return frozenset(found) if found else _NOBODY

@@ -251,7 +251,18 @@ def _meta(ref: Ref, given: Any) -> tuple[base.Meta, list[Diagnostic]]:
             error("DRG1103", "`generation` has the wrong type", where, label="expected a whole number")
         )
         generation = 0
-    return base.Meta(labels, annotations, str(created), generation), findings
+    return _about(labels, annotations, str(created), generation), findings
+
+
+@functools.lru_cache(maxsize=1024)
+def _about(
+    labels: tuple[tuple[str, str], ...],
+    annotations: tuple[tuple[str, str], ...],
+    created: str,
+    generation: int,
+) -> base.Meta:
+    """Kept, because in files most objects have nothing of it."""
+    return base.Meta(labels, annotations, created, generation)
 
 
 def _pairs(

@@ -6,6 +6,7 @@ writes a status.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ _INVALID: Final = "UnsupportedValue"
 def of_class(item: base.AnyObject, accepted: base.Condition) -> base.Status:
     """GatewayClassStatus."""
     found = [{"name": name} for name in features.SUPPORTED]
-    body = {"conditions": _conditions((accepted,), item), "supportedFeatures": found}
+    body = {"conditions": _conditions((accepted,), item.meta.generation), "supportedFeatures": found}
     return base.Status(item.ref, body)
 
 
@@ -40,7 +41,7 @@ def of_gateway(item: base.AnyObject, report: gateways.Report, attached: Attached
     """GatewayStatus. `sets`: attached ListenerSets. None is worth a word where the Gateway speaks of them."""
     body: dict[str, Any] = {
         "addresses": [{"type": "IPAddress", "value": value} for value in report.addresses],
-        "conditions": _conditions(report.conditions, item),
+        "conditions": _conditions(report.conditions, item.meta.generation),
         "listeners": _listeners(item, report.listeners, attached),
     }
     if sets or item.spec.allowed_listeners is not None:
@@ -50,7 +51,7 @@ def of_gateway(item: base.AnyObject, report: gateways.Report, attached: Attached
 
 def of_set(item: base.AnyObject, report: listenersets.Report, attached: Attached) -> base.Status:
     """ListenerSetStatus."""
-    body: dict[str, Any] = {"conditions": _conditions(report.conditions, item)}
+    body: dict[str, Any] = {"conditions": _conditions(report.conditions, item.meta.generation)}
     if report.reports:
         body["listeners"] = _listeners(item, report.reports, attached)
     return base.Status(item.ref, body)
@@ -64,7 +65,7 @@ def _listeners(
             "name": one.name,
             "supportedKinds": [{"group": meta.GATEWAY_GROUP, "kind": kind} for kind in one.kinds],
             "attachedRoutes": attached(one.name),
-            "conditions": _conditions(one.conditions, item),
+            "conditions": _conditions(one.conditions, item.meta.generation),
         }
         for one in reports
     ]
@@ -77,22 +78,34 @@ def of_route(
     conditions: Callable[[base.Condition], tuple[base.Condition, ...]],
 ) -> base.Status:
     """RouteStatus: one entry per parent of ours. `conditions`: from `Accepted` to all of them."""
-    parents = [
-        {
-            "parentRef": _parent(one.wanted),
-            "controllerName": controller,
-            "conditions": _conditions(conditions(one.accepted), item),
-        }
-        for one in attached.parents
-    ]
-    return base.Status(item.ref, {"parents": parents})
+    said = tuple((one.wanted, conditions(one.accepted)) for one in attached.parents)
+    return base.Status(item.ref, _parents(controller, said, item.meta.generation))
+
+
+@functools.lru_cache(maxsize=1024)
+def _parents(
+    controller: str,
+    said: tuple[tuple[meta.ParentReference, tuple[base.Condition, ...]], ...],
+    generation: int,
+) -> Mapping[str, Any]:
+    """Kept, because most routes have the same parents and the same to say about them."""
+    return {
+        "parents": [
+            {
+                "parentRef": _parent(wanted),
+                "controllerName": controller,
+                "conditions": _conditions(conditions, generation),
+            }
+            for wanted, conditions in said
+        ]
+    }
 
 
 def of_policy(
     item: base.AnyObject, controller: str, ancestors: Iterable[Ref], conditions: Iterable[base.Condition]
 ) -> base.Status:
     """PolicyStatus (GEP-713): one entry per Gateway whose routes reach the target."""
-    said = _conditions(conditions, item)
+    said = _conditions(conditions, item.meta.generation)
     found = [
         {
             "ancestorRef": {
@@ -129,19 +142,19 @@ def of_backend(item: base.AnyObject, flaw: str | None) -> base.Status:
     accepted = base.Condition("Accepted", True, "Accepted", "the Backend is valid")
     if flaw is not None:
         accepted = base.Condition("Accepted", False, "InvalidCertificateRef", flaw)
-    return base.Status(item.ref, {"conditions": _conditions((accepted,), item)})
+    return base.Status(item.ref, {"conditions": _conditions((accepted,), item.meta.generation)})
 
 
 def of_consumer(item: base.AnyObject, conditions: Iterable[base.Condition]) -> base.Status:
     """ConsumerStatus: conditions."""
-    return base.Status(item.ref, {"conditions": _conditions(conditions, item)})
+    return base.Status(item.ref, {"conditions": _conditions(conditions, item.meta.generation)})
 
 
 def of_rollout(
     item: base.AnyObject, conditions: Iterable[base.Condition], more: Mapping[str, Any]
 ) -> base.Status:
     """RolloutStatus: conditions, and how far it is."""
-    return base.Status(item.ref, {"conditions": _conditions(conditions, item), **more})
+    return base.Status(item.ref, {"conditions": _conditions(conditions, item.meta.generation), **more})
 
 
 def _parent(wanted: meta.ParentReference) -> dict[str, Any]:
@@ -156,8 +169,7 @@ def _parent(wanted: meta.ParentReference) -> dict[str, Any]:
     return found
 
 
-def _conditions(conditions: Iterable[base.Condition], item: base.AnyObject) -> list[dict[str, Any]]:
-    generation = item.meta.generation
+def _conditions(conditions: Iterable[base.Condition], generation: int) -> list[dict[str, Any]]:
     return [
         {
             "type": one.type,

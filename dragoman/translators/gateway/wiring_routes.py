@@ -147,7 +147,7 @@ class Requests:
             findings += tuple(auth_oidc_routes.astray(stand.routes))
         made = ir.RouteSet(ref, tuple(stands))
         told = tuple(dict.fromkeys(_without_answered(findings, made)))
-        return _Made(made, told, frozenset(barred))
+        return _Made(made, told, frozenset(barred) if barred else rules.barred)
 
     def _under(self, ctx: Context, route: ir.Route, stack: stacks.Stack, barred: set[Ref]) -> effects.Effect:
         """A route under policies, those of its backends included: where these differ, what they say of
