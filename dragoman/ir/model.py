@@ -252,6 +252,8 @@ class Forward:
 
     def pairs(self) -> tuple[ClusterKey, ...]:
         """The pairs among what stands for its backends."""
+        if self.fallback is None:
+            return ()
         keys = (self.reached(one.cluster) for one in self.shares() if one.cluster is not None)
         return tuple(dict.fromkeys(key for key in keys if key.reserve))
 

@@ -6,8 +6,10 @@ filter: write its module, put it here (docs/add-a-filter.md).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
-from typing import Final, cast
+import dataclasses
+import operator
+from collections.abc import Callable, Collection, Hashable, Mapping
+from typing import Any, Final, cast
 
 from dragoman import proto, resource
 from dragoman.envoy import sources
@@ -204,8 +206,44 @@ def type_urls(name: str) -> tuple[str, ...]:
     return (usual, identity.NOTHING) if name == identity.FILTER.name else (usual,)
 
 
+_UNASKED: Final = (
+    "name",
+    "match",
+    "action",
+    "order",
+    "request_headers",
+    "response_headers",
+    "origin",
+    "said",
+)
+"""What a route says to the router alone. Whatever else it says is for filters to look at."""
+_UNASKED_FORWARD: Final = (
+    *("backends", "rewrite", "hostname", "timeout", "try_timeout", "mirrors", "websocket", "try_idle"),
+    *("stream_idle", "duration", "failure", "host"),
+)
+
+
+def _asks(kind: type, but: Collection[str]) -> tuple[Callable[[Any], Any], Any]:
+    """How to look at all fields but some, and what they are where nobody said anything."""
+    asked = [one for one in dataclasses.fields(kind) if one.name not in but]
+    return operator.attrgetter(*(one.name for one in asked)), tuple(one.default for one in asked)
+
+
+_look, _NOTHING = _asks(ir.Route, _UNASKED)
+_look_forward, _NOTHING_FORWARD = _asks(ir.Forward, _UNASKED_FORWARD)
+
+
+def asks_nothing(route: ir.Route) -> bool:
+    """Whether no filter that sleeps can be meant, as with most routes: there are thirty to ask."""
+    if _look(route) != _NOTHING:
+        return False
+    return not isinstance(route.action, ir.Forward) or _look_forward(route.action) == _NOTHING_FORWARD
+
+
 def write_route(target: route_proto.Route, route: ir.Route) -> None:
     """Enables on `target` the filters that `route` asks for."""
+    if asks_nothing(route):
+        return
     for name, per_route in _OPTIONAL:
         config = per_route(route)
         if config is not None:

@@ -92,7 +92,9 @@ class Groups:
             ),
         )
 
-        encoded = graph.map_one("encoded", outputs.routes, placing.encode)
+        encoded: Collection[Ref, placing.EncodedSet] = graph.map_one(
+            "encoded", outputs.routes, lambda _, ref, item: placing.encode(item, encoded.get(ref))
+        )
 
         def attach(ctx: Context, ref: Ref, item: placing.EncodedSet) -> Iterable[tuple[PartKey, Part]]:
             return placing.parts(ctx, ref, item, seats, self._binds, encrypted)

@@ -75,10 +75,29 @@ def seats(
         yield (ref, listener.name), assembly.seat(placement, listener)
 
 
-def encode(_: Context, ref: Ref, item: ir.RouteSet) -> EncodedSet:
+def encode(item: ir.RouteSet, before: EncodedSet | None) -> EncodedSet:
+    """`before`: the object's last form. Most of its routes are the same as a rule, and so are their bytes."""
+    known = _known(before) if before is not None else {}
     return EncodedSet(
-        item.stands, tuple(tuple(map(encoder.encode_route, stand.routes)) for stand in item.stands)
+        item.stands, tuple(tuple(_encoded(route, known) for route in stand.routes) for stand in item.stands)
     )
+
+
+def _known(before: EncodedSet) -> dict[str, list[tuple[ir.Route, encoder.EncodedRoute]]]:
+    found: dict[str, list[tuple[ir.Route, encoder.EncodedRoute]]] = {}
+    for stand, encoded in zip(before.stands, before.encoded, strict=True):
+        for route, one in zip(stand.routes, encoded, strict=True):
+            found.setdefault(route.name, []).append((route, one))
+    return found
+
+
+def _encoded(
+    route: ir.Route, known: Mapping[str, list[tuple[ir.Route, encoder.EncodedRoute]]]
+) -> encoder.EncodedRoute:
+    for other, encoded in known.get(route.name, ()):
+        if other == route:
+            return encoded
+    return encoder.encode_route(route)
 
 
 def parts(

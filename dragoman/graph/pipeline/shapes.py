@@ -81,8 +81,9 @@ class Shapes:
         settings: Collection[TableKey, ir.TableSettings],
     ) -> Collection[BucketKey, Resource]:
         """The scopes of all tables that have some; follows the tables' sizes from here on."""
+        hosts = graph.map_one("sizes of buckets", buckets, lambda _, __, bucket: bucket.hosts)
         sizes: Collection[TableKey, Size] = graph.group_by(
-            "sizes of tables", buckets, lambda key, _: (key[:2],), _size
+            "sizes of tables", hosts, lambda key, _: (key[:2],), _size
         )
         sizes.subscribe(self._note)
         cut: Collection[BucketKey, bool] = graph.map_many("scopes", self._chosen, _scopes)
@@ -145,10 +146,9 @@ class Shapes:
             self._noted[change.key] = change if earlier is None else change._replace(old=earlier.old)
 
 
-def _size(_: Context, __: TableKey, found: Mapping[BucketKey, shape.BucketChunk]) -> Size:
-    hosts = sum(bucket.hosts for bucket in found.values())
-    wild = [bucket.hosts for key, bucket in found.items() if key[2] == shape.WILDCARDS]
-    return Size(hosts, sum(wild))
+def _size(_: Context, __: TableKey, found: Mapping[BucketKey, int]) -> Size:
+    wild = [hosts for key, hosts in found.items() if key[2] == shape.WILDCARDS]
+    return Size(sum(found.values()), sum(wild))
 
 
 def _scopes(_: Context, key: TableKey, choice: Choice) -> Iterator[tuple[BucketKey, bool]]:
