@@ -43,8 +43,10 @@ from dragoman.xds.types import Rejection
 log = logging.getLogger("dragoman.runtime")
 
 _RETRY: Final = 1.0
-_TIDY: Final = 15.0
 """Seconds before a source that broke is read again."""
+_TIDY: Final = 15.0
+_QUIET: Final = 0.005
+"""Seconds after a batch at which it is written down."""
 
 
 class ControlPlane:
@@ -186,8 +188,9 @@ class ControlPlane:
             self.pipeline.expire()
 
     def _applied(self, batch: feed.Batch) -> None:
-        # After the streams had their turn: what is written down can wait, what is sent cannot.
-        asyncio.get_running_loop().call_soon(self._chronicle.batch, batch, self._groups.take_changed())
+        # After the streams had their turns: what is written down can wait, what is sent cannot.
+        changed = self._groups.take_changed()
+        asyncio.get_running_loop().call_later(_QUIET, self._chronicle.batch, batch, changed)
 
     def _rejected(self, rejection: Rejection) -> None:
         """A NACK: to the objects behind it. The ledger has logged Envoy's words."""

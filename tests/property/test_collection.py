@@ -99,6 +99,9 @@ def derive(graph: Graph, name: str, step: Step, made: list[Collection[str, Value
                 reduce_sorted,
             )
             return graph.map_one(f"{name} digest", sorted_values, lambda _, key, value: digest(value))
+        case "named":
+            named = graph.named(name, (over, groups), *((each, lambda key, _: key[:1]) for each in reads))
+            return graph.map_one(f"{name} digest", named, lambda ctx, key, _: digest(key))
         case _:
             return graph.union(name, over, *reads)
 
@@ -110,7 +113,7 @@ def plans(draw: st.DrawFn) -> list[Step]:
         earlier = st.integers(0, position - 1)
         steps.append(
             Step(
-                draw(st.sampled_from(["map_one", "map_many", "group_by", "sorted_groups", "union"])),
+                draw(st.sampled_from(["map_one", "map_many", "group_by", "named", "sorted_groups", "union"])),
                 draw(earlier),
                 tuple(draw(st.lists(earlier, max_size=2, unique=True))),
                 draw(st.integers(0, 6)),

@@ -4,6 +4,8 @@ was read is what is there, and nothing was gone in between that should not have 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -11,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from dragoman.sources import inotify
+from dragoman.sources import files, holdings, inotify
 from dragoman.sources.files import Files
 from tests.unit.sources.build import documents, ports, ref, service, write
-from tests.unit.sources.watching import following, replace
+from tests.unit.sources.watching import Follower, following, replace
 
 
 def in_place(path: Path, text: str) -> None:
@@ -229,3 +231,42 @@ async def test_without_notices_folders_are_looked_at(
         monkeypatch.undo()
         if what == "watches":
             await seen.until(lambda: seen.codes == [])
+
+
+async def test_what_changes_while_a_file_is_read_comes_along_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A burst of edits is one update, although the first of them was heard of alone."""
+    first, second = tmp_path / "cart.yaml", tmp_path / "till.yaml"
+    write(tmp_path, cart=documents(service("cart", 1)), till=documents(service("till", 1)))
+    monkeypatch.setattr(files, "GATHER", 60.0)  # the machine may stand still meanwhile
+    held = Slow(lambda: replace(second, documents(service("till", 2))))
+    follower = Follower(Files([tmp_path], held=held))
+    task = asyncio.create_task(follower.follow())
+    await asyncio.sleep(0)
+    held.ready = True
+    try:
+        replace(first, documents(service("cart", 2)))
+        await follower.until(lambda: follower.port("till") == 2)
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert [{document.ref.name for document in update.upserts} for update in follower.history] == [
+        {"cart", "till"}
+    ]
+
+
+class Slow(holdings.Holdings):
+    """Once `ready`, something else changes while the first text is taken in."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self.ready = False
+        self._meanwhile = meanwhile
+
+    def put(self, name: str, text: str, *, careful: bool = False) -> bool:
+        if self.ready:
+            self.ready = False
+            self._meanwhile()
+        return super().put(name, text, careful=careful)
