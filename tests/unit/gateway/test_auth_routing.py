@@ -113,3 +113,16 @@ def test_what_a_backends_own_policy_says_holds_for_its_cluster(edge: Any) -> Non
     (backend,) = cases(edge)[0][0].backends
     assert backend.cluster is not None
     assert [ref.kind for ref in backend.cluster.policies] == ["TrafficPolicy"]
+
+
+def test_calls_go_to_backends_that_speak_grpc(edge: Any) -> None:
+    """As those of the rule itself."""
+    edge.apply(
+        SERVICE,
+        "kind: GRPCRoute\nmetadata: {name: calls}\nspec:\n  parentRefs: [{name: edge}]\n"
+        "  hostnames: [one.example]\n  rules: [{backendRefs: [{name: shop, port: 80}]}]\n",
+        policy("p", EDGE, inline()),
+        policy("q", "{kind: GRPCRoute, name: calls}", GOLD),
+    )
+    (route,) = edge.routes("calls", kind="GRPCRoute").routes
+    assert [one.cluster.transport for one in route.action.shares()] == ["grpc", "grpc"]
