@@ -30,7 +30,9 @@ from tests.harness.load import Reply, read_reply
 
 _GROUPS = {
     **dict.fromkeys(("GatewayClass", "Gateway", "HTTPRoute"), "gateway.networking.k8s.io/v1"),
-    **dict.fromkeys(("HTTPPolicy", "ClientPolicy", "RateLimitPolicy", "Backend"), "dragoman.dev/v1alpha1"),
+    **dict.fromkeys(
+        ("HTTPPolicy", "ClientPolicy", "RateLimitPolicy", "AuthPolicy", "Backend"), "dragoman.dev/v1alpha1"
+    ),
 }
 _COMMON = """
 kind: GatewayClass
