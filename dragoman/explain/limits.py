@@ -19,6 +19,10 @@ _BY: Final = {
     ratelimit.Where.GLOBAL.value: "the service",
     ratelimit.Where.QUOTA.value: "Envoy, as the service assigns",
 }
+_FAILURES: Final = {
+    ratelimit.Failure.CLOSED.value: "; 503 when nobody can count",
+    ratelimit.Failure.LOCAL.value: "; counted by each service when Redis is away",
+}
 _NAMES: Final = {
     1.0: "second",
     60.0: "minute",
@@ -46,6 +50,8 @@ def found(route: ir.Route, request: Request, prepared: Prepared, compile: Compil
             "hit": not misses,
             "key": key,
         }
+        if limit.failure is not ratelimit.Failure.OPEN:
+            data["failure"] = limit.failure.value
         if limit.status:
             data["status"] = limit.status
         if limit.cost is not None:
@@ -75,7 +81,8 @@ def lines(data: Mapping[str, Any]) -> Iterator[str]:
         denial = f", denies with {one['status']}" if "status" in one else ""
         denial = ", denies nothing" if one["shadow"] else denial
         cost = f"; costs the {one['cost']['of']}'s {one['cost']['header']}" if "cost" in one else ""
-        yield f"  limit         {what} ({one['algorithm']} by {by}{denial}), {key}{cost}{plans}"
+        failure = _FAILURES.get(one.get("failure", ""), "")
+        yield f"  limit         {what} ({one['algorithm']} by {by}{denial}), {key}{cost}{failure}{plans}"
 
 
 def _plan(plan: Data) -> str:

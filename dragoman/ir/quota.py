@@ -24,6 +24,10 @@ and had 132 MB with so many.
 MOST_OF_A_ROUTE: Final = 2
 """Quotas that a request may have to pass; Envoy has a filter for each."""
 
+GUARD: Final = (("guard", "closed"),)
+"""The name of a bucket that no limit is for: the service lets everything pass it, and never gives it up. So
+an Envoy that has an assignment for it hears from the service."""
+
 CLOSED_FOR: Final = 86_400.0 * 30
 """Seconds for which `failure: Closed` denies after an assignment has ended."""
 

@@ -145,6 +145,10 @@ PLACES: Final[Mapping[str, tuple[str, int | None]]] = {
 NAMES: Final = frozenset(PLACES)
 """The names of these resources."""
 
+_OTHER_TYPES: Final[Mapping[str, str]] = {
+    identity.FILTER.name: identity.NOTHING,
+    **{each.name: quota.GUARDED for each in quota.FILTERS},
+}
 _OPTIONAL: Final = tuple((each.name, each.per_route) for each in (*FILTERS, tries.FILTER) if each.disabled)
 _NONE: Final[frozenset[Demand]] = frozenset()
 
@@ -203,7 +207,7 @@ def _write_filter(target: hcm.HttpConnectionManager, each: base.Filter) -> None:
 def type_urls(name: str) -> tuple[str, ...]:
     """The types that the configuration of a discovered filter may be of."""
     usual = DISCOVERED[name].type_url
-    return (usual, identity.NOTHING) if name == identity.FILTER.name else (usual,)
+    return (usual, _OTHER_TYPES[name]) if name in _OTHER_TYPES else (usual,)
 
 
 _UNASKED: Final = (

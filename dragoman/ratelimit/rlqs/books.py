@@ -9,7 +9,8 @@ end, add up to the limit at most.
   anew only where somebody goes short and would win by it, and not more often than every `REBALANCE`: each new
   grant begins with a full bucket.
 - Grants end after `TTL` and are renewed by `tick`, because Envoy's reports come too seldom for that. A bucket
-  without requests is abandoned after `IDLE`, one without reports after `SILENT` renewed no more.
+  without requests is abandoned after `IDLE` (but for the guard, see `ir.quota`), one without reports after
+  `SILENT` renewed no more.
 - What a vanished stream had stays reserved until it ends, for its Envoy may go on with it. A new stream
   from the same host takes it over: most likely it is the same Envoy.
 
@@ -24,6 +25,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Final, NamedTuple, TypeAlias
 
+from dragoman.ir import quota
 from dragoman.ratelimit import metrics, rules
 from dragoman.ratelimit.rlqs import shares
 
@@ -281,7 +283,7 @@ class Books:
         pool = holder.pool
         if pool.holders.get((holder.stream, holder.bucket)) is not holder:
             return  # taken over, or forgotten
-        if not holder.gone and now - holder.used >= IDLE:
+        if not holder.gone and now - holder.used >= IDLE and holder.bucket != quota.GUARD:
             out.append(Push(holder.stream, holder.bucket, Rule.ABANDON))
             self._forget(holder)
             return

@@ -79,6 +79,11 @@ def test_costs_and_denials() -> None:
     )
 
 
+def test_what_happens_when_nobody_counts() -> None:
+    closed = told(replace(PLAIN, failure=ratelimit.Failure.CLOSED))
+    assert closed.endswith("one count for all; 503 when nobody can count")
+
+
 def test_what_is_answered_without_a_backend_is_limited_too() -> None:
     for action in (ir.Redirect(302, hostname="new.example"), ir.Respond(200)):
         assert told(PLAIN, action=action).startswith("limit         a: 10 per minute")

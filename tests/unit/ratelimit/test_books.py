@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from dragoman.ir import quota
 from dragoman.ratelimit import metrics, rules
 from dragoman.ratelimit.algorithms import FixedWindow
 from dragoman.ratelimit.rlqs import books, shares
@@ -188,6 +189,18 @@ def test_an_idle_bucket_is_abandoned_and_its_share_given_away() -> None:
             world.report(second, 0)
     assert world.units() == {first: 100_000}
     assert world.report(second)[0].action != books.Rule.ABANDON  # and it comes again
+
+
+def test_the_guards_bucket_is_never_given_up() -> None:
+    """No limit is for it, and an Envoy without it refuses requests."""
+    world = World()
+    stream = world.books.open("10.0.0.1")
+    guard = quota.GUARD
+    world.report(stream, bucket=guard)
+    for _ in range(30):
+        world.wait(5)
+        world.report(stream, 0, bucket=guard)
+        assert world.told[stream, guard] is books.Rule.ALLOW
 
 
 def test_what_a_vanished_stream_had_is_given_away_when_it_has_ended() -> None:
