@@ -42,11 +42,12 @@ def json_text(value: Any) -> str:
 
 
 def yaml_text(value: Any) -> str:
-    """Block style, keys in the order given."""
+    """Block style, keys in the order given. What stands in several places is written in each."""
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text: str = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=110)
+    plain = type("Plain", (dumper,), {"ignore_aliases": lambda *_: True})
+    text: str = yaml.dump(value, Dumper=plain, sort_keys=False, allow_unicode=True, width=110)
     return text
 
 

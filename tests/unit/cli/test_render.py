@@ -37,3 +37,9 @@ def test_count() -> None:
 
 def test_yaml_keeps_the_order_of_keys() -> None:
     assert render.yaml_text({"b": 1, "a": {"d": [1], "c": "x"}}) == "b: 1\na:\n  d:\n  - 1\n  c: x\n"
+
+
+def test_yaml_writes_what_is_shared_in_each_place() -> None:
+    """Statuses of many routes are one value."""
+    shared = [{"type": "Accepted"}]
+    assert render.yaml_text([{"a": shared}, {"a": shared}]) == "- a:\n  - type: Accepted\n" * 2
