@@ -75,14 +75,15 @@ def encode(
 
 
 def discovered(
-    name: str, stat_prefix: str, table: str, settings: client.Http, *, scoped: bool = False
+    name: str, stat_prefix: str, table: str, settings: client.Http, scopes: frozenset[str] | None = None
 ) -> resource.Resource:
-    """The same as the ECDS resource `name`. What all have in common is held once."""
-    shared, own = _shared(settings, quic=False), _own(stat_prefix, table, scoped)
+    """The same as the ECDS resource `name`. What all have in common is held once. `scopes`: those that its
+    table is cut into."""
+    shared, own = _shared(settings, quic=False), _own(stat_prefix, table, scopes is not None)
     head = _head(name, len(shared) + len(own))
-    return resource.Resource(
-        resource.EXTENSION, name, resource.digest(head, shared, own), (head, shared, own)
-    )
+    version = resource.digest(head, shared, own)
+    refs = {resource.SCOPE: resource.NameSet(scopes)} if scopes is not None else {}
+    return resource.Resource(resource.EXTENSION, name, version, (head, shared, own), refs)
 
 
 def _own(stat_prefix: str, table: str, scoped: bool) -> bytes:

@@ -139,8 +139,13 @@ def _can_stand_apart(chain: ir.FilterChain) -> bool:
 
 def _manager(bind: ir.Bind, chain: ir.FilterChain, scoped: bool) -> resource.Resource:
     table = naming.route_config(chain.scope)
-    name = naming.manager(chain.scope, scoped)
-    return connection_manager.discovered(name, naming.listener(bind), table, chain.client.http, scoped=scoped)
+    return connection_manager.discovered(
+        naming.manager(chain.scope, scoped),
+        naming.listener(bind),
+        table,
+        chain.client.http,
+        shape.scopes(table) if scoped else None,
+    )
 
 
 def used_secrets(chain: ir.FilterChain) -> Iterator[ir.SecretKey]:

@@ -247,8 +247,11 @@ def _remove(
                 out.parked.add(name)
                 out._wake_at(since + patience)
                 continue
-        if sub.form is Form.SOTW and not sub.full_state:
-            out.mute.append(name)  # rule 27
+        if sub.type_url == EXTENSION or (sub.form is Form.SOTW and not sub.full_state):
+            # Rule 27. Envoy forgets a filter's configuration with the last chain that names it. Taken away
+            # while that is drained, and given again for a new one, it would make the old chain's anew, and
+            # Envoy never begins to watch scopes for a listener that is there already.
+            out.mute.append(name)
         else:
             out.removals.append(name)
 

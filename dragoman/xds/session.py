@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, SERVED, Resource
+from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, NO_NAMES, SCOPE, SERVED, Resource
 from dragoman.xds import planner
 from dragoman.xds.substream import Flight, Substream, Unproven
 from dragoman.xds.types import ResourceView, Transitions
@@ -226,6 +226,8 @@ class Session:
         nonce = str(self._nonce)
         if sub.type_url in (CLUSTER, LISTENER) and self._only is None:
             self._warm(sub, plan, body, now)
+        if sub.type_url in (LISTENER, EXTENSION):
+            self._show_scopes(sub, plan)
         flight = sub.sent(body.names, nonce, now)
         sub.paced.update((name, now) for name, item in plan.upserts.items() if item.spare)
         data = body.finish(flight.version, nonce)
@@ -252,6 +254,20 @@ class Session:
         elif not plan.whole:
             for cluster in upserts:
                 self._owed.update(cluster.refers(ENDPOINT))
+
+    def _show_scopes(self, sub: Substream, plan: planner.Plan) -> None:
+        """Listeners or connection managers go out that begin to look in scopes: these follow once more.
+        Envoy watches scopes for all who look in them, under the wildcard, and does not say when it ends that
+        or begins anew: what came in between is lost on it."""
+        scopes = self.streams.get(SCOPE)
+        if scopes is None:
+            return
+        for item in sub.wanted() if plan.whole else plan.upserts.values():
+            names = item.refers(SCOPE)
+            if names and item.name in sub.pending:  # else the client has it
+                before = sub.pending[item.name]
+                had = before.refers(SCOPE) if isinstance(before, Resource) else NO_NAMES
+                scopes.owed.update(name for name in names if name not in had)
 
 
 def _with_waiting(sub: Substream, waiting: set[str]) -> Iterator[Resource]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest_asyncio
 from dragoman.envoy import scoping
 from tests.envoy.static_site import exchange
 from tests.harness import manifests, net
-from tests.harness.load import Reply
+from tests.harness.certs import Authority
+from tests.harness.load import Load, Reply
 from tests.harness.manifests import http_route, rule
 from tests.harness.site import Mode, Site
 
@@ -83,6 +85,85 @@ async def test_a_table_grows_and_shrinks_under_load(site: Site) -> None:
             await other.only(backend)
     assert not load.failures, dict(load.failures)
     assert not other.failures, dict(other.failures)
+
+
+@pytest.mark.parametrize("mode", ["delta", "sotw"])
+async def test_a_table_that_is_cut_again_finds_its_scopes(
+    mode: Mode, tmp_path: Path, envoy_binary: Path
+) -> None:
+    """Envoy ends its watch of scopes with the last that looks in them, without a word."""
+    settings = {"DRAGOMAN_GATEWAYS_SCOPED_HOSTS": str(LEAST)}
+    async with Site(tmp_path, mode=mode, environment=settings) as site:
+        for name in ("s0", "s1"):
+            site.plane.write(f"{name}.yaml", *await site.service(name))
+        for backend in ("s0", "s1"):
+            site.plane.write("routes.yaml", *routes(2, backend))
+            await site.served("r0.example")
+            await shaped(site, False)
+            await net.until("nothing drained any more", lambda: drained(site))
+            async with site.load("r0.example", fresh=True) as load:
+                site.plane.write("routes.yaml", *routes(3 * LEAST, backend))
+                await shaped(site, True)
+                await load.more(100)
+            assert not load.failures, dict(load.failures)
+            for number in range(3 * LEAST):
+                await site.served(f"r{number}.example")
+
+
+async def drained(site: Site) -> bool:
+    found = await site.envoy.stats("^listener_manager.total_filter_chains_draining$")
+    return bool(found) and not any(found.values())
+
+
+async def test_a_table_behind_tls_grows_and_shrinks_under_load(site: Site) -> None:
+    """Its connection manager stands beside the listener, and the one with scopes is another."""
+    authority, port = Authority(), net.free_port()
+    pair = authority.issue("*.shop.example")
+    secure = manifests.listener("https", port, protocol="HTTPS", hostname="*.shop.example", secret="cert")
+    site.plane.write("cert.yaml", manifests.tls_secret("cert", pair.certificate, pair.key))
+    site.plane.write("gateway.yaml", *site.gateway(secure))
+    for name in ("s0", "s1"):
+        site.plane.write(f"{name}.yaml", *await site.service(name))
+
+    def write(count: int, backend: str = "s0") -> None:
+        hosts = [f"r{number}.shop.example" for number in range(count)]
+        each = [http_route(f"r{n}", rule(backend), hostnames=[host]) for n, host in enumerate(hosts)]
+        for one in each:
+            one["spec"]["parentRefs"][0]["sectionName"] = "https"
+        site.plane.write("routes.yaml", *each)
+
+    def opened(number: int, **more: Any) -> Load:
+        host = f"r{number}.shop.example"
+        return Load(port, host, tls=authority.client_context(), connections=2, **more)
+
+    async def served(number: int) -> bool:
+        async with opened(number, warm=1) as load:
+            pass
+        return not load.failures
+
+    async def named(name: str) -> bool:
+        configs = (await site.envoy.config())["configs"]
+        found = [
+            each["active_state"]["listener"]["filter_chains"][0]["filters"][0]["name"]
+            for section in configs
+            for each in section.get("dynamic_listeners", ())
+            if each["name"].endswith(f":{port}")
+        ]
+        return found == [f"manager:127.0.0.1:{port}/*.shop.example{name}"]
+
+    write(2)
+    await net.until("served", lambda: served(0))
+    assert await named("")
+    async with opened(0) as load, opened(1, fresh=True) as fresh:
+        for count, name in ((3 * LEAST, "#"), (2, ""), (3 * LEAST, "#")):
+            write(count)
+            await net.until(f"{count} hosts", partial(named, name))
+            for backend in ("s1", "s0"):
+                write(count, backend)
+                await load.only(backend)
+                await fresh.only(backend, run=10)
+    assert not load.failures, dict(load.failures)
+    assert not fresh.failures, dict(fresh.failures)
 
 
 async def test_it_does_not_flap(site: Site) -> None:

@@ -10,7 +10,7 @@ from dragoman.resource import SCOPE, Resource, make
 from dragoman.xds import planner
 from dragoman.xds.snapshot import View
 from dragoman.xds.wire import Form
-from tests.unit.xds.client import C, Client, E, L, P, R, cluster, endpoints, listener, route, scope
+from tests.unit.xds.client import C, Client, E, L, P, R, X, cluster, endpoints, listener, route, scope
 
 FORMS = pytest.mark.parametrize("form", list(Form))
 NAMES = [f"s{number}" for number in range(8)]
@@ -37,6 +37,23 @@ def test_a_listener_follows_its_scopes_and_they_follow_their_clusters(form: Form
     sent = client.update(cluster("b", eds=False), scope("s", "b"), looking("s"))
     assert [each.type_url for each in sent] == [C]
     assert [each.type_url for each in client.ack(C)] == [P, L]
+
+
+@FORMS
+@pytest.mark.parametrize("type_url", [L, X], ids=["a listener", "a connection manager"])
+def test_scopes_follow_once_more_whoever_begins_to_look_in_them(form: Form, type_url: str) -> None:
+    """Envoy may have ended its watch, and does not say so."""
+    bodies = {name: make(type_url, "m", name.encode(), {SCOPE: ["s"]}) for name in ("2", "3")}
+    client = bare(View([scope("s"), make(type_url, "m", b"1")]), form)
+    if type_url == X:
+        client.ask(X, "m")
+        client.ack(X)
+    sent = client.update(bodies["2"])
+    assert [each.type_url for each in sent] == [type_url, P]
+    assert sent[1].names == {"s"}
+    client.ack(type_url)
+    client.ack(P)
+    assert [each.type_url for each in client.update(bodies["3"])] == [type_url]
 
 
 @FORMS
