@@ -95,6 +95,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     metavar="HOST:PORT",
     help="Send spans of decisions to this collector (OTLP, gRPC), for requests that Envoy traces.",
 )
+@click.option(
+    "--max-connection-age",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="SECONDS",
+    help="After which Envoys are told to connect anew (a tenth more or less); 0: never.  [default: 0]",
+)
 @click.option("--shadow", is_flag=True, help="Count, and deny nothing (SHADOW_MODE).")
 @click.option("--metadata", is_flag=True, help="Say all about a request in dynamic metadata.")
 @click.option("--merge-domains", is_flag=True, help="Let several files speak of one domain.")
@@ -144,6 +151,7 @@ def command(
     headers: str | None,
     body: bool,
     traces: str,
+    max_connection_age: float,
     shadow: bool,
     metadata: bool,
     merge_domains: bool,
@@ -189,7 +197,7 @@ def command(
     settings = servers.Settings(
         store=store,
         carrier=transport,
-        listen=base.Settings(*_listen("--listen", listen), tls),
+        listen=base.Settings(*_listen("--listen", listen), tls, max_connection_age=max_connection_age),
         streams=streams,
         admin_address=admin_host,
         admin_port=admin_port,

@@ -14,7 +14,7 @@ from typing import Literal
 
 from dragoman import pages
 from dragoman.diagnostics import Diagnostic, Severity
-from dragoman.ratelimit import configuration, metrics, reflection, rules, service, tracing
+from dragoman.ratelimit import asking, configuration, metrics, reflection, rules, service, tracing
 from dragoman.ratelimit.rlqs import service as quotas
 from dragoman.ratelimit.stores import base as stores, guard, memory
 from dragoman.ratelimit.stores.redis import cluster, store as redis
@@ -184,6 +184,7 @@ class Server:
 
     async def _start_admin(self, port: int) -> None:
         app = pages.application(self._health, self.metrics.text)
+        app.router.add_post("/json", asking.page(self.service.should_rate_limit))
         self._admin = pages.Server(app, self.settings.admin_address, port)
         self.admin_port = await self._admin.start()
 

@@ -76,6 +76,10 @@ async def test_what_clients_see(tmp_path: Path, envoy_binary: Path, transport: s
             "retryAfter": wait,
             "limit": 10,
         }
+        # Asked by hand it is the same count.
+        status, answer = await service.decide("shop", user="bob")
+        assert (status, answer["overallCode"]) == (429, "OVER_LIMIT")
+        assert (await service.decide("shop", user="dan"))[0] == 200
         assert (await limits.fetch(port, "/user", x_user="eve")).status == 200
         assert (await limits.fetch(port, "/user")).status == 200  # no user, no descriptor
 
@@ -85,8 +89,8 @@ async def test_what_clients_see(tmp_path: Path, envoy_binary: Path, transport: s
         await envoy.post("/reopen_logs")
         await net.until("the access log names the limits", lambda: "/two 429 per-team" in log.read_text())
         assert "/user 429 per-user" in log.read_text()
-        assert await service.metric("hits_total", limit="shop.user", outcome="over") == 1
-        assert await service.metric("decisions_total", domain="shop", outcome="over_limit") == 2
+        assert await service.metric("hits_total", limit="shop.user", outcome="over") == 2
+        assert await service.metric("decisions_total", domain="shop", outcome="over_limit") == 3
         assert await service.end() == 0
 
 

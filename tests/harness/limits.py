@@ -78,6 +78,20 @@ class Service:
 
         return await asyncio.to_thread(fetch)
 
+    async def decide(self, domain: str, **entries: str) -> tuple[int, Json]:
+        """One descriptor asked by hand; status and answer."""
+        pairs = [{"key": key, "value": value} for key, value in entries.items()]
+        body = json.dumps({"domain": domain, "descriptors": [{"entries": pairs}]}).encode()
+
+        def post() -> tuple[int, Json]:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/json", body, 20) as answer:
+                    return answer.status, json.load(answer)
+            except urllib.error.HTTPError as answer:
+                return answer.code, json.load(answer)
+
+        return await asyncio.to_thread(post)
+
     async def metric(self, name: str, **labels: str) -> float:
         """A sample of `dragoman_ratelimit_<name>`; 0 where there is none."""
         inner = ",".join(f'{key}="{value}"' for key, value in labels.items())
