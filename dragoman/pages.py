@@ -6,7 +6,7 @@ own checks (`admin.server`), and takes from here how it listens and how metrics 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 from aiohttp import typedefs, web
@@ -15,6 +15,8 @@ from dragoman.telemetry import metrics as telemetry
 
 Health: TypeAlias = Callable[[], tuple[bool, Mapping[str, object]]]
 """Whether calls are to be sent here, and what else is to be said (as JSON)."""
+Question: TypeAlias = Callable[[str], Awaitable[tuple[int, str]]]
+"""Takes what was posted; the status, and JSON."""
 
 
 class Server:
@@ -58,6 +60,18 @@ def application(health: Health, text: Callable[[], bytes]) -> web.Application:
     app.router.add_get("/healthz", _health(health))
     app.router.add_get("/metrics", metrics(text))
     return app
+
+
+def question(asked: Question) -> typedefs.Handler:
+    """A page to post to. Not for others' pages in a browser on this machine: they say where they are from."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "Origin" in request.headers:
+            return web.Response(status=403, text="not for browsers\n")
+        status, said = await asked(await request.text())
+        return web.Response(status=status, text=said, content_type="application/json")
+
+    return answer
 
 
 def metrics(text: Callable[[], bytes], headers: Mapping[str, str] | None = None) -> typedefs.Handler:

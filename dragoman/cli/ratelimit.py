@@ -113,6 +113,14 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     metavar="SECONDS",
     help="What Redis may take before limits do without it.",
 )
+@click.option(
+    "--on-error",
+    type=click.Choice(["open", "closed", "local", "fail"]),
+    default="open",
+    show_default=True,
+    help="What limits of files that do not say it do while Redis is away. `fail`, as the Go service: the "
+    "call fails, and Envoy does what its `failure_mode_deny` says.",
+)
 @click.option("--prefix", default="dragoman:", show_default=True, help="Before every key in Redis.")
 @click.option(
     "--instances",
@@ -156,6 +164,7 @@ def command(
     metadata: bool,
     merge_domains: bool,
     store_timeout: float,
+    on_error: str,
     prefix: str,
     instances: int,
     grace: float,
@@ -205,6 +214,7 @@ def command(
         prefix=prefix,
         instances=instances,
         merge_domains=merge_domains,
+        on_error=rules.OnError(on_error),
         traces=traces,
         presentation=rules.Presentation(
             x_ratelimit=headers in ("x-ratelimit", "all"),

@@ -11,8 +11,6 @@ import inspect
 import json
 from typing import Final
 
-from aiohttp import typedefs, web
-
 from dragoman import proto
 from dragoman.proto.envoy.service.ratelimit import v3 as rls
 from dragoman.ratelimit.transport import base as transport
@@ -34,29 +32,26 @@ class _Call(transport.Call):
             self.outcome.set_result(outcome)
 
 
-def page(handler: transport.Handler) -> typedefs.Handler:
-    """`handler` is that of ShouldRateLimit."""
+async def ask(handler: transport.Handler, text: str) -> tuple[int, str]:
+    """Status and JSON. `handler` is that of ShouldRateLimit."""
+    try:
+        data = json.loads(text)
+        if not isinstance(data, dict):
+            raise ValueError("the body should be a mapping")
+        asked = proto.from_dict(rls.RateLimitRequest, data)
+    except ValueError as failure:
+        return 400, _error(str(failure))
+    outcome = await _outcome(handler, asked.SerializeToString())
+    if isinstance(outcome, transport.Status):
+        wrong = outcome.code is transport.Code.INVALID_ARGUMENT
+        return 400 if wrong else 500, _error(outcome.message)
+    response = rls.RateLimitResponse.FromString(outcome)
+    denied = response.overall_code == rls.RateLimitResponse.OVER_LIMIT
+    return 429 if denied else 200, json.dumps(proto.to_dict(response, proto_names=False))
 
-    async def answer(request: web.Request) -> web.StreamResponse:
-        if "Origin" in request.headers:  # a page of somebody else's, in a browser on this machine
-            return web.Response(status=403, text="not for browsers\n")
-        try:
-            data = await request.json()
-            if not isinstance(data, dict):
-                raise ValueError("the body should be a mapping")
-            asked = proto.from_dict(rls.RateLimitRequest, data)
-        except ValueError as failure:
-            return web.Response(status=400, text=f"{failure}\n")
-        outcome = await _outcome(handler, asked.SerializeToString())
-        if isinstance(outcome, transport.Status):
-            wrong = outcome.code is transport.Code.INVALID_ARGUMENT
-            return web.Response(status=400 if wrong else 500, text=f"{outcome.message}\n")
-        response = rls.RateLimitResponse.FromString(outcome)
-        denied = response.overall_code == rls.RateLimitResponse.OVER_LIMIT
-        said = json.dumps(proto.to_dict(response, proto_names=False))
-        return web.Response(status=429 if denied else 200, text=said, content_type="application/json")
 
-    return answer
+def _error(message: str) -> str:
+    return json.dumps({"error": message})
 
 
 async def _outcome(handler: transport.Handler, message: bytes) -> transport.Outcome:

@@ -25,6 +25,7 @@ class Configuration:
 
     merge_domains: bool = False
     presentation: rules.Presentation = rules.SILENT
+    on_error: rules.OnError = rules.OnError.OPEN
     _files: dict[str, goconfig.Read] = dataclasses.field(default_factory=dict)
     _kept: dict[str, goconfig.Read] = dataclasses.field(default_factory=dict)
     """The last good form of files that have an error now."""
@@ -41,7 +42,7 @@ class Configuration:
     def _take(self, ref: Ref, body: Mapping[str, Any]) -> None:
         name = ref.name
         before = self._files.get(name)
-        now = goconfig.read(name, body["text"], self.presentation)
+        now = goconfig.read(name, body["text"], self.presentation, self.on_error)
         self._files[name] = now
         if now.good:
             self._kept.pop(name, None)

@@ -58,18 +58,27 @@ class Read:
         return not any(each.severity is Severity.ERROR for each in self.diagnostics)
 
 
-def read(name: str, text: str, presentation: rules.Presentation = rules.SILENT) -> Read:
-    """Reads one file. `presentation` is what the clients of all its limits are told."""
-    return _Reader(name, text, presentation).read()
+def read(
+    name: str,
+    text: str,
+    presentation: rules.Presentation = rules.SILENT,
+    on_error: rules.OnError = rules.OnError.OPEN,
+) -> Read:
+    """Reads one file. `presentation` is what the clients of all its limits are told; `on_error` is for limits
+    that say nothing of that."""
+    return _Reader(name, text, presentation, on_error).read()
 
 
 class _Reader:
     """One file on its way. Paths are `FieldPath`s into the document."""
 
-    def __init__(self, name: str, text: str, presentation: rules.Presentation) -> None:
+    def __init__(
+        self, name: str, text: str, presentation: rules.Presentation, on_error: rules.OnError
+    ) -> None:
         self._name = name
         self._text = text
         self._presentation = presentation
+        self._on_error = on_error
         self._lines = text.split("\n")
         self._locator = locate.TextLocator(name, 1, text)
         self._found: list[Diagnostic] = []
@@ -203,7 +212,8 @@ class _Reader:
             )
         requests = self._number(given, path, "requests_per_unit", 0, 0, _UINT32)
         multiplier = self._number(given, path, "unit_multiplier", 1, 1, _UINT32)
-        made = numbers.read(given, requests, max(seconds, 1) * multiplier * 1_000_000)
+        window = max(seconds, 1) * multiplier * 1_000_000
+        made = numbers.read(given, requests, window, self._on_error)
         if isinstance(made, numbers.Wrong):
             self._error(made.code, made.message, (*path, made.key), help=made.help)
             return None

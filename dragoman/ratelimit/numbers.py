@@ -53,9 +53,11 @@ class Numbers:
     on_error: rules.OnError
 
 
-def read(data: Mapping[str, Any], limit: int, window: int) -> Numbers | Wrong:
+def read(
+    data: Mapping[str, Any], limit: int, window: int, on_error: rules.OnError = rules.OnError.OPEN
+) -> Numbers | Wrong:
     """`limit` hits per `window` microseconds, counted as `data` says. Without an algorithm it counts as the
-    Go service does.
+    Go service does. `on_error`: where `data` says nothing of that.
     """
     name = data.get("algorithm", FixedWindow.name)
     kind = ALGORITHMS.get(name) if isinstance(name, str) else None
@@ -83,7 +85,8 @@ def read(data: Mapping[str, Any], limit: int, window: int) -> Numbers | Wrong:
         if not isinstance(flag, bool):
             return Wrong("DRG1103", key, f"`{key}` is true or false")
         flags[key] = flag
-    mode = data.get("on_error", rules.OnError.OPEN.value)
+    mode = data.get("on_error")
+    mode = on_error.value if mode is None else mode
     modes = {each.value: each for each in rules.OnError}
     if not isinstance(mode, str) or mode not in modes:
         return Wrong("DRG1106", "on_error", f"there is no mode `{mode}`", f"there are {', '.join(modes)}")

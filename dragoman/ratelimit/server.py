@@ -7,6 +7,7 @@ waits for whoever calls `service.load`. Everything listens on loopback unless to
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,7 @@ class Settings:
     `streams`: where gRPC's own server listens for what the thin one cannot carry (quotas, health watches,
     reflection); None for nowhere. With the carrier `grpc` they are on `listen` in any case.
     `admin_port` None: no HTTP server for metrics and health. `traces`: HOST:PORT of a collector (OTLP).
+    `on_error`: of limits in files that say nothing of it.
     """
 
     store: str = "memory"
@@ -48,6 +50,7 @@ class Settings:
     instances: int = 1
     merge_domains: bool = False
     presentation: rules.Presentation = rules.SILENT
+    on_error: rules.OnError = rules.OnError.OPEN
     traces: str = ""
     options: service.Options = field(default_factory=service.Options)
 
@@ -75,7 +78,9 @@ class Server:
             "reason",
             lambda: {"bounds": self.quotas.refused},
         )
-        self.configuration = configuration.Configuration(settings.merge_domains, settings.presentation)
+        self.configuration = configuration.Configuration(
+            settings.merge_domains, settings.presentation, settings.on_error
+        )
         self._transport: transport.Server | None = None
         self._streams: transport.Server | None = None
         self._admin: pages.Server | None = None
@@ -184,7 +189,8 @@ class Server:
 
     async def _start_admin(self, port: int) -> None:
         app = pages.application(self._health, self.metrics.text)
-        app.router.add_post("/json", asking.page(self.service.should_rate_limit))
+        handler = self.service.should_rate_limit
+        app.router.add_post("/json", pages.question(functools.partial(asking.ask, handler)))
         self._admin = pages.Server(app, self.settings.admin_address, port)
         self.admin_port = await self._admin.start()
 

@@ -37,6 +37,7 @@ class RateLimits:
         self._server: server.Server | None = None
         self._trust: trusts.Trust | None = None
         self._said: dict[str, tuple[frozenset[ir.RateLimit], Told]] = {}
+        self._unkept: frozenset[str] = frozenset()
 
     async def start(self) -> None:
         own = self._settings
@@ -103,7 +104,17 @@ class RateLimits:
     def _take(self, limits: Collection[ir.RateLimit]) -> Told:
         if self._server is not None:
             self._server.service.load(self._limits.table(limits, time.monotonic()))
+        if self._settings.endpoints and not self._settings.stream_endpoints:
+            self._warn(frozenset(limit.id for limit in limits if limit.quota))
         return self._publish(limits)
+
+    def _warn(self, quotas: frozenset[str]) -> None:
+        """Of quotas that no service is told of; once for each."""
+        for one in sorted(quotas - self._unkept):
+            log.warning(
+                "the quota `%s` is not kept: `ratelimit.stream_endpoints` does not say who assigns it", one
+            )
+        self._unkept = quotas
 
     def _publish(self, limits: Iterable[ir.RateLimit]) -> Told:
         """What services elsewhere are told, Gateway by Gateway; made anew where something changed."""

@@ -312,3 +312,21 @@ async def test_the_service_is_killed_and_envoy_fails_closed(tmp_path: Path, envo
             return (await statuses(port, "/user", 3, x_user="bob")) == [500] * 3
 
         await net.until("nothing passes", closed)
+
+
+async def test_redis_is_killed_and_envoy_fails_closed(tmp_path: Path, envoy_binary: Path) -> None:
+    """As with the Go service it is Envoy's filter that says what happens then."""
+    async with redis.Redis(tmp_path) as server:
+        options = ("--store", server.url, "--store-timeout", "4", "--on-error", "fail")
+        service = limits.Service(tmp_path, LIMITS, *options)
+        async with service, envoy_before(tmp_path, service) as (port, _):
+            assert await statuses(port, "/user", 2, x_user="bob") == [200] * 2
+            await server.kill()
+
+            async def gives(status: int) -> bool:
+                return (await statuses(port, "/user", 3, x_user="bob")) == [status] * 3
+
+            await net.until("nothing passes", lambda: gives(500))
+            assert await service.metric("decisions_total", domain="shop", outcome="error") >= 3
+            await server.start()
+            await net.until("Redis counts again", lambda: gives(200))

@@ -50,8 +50,12 @@ def limited(name: str, *limits: str, kind: str = "HTTPRoute", target: str = "") 
 
 OBJECTS = (
     route("global")
+    + route("local")
     + route("quota")
     + limited("global", "day: {requests: 1, per: Day}", "hour: {requests: 9, per: Hour}")
+    + limited(
+        "local", "few: {requests: 1, per: Day, where: Local}", "many: {requests: 9, per: Day, where: Local}"
+    )
     + limited(
         "quota",
         "puts: {requests: 1, per: Second, where: Quota, when: [{methods: [PUT]}]}",
@@ -142,6 +146,9 @@ async def test_the_access_log_names_the_policy_behind_a_denial(tmp_path: Path, e
         expected = {"status": 429, "path": "/g", "details": "request_rate_limited", "quota": None}
         assert found == {**expected, "limit": "day", "policy": "shop/global"}
         assert log.first(200)["/g"]["policy"] is None, "nothing is behind an answer"
+        found = await line("local", "/l")
+        expected = {"status": 429, "path": "/l", "details": "local_rate_limited", "quota": None}
+        assert found == {**expected, "limit": "few", "policy": "shop/local"}
         expected = {"status": 429, "details": "rate_limited_by_quota", "limit": None, "policy": None}
         found = await line("quota", "/all")
         assert found == {**expected, "path": "/all", "quota": "shop/quota/all"}

@@ -147,7 +147,10 @@ async def test_two_services_at_unix_sockets(tmp_path: Path, envoy_binary: Path) 
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(site)
         await start(site)
-        await change(site, policy(ROUTE, user=limit(5, key=USER, failure="Closed")))
+        quota = limit(9, "Second", where="Quota", when=[{"methods": ["PUT"]}])
+        await change(site, policy(ROUTE, user=limit(5, key=USER, failure="Closed"), quota=quota))
+        warning = "the quota `shop/p/quota` is not kept"
+        await net.until("nobody takes streams", lambda: site.plane.log.count(warning) == 1)
         options = ("--xds", f"127.0.0.1:{site.plane.xds_port}", "--grace", "2.5")
         services = [limits.Service(tmp_path, "", *options, "--listen", socket) for socket in sockets]
         for service in services:

@@ -25,7 +25,7 @@ class Page:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         app = pages.application(lambda: (True, {}), metrics.Metrics().text)
-        app.router.add_post("/json", asking.page(lambda *call: self.handler(*call)))
+        app.router.add_post("/json", pages.question(lambda text: asking.ask(self.handler, text)))
         self.server = pages.Server(app, "127.0.0.1", 0)
         self.handler: transport.Handler = desk.service.should_rate_limit
 
@@ -63,7 +63,8 @@ async def test_a_decision_in_json(page: Page) -> None:
 async def test_what_is_no_question(page: Page) -> None:
     for text in ("", "[]", "{", '{"domain": 1}', '{"no": "such"}', "{}", '{"domain": "shop"}'):
         status, said = await page.post(text)
-        assert (status, said[-1:]) == (400, "\n"), text
+        assert status == 400, text
+        assert json.loads(said)["error"]
     status, _ = await page.post('{"domain": "shop"}', Origin="https://evil.example")
     assert status == 403
 
@@ -75,4 +76,4 @@ async def test_answers_that_come_later_and_those_that_do_not_come(page: Page) ->
     assert [status for status, _ in found] == [200] * 3
     page.handler = lambda *_: transport.Status(transport.Code.UNAVAILABLE, "gone")
     status, said = await page.post('{"domain": "shop"}')
-    assert (status, said) == (500, "gone\n")
+    assert (status, json.loads(said)) == (500, {"error": "gone"})

@@ -316,6 +316,23 @@ def test_what_is_wrong_with_a_limit(text: str, code: str) -> None:
     assert "rate_limit" in read.diagnostics[0].span.text
 
 
+def test_what_limits_do_without_redis_where_they_do_not_say_it() -> None:
+    text = textwrap.dedent(
+        """
+        domain: shop
+        descriptors:
+        - {key: a, rate_limit: {unit: day, requests_per_unit: 1}}
+        - {key: b, rate_limit: {unit: day, requests_per_unit: 1, on_error: local}}
+        - {key: c, rate_limit: {unit: day, requests_per_unit: 1, on_error: }}
+        """
+    )
+    for mode in (rules.OnError.OPEN, rules.OnError.FAIL):
+        read = goconfig.read("a.yaml", text, on_error=mode)
+        assert not read.diagnostics
+        found = [limit.on_error for rule in read.rules for limit in rule.limits]
+        assert found == [mode, rules.OnError.LOCAL, mode]
+
+
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     read = goconfig.read(
         "a.yaml",
