@@ -96,16 +96,14 @@ def _text(report: Report, loaded: Workspace, *, to_stderr: bool) -> None:
 
 
 def _objects(loaded: Workspace) -> list[dict[str, Any]]:
-    """Every object that a translator read, as it was written, with its status as a cluster would show it."""
+    """Every object that a translator read, as it was written but for its secrets, with its status as a
+    cluster would show it."""
+    from dragoman.sources import showing
+
     statuses = loaded.pipeline.statuses()
     out: list[dict[str, Any]] = []
     for ref, document in loaded.documents.items():
-        body = dict(document.body)
-        if ref.kind == "Secret" and not ref.group:
-            body = {
-                k: v if k not in ("data", "stringData") else dict.fromkeys(v, "[redacted]")
-                for k, v in body.items()
-            }
+        body = showing.shown(document.body)
         if ref in statuses:
             body["status"] = dict(statuses[ref].body)
         out.append(body)

@@ -23,11 +23,15 @@ OPEN_FIELDS: Final = frozenset({"apiVersion", "kind", "metadata", "type", "immut
 APPLIED: Final[FieldPath] = ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration")
 """What may not be shown in spite of that: the Secret once more."""
 
+_KEYS: Final[FieldPath] = ("spec", "jwt", "providers", "jwks", "inline")
+
 # JSON writes characters beyond the basic plane as two escapes, which libyaml refuses; any two others do for
 # locating.
 _SURROGATES = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _COMMENT = re.compile(r"(?<![^ \t])#")
 _SECRET = re.compile(r"""kind["']?\s*:\s*(?:[&!]\S+\s+)*["']?\w*secret""", re.IGNORECASE)
+_KEY_SET = re.compile(r"""\bkty\\?["']?\s*:""")
+"""A key of a key set (JWKS), which may have private parts."""
 _KIND = re.compile(r"""(?:^|[{,])[ \t]*["']?kind["']?[ \t]*:""", re.MULTILINE)
 # Line breaks to YAML 1.1 and to nobody who counts lines; they are only where a value or a comment may go on.
 _ODD_BREAKS = str.maketrans(dict.fromkeys("\r\x85\u2028\u2029", " "))
@@ -186,8 +190,21 @@ def _secrets(node: yaml.Node, hint: str = "") -> Iterator[yaml.Node]:
         trail = _walk(node, APPLIED)
         if len(trail) > len(APPLIED):
             yield from _leaves(trail[-1][1])
+    if kind == "AuthPolicy":
+        yield from _key_sets(node, _KEYS)
     for item in listed.value if isinstance(listed, yaml.SequenceNode) else [listed] if listed else ():
         yield from _secrets(item, kind.removesuffix("List"))
+
+
+def _key_sets(node: yaml.Node, path: FieldPath) -> Iterator[yaml.Node]:
+    """Key sets that an AuthPolicy has inline: they may have private parts."""
+    if not path:
+        yield node
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _key_sets(item, path)
+    elif isinstance(node, yaml.MappingNode) and (entry := _entry(node, str(path[0]))) is not None:
+        yield from _key_sets(entry[1], path[1:])
 
 
 def _sounds_secret(kind: str) -> bool:
@@ -229,7 +246,7 @@ def broken_line(text: str, line: int) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _may_be_secret(text: str) -> bool:
-    return _SECRET.search(text) is not None or _KIND.search(text) is None
+    return any(one.search(text) for one in (_SECRET, _KEY_SET)) or _KIND.search(text) is None
 
 
 def first_line(text: str, start: int) -> tuple[int, str]:

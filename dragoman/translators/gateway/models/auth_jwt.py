@@ -29,10 +29,13 @@ class Jwks:
     """Where an issuer's public keys (JWKS, RFC 7517) come from: one of these, or none: then the issuer's
     `/.well-known/openid-configuration` says where."""
 
+    # `inline` is shown to nobody: some people put private keys there.
     uri: Annotated[
         Url | None, Field(description="A URL. Fetched every 10 minutes; the last good keys stay.")
     ] = None
-    inline: Annotated[str | None, Field(max_length=65536, description="The keys themselves, as JSON.")] = None
+    inline: Annotated[str | None, Field(max_length=65536, description="The keys themselves, as JSON.")] = (
+        Field(default=None, repr=False)
+    )
     ref: Annotated[KeysReference | None, Field(description="A ConfigMap or Secret that holds them.")] = None
 
 

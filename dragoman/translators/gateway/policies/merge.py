@@ -20,6 +20,8 @@ from dragoman.translators.gateway.models import meta, policy
 
 S = TypeVar("S", bound=policy.Policy)
 
+_QUIET: Final = "(not shown)"
+"""In place of a value that may be a secret."""
 _OWN: Final = frozenset(field.name for field in dataclasses.fields(policy.Policy))
 
 
@@ -172,13 +174,15 @@ def _value(spec: Any, path: FieldPath) -> str:
             spec = spec[step]
             continue
         name = next(name for name, alias in _aliases(_shape(spec)).items() if alias == step)
+        if name in _quiet(_shape(spec)):
+            return _QUIET
         duration = name in _durations(_shape(spec))
         spec = getattr(spec, name)
     return _shown(spec, duration)
 
 
 def _shown(value: Any, duration: bool = False) -> str:
-    """Specs hold no secrets, only references to them."""
+    """Specs refer to secrets; what may hold one itself (`repr=False`) is not shown."""
     match value:
         case bool():
             return str(value).lower()
@@ -190,13 +194,23 @@ def _shown(value: Any, duration: bool = False) -> str:
             return ", ".join(f"{key}={_shown(item)}" for key, item in value.items())
         case _ if dataclasses.is_dataclass(value):
             known = _durations(_shape(value))
+            quiet = _quiet(_shape(value))
             said = ((name, alias, getattr(value, name)) for name, alias in _aliases(_shape(value)).items())
             shown = (
-                f"{alias}: {_shown(item, name in known)}" for name, alias, item in said if item is not None
+                f"{alias}: {_QUIET if name in quiet else _shown(item, name in known)}"
+                for name, alias, item in said
+                if item is not None
             )
             return f"{{{', '.join(shown)}}}"
         case _:
             return str(value)
+
+
+@functools.cache
+def _quiet(shape: Any) -> frozenset[str]:
+    """The fields that are not to be shown."""
+    fields: Mapping[str, Any] = shape.__pydantic_fields__
+    return frozenset(name for name, info in fields.items() if info.repr is False)
 
 
 @functools.cache
