@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks import processes, worlds
 from benchmarks.report import Goal, Table, high, median, ms, ratio
@@ -47,7 +47,12 @@ def _key(number: int, at: int) -> str:
     return f"key-{number:06}-{at:03}-0123456789abcdef"
 
 
-def _gateway(port: int) -> list[manifests.Body]:
+def _line(number: int, at: int) -> str:
+    return f"x-api-key: {_key(number, at)}"
+
+
+def gateway(port: int) -> list[manifests.Body]:
+    """One route, which answers by itself."""
     redirect = {"type": "RequestRedirect", "requestRedirect": {"statusCode": 302, "hostname": "b.example"}}
     return [
         manifests.gateway_class(),
@@ -55,28 +60,33 @@ def _gateway(port: int) -> list[manifests.Body]:
         manifests.http_route(
             "keys", manifests.rule(filters=[redirect]), hostnames=[_HOST], namespace=worlds.NAMESPACE
         ),
-        {
-            "apiVersion": "dragoman.dev/v1alpha1",
-            "kind": "AuthPolicy",
-            "metadata": {"name": "keys", "namespace": worlds.NAMESPACE},
-            "spec": {"targetRefs": [{"kind": "Gateway", "name": "edge"}], "apiKeys": {}},
-        },
     ]
 
 
-def _ask(port: int, key: str) -> bytes:
+def policy(**spec: Any) -> manifests.Body:
+    """An AuthPolicy for all of it."""
+    return {
+        "apiVersion": "dragoman.dev/v1alpha1",
+        "kind": "AuthPolicy",
+        "metadata": {"name": "all", "namespace": worlds.NAMESPACE},
+        "spec": {"targetRefs": [{"kind": "Gateway", "name": "edge"}], **spec},
+    }
+
+
+def ask(port: int, header: str) -> bytes:
     """The status, on a connection of its own."""
     try:
         with socket.create_connection(("127.0.0.1", port), 30) as connection:
-            connection.sendall(f"GET / HTTP/1.1\r\nhost: {_HOST}\r\nx-api-key: {key}\r\n\r\n".encode())
+            connection.sendall(f"GET / HTTP/1.1\r\nhost: {_HOST}\r\n{header}\r\n\r\n".encode())
             return connection.recv(4096)[9:12]
     except OSError:
         return b""
 
 
-def _until(port: int, key: str, status: bytes, limit: float) -> float:
+def until(port: int, header: str, status: bytes, limit: float) -> float:
+    """When the answer has that status first."""
     end = time.perf_counter() + limit
-    while _ask(port, key) != status:
+    while ask(port, header) != status:
         if time.perf_counter() > end:
             raise TimeoutError(f"no {status!r} within {limit:g} s")
         time.sleep(0.0005)
@@ -88,7 +98,7 @@ async def _measure(folder: Path, count: int) -> dict[str, list[float]]:
     consumers = max(1, count // _EACH)
     async with AsyncExitStack() as stack:
         plane = Plane(folder / "plane", log_level="warning")
-        plane.write("gateway.yaml", *_gateway(port))
+        plane.write("gateway.yaml", *gateway(port), policy(apiKeys={}))
         for number in range(consumers):
             plane.write(f"c{number}.yaml", *_bundle(number, count))
         await plane.start()
@@ -100,7 +110,7 @@ async def _measure(folder: Path, count: int) -> dict[str, list[float]]:
         proxy = envoy.Envoy(bootstrap, place, log_level="error")
         stack.push_async_callback(proxy.stop)
         await proxy.start()
-        await asyncio.to_thread(_until, port, _key(consumers - 1, 0), b"302", 120)
+        await asyncio.to_thread(until, port, _line(consumers - 1, 0), b"302", 120)
         found: dict[str, list[float]] = {"memory": [processes.rss(proxy.pid) / 2**20], "time": []}
         found |= {"envoy": [], "plane": []}
         for step in range(_CHANGES):
@@ -112,12 +122,12 @@ async def _measure(folder: Path, count: int) -> dict[str, list[float]]:
             before = processes.exact_cpu(proxy.pid), processes.exact_cpu(plane.pid)
             begun = time.perf_counter()
             draft.rename(plane.folder / f"c{number}.yaml")
-            refused = await asyncio.to_thread(_until, port, _key(number, revoked - 1), b"401", 60)
+            refused = await asyncio.to_thread(until, port, _line(number, revoked - 1), b"401", 60)
             found["time"].append(refused - begun)
             await asyncio.sleep(_GAP)
             found["envoy"].append(processes.exact_cpu(proxy.pid) - before[0])
             found["plane"].append(processes.exact_cpu(plane.pid) - before[1])
-            if _ask(port, _key(number, _EACH - 1)) != b"302" and count >= _EACH:
+            if ask(port, _line(number, _EACH - 1)) != b"302" and count >= _EACH:
                 raise RuntimeError("another key of the client does not pass any more")
         return found
 

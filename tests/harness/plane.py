@@ -59,8 +59,8 @@ class Plane:
     def remove(self, name: str) -> None:
         (self.folder / name).unlink()
 
-    async def start(self, *, ready: bool = True) -> None:
-        """`ready` waits until it says that every file is read and xDS is served."""
+    async def start(self, *, ready: bool = True, limit: float = 60) -> None:
+        """`ready` waits, `limit` seconds, until it says that every file is read and xDS is served."""
         environment = os.environ | self._environment
         environment |= {"DRAGOMAN_XDS_PORT": str(self.xds_port), "DRAGOMAN_ADMIN_PORT": str(self.admin_port)}
         with self._log.open("ab") as log:
@@ -71,7 +71,7 @@ class Plane:
                 env=environment,
             )
         if ready:
-            await net.until("the control plane ready", self._ready, limit=60)
+            await net.until("the control plane ready", self._ready, limit=limit)
 
     def _ready(self) -> bool:
         assert self._process is not None
