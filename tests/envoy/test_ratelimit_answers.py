@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.envoy.test_auth import policy as auth_policy
-from tests.envoy.test_ratelimit_consumers import ALICE, clients
+from tests.envoy.test_ratelimit_consumers import ALICE, CYD, clients
 from tests.envoy.test_ratelimit_policy import ROUTE, ask, change, limit, policy, start, statuses, tables
 from tests.harness import manifests, net
-from tests.harness.manifests import rule
+from tests.harness.manifests import http_route, rule
 from tests.harness.site import Site
 
 pytestmark = pytest.mark.envoy
@@ -54,29 +55,47 @@ async def test_a_cost_of_the_answer(site: Site) -> None:
     assert seen == {200, 429}
 
 
-async def test_the_route_that_was_counted_answers(site: Site) -> None:
+@pytest.mark.parametrize("scoped", [False, True])
+async def test_the_route_that_was_counted_answers(tmp_path: Path, envoy_binary: Path, scoped: bool) -> None:
     """Headers change on the way (a key is taken off, its owner's name is put on): neither makes another route
-    of it, nor is the request sent anywhere; and nobody gets past the count by knowing how it is made."""
+    of it, nor is the request sent anywhere; and nobody gets past the count by knowing how it is made. In a
+    list, and in a tree within scopes."""
     by_key = {"headers": [{"name": "x-api-key", "value": ALICE}]}
     by_name = {"headers": [{"name": "x-consumer-id", "type": "RegularExpression", "value": ".+"}]}
-    await start(
-        site,
-        moved("told", "/old", "/told", **by_name),
-        moved("keyed", "/old", "/keyed", **by_key),
-        rule("shop"),
-    )
-    site.plane.write("clients.yaml", *clients())
-    site.plane.write("auth.yaml", auth_policy("keys", ROUTE, apiKeys={"headers": ["X-API-Key"]}))
-    await site.served("shop.example", status=401)
-    await change(site, policy(ROUTE, user=limit(2, key=[{"type": "Consumer"}])))
-    reply = await ask(site, "/old/a?b=1", x_api_key=ALICE)
-    assert reply.status == 302
-    assert reply.headers["location"].endswith("/keyed/a?b=1")
-    assert reply.headers["x-ratelimit-remaining"] == "1"
-    assert await statuses(site, 2, "/old", x_api_key=ALICE, dragoman_counted="HTTPRoute/shop/shop") == [
-        302,
-        429,
-    ]
+    environment = {"DRAGOMAN_GATEWAYS_SCOPED_HOSTS": "2"} if scoped else None
+    async with Site(tmp_path, environment=environment) as site:
+        rules = moved("told", "/old", "/told", **by_name), moved("keyed", "/old", "/keyed", **by_key)
+        if scoped:
+            more = [http_route(f"h{n}", rule("shop"), hostnames=[f"h{n}.example"]) for n in range(3)]
+            paths = [[rule("shop", path=f"/t/{n}/{m}") for m in range(16)] for n in range(8)]
+            more += [http_route(f"t{n}", *some, hostnames=["shop.example"]) for n, some in enumerate(paths)]
+            site.plane.write("more.yaml", *more)
+        await start(site, *rules, rule("shop"))
+        site.plane.write("clients.yaml", *clients())
+        site.plane.write("auth.yaml", auth_policy("keys", ROUTE, apiKeys={"headers": ["X-API-Key"]}))
+        site.plane.write("policy.yaml", policy(ROUTE, user=limit(3, key=[{"type": "Consumer"}])))
+        await site.served("shop.example", status=401)
+        if scoped:
+            await net.until("scopes and a tree", lambda: cut(site))
+
+        async def counted() -> bool:
+            return "x-ratelimit-limit" in (await ask(site, "/old/a?b=1", x_api_key=CYD)).headers
+
+        await net.until("redirects are counted", counted)
+        reply = await ask(site, "/old/a?b=1", x_api_key=CYD)
+        assert reply.status == 200, "it matches the rule for all else"
+        reply = await ask(site, "/old/a?b=1", x_api_key=ALICE)
+        assert reply.status == 302
+        assert reply.headers["location"].endswith("/keyed/a?b=1")
+        assert reply.headers["x-ratelimit-remaining"] == "2"
+        forged = {"x_api_key": ALICE, "dragoman_counted": "HTTPRoute/shop/shop"}
+        assert await statuses(site, 3, "/old", **forged) == [302, 302, 429]
+
+
+async def cut(site: Site) -> bool:
+    """Whether Envoy looks in scopes, and in a tree of routes within them."""
+    text = json.dumps(await site.envoy.config())
+    return '"scoped_routes"' in text and '"prefix_match_map"' in text
 
 
 async def test_a_limit_of_redirects_comes_and_goes(site: Site) -> None:
