@@ -50,8 +50,7 @@ def found(route: ir.Route, request: Request, prepared: Prepared, compile: Compil
     if route.csrf is not None:
         _csrf(finding, route.csrf, seen)
     bearer = credentials.login(finding, auth, seen)
-    # Where credentials that are looked up may be, only those know who do it.
-    brought: dict[str, findings.Met] = {"introspected": True if seen.claims else None, "redis": None}
+    brought: dict[str, findings.Met] = {}
     if auth.jwt is not None:
         session = auth.login is not None and not bearer
         brought["token"] = credentials.jwt(finding, auth.jwt, seen, session=session)
@@ -64,13 +63,15 @@ def found(route: ir.Route, request: Request, prepared: Prepared, compile: Compil
         shown = ", if it shows any" if auth.certificate.optional else ""
         finding.needs.append(f"a client's certificate that was checked, of a Consumer{shown}")
         finding.open.append("the certificate")
+    asked = access_lookups.brought(finding, auth, seen)
+    brought |= asked
     if auth.needs is not None:
         _together(finding, auth.needs, brought, seen)
     if auth.external is not None:
         where = f"{auth.external.cluster.ref}"
         finding.needs.append(f"the consent of {where}, which is asked about each request")
         finding.open.append(f"what {where} says")
-    for need, depends in access_lookups.needs(auth, known=bool(seen.claims)):
+    for need, depends in access_lookups.needs(auth, asked, known=bool(seen.claims)):
         finding.needs.append(need)
         finding.open += [depends] if depends else []
     rules = list(access_rules.found(finding, auth, seen)) if auth.rules is not None else []

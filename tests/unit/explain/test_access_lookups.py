@@ -14,17 +14,29 @@ from dragoman.ir.request import Prepared, Request
 MATCH = ir.RouteMatch(ir.SegmentPrefix("/"))
 
 
-def found(auth: ir.Auth) -> access.Data:
+BEARER = ir.Places((("authorization", "Bearer "),), ("token",), ("session",))
+KEY = ir.Places((("x-api-key", ""),))
+
+
+def found(auth: ir.Auth, path: str = "/", query: str | None = None, **headers: str) -> access.Data:
     route = ir.Route("r", MATCH, ir.Respond(200), LAST, auth=auth)
-    data = access.found(route, Request("shop.example", "/"), Prepared("", "", "/", None, {}), re2.compile)
+    brought = {name.replace("_", "-"): (value,) for name, value in headers.items()}
+    prepared = Prepared("", "", path, query, brought)
+    data = access.found(route, Request("shop.example", path), prepared, re2.compile)
     assert data is not None
     return data
 
 
 def test_a_token_that_is_looked_up() -> None:
-    tokens = ir.Introspection("shop/tokens", "https://issuer.example/introspect")
+    tokens = ir.Introspection("shop/tokens", "https://issuer.example/introspect", places=BEARER)
     rules = ir.AuthRules((ir.AuthRule(claims=(ir.Claim(("scope",), ("cart:read",)),)),))
-    data = found(ir.Auth(introspection=tokens, rules=rules, scopes=("cart:read",)))
+    auth = ir.Auth(introspection=tokens, rules=rules, scopes=("cart:read",))
+    for missing in ({}, {"authorization": "Basic YTpi"}, {"authorization": "Bearer "}, {"query": "token="}):
+        data = found(auth, **missing)
+        assert (data["verdict"], data["status"], data["why"]) == (access.REFUSED, 401, "there is no token")
+    for there in ({"query": "a=b&%74oken=t"}, {"cookie": "a=b; session=t"}):
+        assert found(auth, **there)["verdict"] == access.DEPENDS
+    data = found(auth, authorization="bearer t")
     assert data["needs"] == ["an active token (introspected at https://issuer.example/introspect)"]
     assert data["verdict"] == access.DEPENDS
     assert data["depends"] == ["what https://issuer.example/introspect says", "the rules"]
@@ -55,7 +67,12 @@ def test_one_of_several_and_what_is_excluded() -> None:
     keys = ir.RedisKeys("shop/keys", optional=True)
     health = ir.AuthRule(paths=(("exact", "/health"),))
     needs = ir.Needs(("introspected", "redis"), True, (health,))
-    data = found(ir.Auth(introspection=tokens, redis_keys=keys, needs=needs))
+    tokens, keys = replace(tokens, places=BEARER), replace(keys, places=KEY)
+    auth = ir.Auth(introspection=tokens, redis_keys=keys, needs=needs)
+    data = found(auth)
     assert data["needs"][0] == "one of them: active token or API key that Redis knows, but for path /health"
     assert "an API key that Redis knows, if it brings any" in data["needs"]
-    assert data["verdict"] == access.DEPENDS, "where they may be, nobody knows here"
+    assert (data["verdict"], data["status"]) == (access.REFUSED, 401)
+    assert found(auth, "/health")["verdict"] == access.PASSES, "nobody is asked"
+    assert found(auth, "/health", x_api_key="k")["depends"] == ["what Redis knows of the API key"]
+    assert found(auth, x_api_key="k")["verdict"] == access.DEPENDS
