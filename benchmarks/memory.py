@@ -2,9 +2,10 @@
 
 `dragoman run` on a folder serves one Envoy after the other, each with 16 workers: one with the bootstrap that
 `dragoman bootstrap` writes, one that keeps the statistics of each cluster too, and as the rival one with the
-same bootstrap less what makes it lean, which is Envoy's own default. Series are the lines of
-`/stats/prometheus`; CPU is that of all of Envoy's threads, first idle, then with one route edited a second.
-Called by `__main__`.
+same bootstrap less what makes it lean, which is Envoy's own default; then one whose clusters are fetched at
+the first request for them (`gateways.lazy_clusters`). 100 of the services are asked for. Series are the lines
+of `/stats/prometheus`; CPU is that of all of Envoy's threads, first idle, then with one route edited a
+second. Called by `__main__`.
 """
 
 from __future__ import annotations
@@ -35,9 +36,15 @@ _IDLE: Final = 15
 _EDITS: Final = 30
 _STRIDE: Final = 7919
 _MB: Final = 1024 * 1024
+_USED: Final = 100
 _MOST_MB: Final = 320.0
+_MOST_LAZY_MB: Final = 100.0
 _MOST_SERIES: Final = 1_000
 _MOST_CPU: Final = 0.01
+
+_LEAN: Final = "dragoman bootstrap"
+_OWN: Final = "Envoy's own default"
+_LAZY: Final = f"dragoman bootstrap, lazy clusters, {_USED} used"
 
 Json = dict[str, Any]
 
@@ -75,21 +82,23 @@ async def measure(folder: Path, count: int) -> list[Table]:
         ],
     )
     found: dict[str, Found] = {}
-    async with AsyncExitStack() as stack:
-        answering = stack.enter_context(Child("benchmarks.answering"))
+    with Child("benchmarks.answering") as answering:
         backend = int(answering.hear().split()[0])
-        plane = Plane(folder, log_level="warning")
-        listen = net.free_port()
-        worlds.write(plane.folder, count, listen=listen, backend=backend)
-        await plane.start()
-        stack.push_async_callback(plane.stop)
-        for name, bootstrap in _bootstraps(plane):
-            found[name] = await _one(folder, plane, bootstrap, listen, backend, count)
-    own, lean = found["Envoy's own default"], found["dragoman bootstrap"]
+        for lazy in (False, True):
+            place = folder / str(lazy)
+            settings = {"DRAGOMAN_GATEWAYS_LAZY_CLUSTERS": str(lazy).lower()}
+            plane = Plane(place, log_level="warning", environment=settings)
+            listen = net.free_port()
+            worlds.write(plane.folder, count, listen=listen, backend=backend)
+            async with plane:
+                for name, bootstrap in _lazy(plane) if lazy else _bootstraps(plane):
+                    found[name] = await _one(place, plane, bootstrap, listen, backend, count)
+    own, lean, lazily = found[_OWN], found[_LEAN], found[_LAZY]
     for name, one in found.items():
         table.rows.append((name, *_cells(one, own)))
     table.goals = [
         Goal("resident memory", lean.resident / _MB, _MOST_MB, "MB"),
+        Goal("resident memory, lazy clusters", lazily.resident / _MB, _MOST_LAZY_MB, "MB"),
         Goal("series", lean.series, _MOST_SERIES, ""),
         Goal("CPU with an edit a second", lean.churning, _MOST_CPU, "of a core"),
     ]
@@ -97,9 +106,13 @@ async def measure(folder: Path, count: int) -> list[Table]:
 
 
 def _bootstraps(plane: Plane) -> Iterator[tuple[str, Json]]:
-    yield "dragoman bootstrap", _written(plane)
+    yield _LEAN, _written(plane)
     yield "with --cluster-statistics '*'", _written(plane, "--cluster-statistics", "*")
-    yield "Envoy's own default", _plain(_written(plane))
+    yield _OWN, _plain(_written(plane))
+
+
+def _lazy(plane: Plane) -> Iterator[tuple[str, Json]]:
+    yield _LAZY, _written(plane)
 
 
 def _written(plane: Plane, *flags: str) -> Json:
@@ -128,6 +141,8 @@ async def _one(folder: Path, plane: Plane, bootstrap: Json, listen: int, backend
         probe = Probe(listen)
         stack.callback(probe.close)
         await asyncio.to_thread(probe.until, worlds.host(count - 1), b"HTTP/1.1 200", limit=120)
+        for number in range(min(_USED, count)):
+            await asyncio.to_thread(probe.until, worlds.host(number), b"HTTP/1.1 200")
         await asyncio.sleep(_SETTLED)
         resident = processes.rss(process.pid)
         allocated = int(json.loads(await process.get("/memory"))["allocated"])

@@ -96,12 +96,15 @@ class Xds(_Section):
 class Gateways(_Section):
     """Where Envoy listens for Gateways that name no address. `per-gateway`: each gets a loopback address
     of its own (127.x.y.z). `scoped_hosts`: from how many host names on a listener's route table is cut into
-    scopes, so that a change costs Envoy the same whatever their number (docs/performance.md); 0: never."""
+    scopes, so that a change costs Envoy the same whatever their number (docs/performance.md); 0: never.
+    `lazy_clusters`: Envoys that speak delta fetch the clusters of routes at the first request for them, which
+    needs the control plane then (docs/scale.md)."""
 
     address: str = "127.0.0.1"
     addresses: Literal["shared", "per-gateway"] = "shared"
     controller: str = "dragoman.dev/gateway-controller"
     scoped_hosts: Annotated[int, pydantic.Field(strict=True, ge=0)] = 150
+    lazy_clusters: bool = False
 
 
 class Admin(_Section):

@@ -102,6 +102,7 @@ class Resource:
     a change without decoding. `sensitive` payloads are redacted in dumps, CSDS and the console. `spare`:
     only connections that come to their end use it still, so that a stream is sent it now and then.
     `again`: bytes that may stand behind the message any number of times and change nothing but its hash.
+    `lazy`: a cluster that a proxy may fetch at the first request for it.
     """
 
     type_url: str
@@ -112,6 +113,7 @@ class Resource:
     sensitive: bool = False
     spare: bool = False
     again: bytes = field(default=b"", repr=False)
+    lazy: bool = False
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Resource):

@@ -67,19 +67,32 @@ them; the route table sets the first (`shape.py`)."""
 
 
 def encode(
-    stat_prefix: str, table: str, settings: client.Http, *, quic: bool = False, scoped: bool = False
+    stat_prefix: str,
+    table: str,
+    settings: client.Http,
+    *,
+    quic: bool = False,
+    scoped: bool = False,
+    lazy: bool = False,
 ) -> bytes:
-    """The connection manager of one chain. `scoped`: its table is cut into scopes."""
+    """The connection manager of one chain. `scoped`: its table is cut into scopes. `lazy`: clusters are
+    fetched at the first request for them."""
     # Repeated fields go in this order: what clients and policies change early comes before the scope's key.
-    return _shared(settings, quic) + _own(stat_prefix, table, scoped)
+    return _shared(settings, quic, lazy) + _own(stat_prefix, table, scoped)
 
 
 def discovered(
-    name: str, stat_prefix: str, table: str, settings: client.Http, scopes: frozenset[str] | None = None
+    name: str,
+    stat_prefix: str,
+    table: str,
+    settings: client.Http,
+    scopes: frozenset[str] | None = None,
+    *,
+    lazy: bool = False,
 ) -> resource.Resource:
     """The same as the ECDS resource `name`. What all have in common is held once. `scopes`: those that its
     table is cut into."""
-    shared, own = _shared(settings, quic=False), _own(stat_prefix, table, scopes is not None)
+    shared, own = _shared(settings, quic=False, lazy=lazy), _own(stat_prefix, table, scopes is not None)
     head = _head(name, len(shared) + len(own))
     version = resource.digest(head, shared, own)
     refs = {resource.SCOPE: resource.NameSet(scopes)} if scopes is not None else {}
@@ -107,7 +120,7 @@ def _head(name: str, size: int) -> bytes:
 
 
 @functools.lru_cache(maxsize=1024)
-def _shared(settings: client.Http, quic: bool) -> bytes:
+def _shared(settings: client.Http, quic: bool, lazy: bool) -> bytes:
     """All but the names."""
     manager = hcm.HttpConnectionManager(
         codec_type=_Manager.HTTP3 if quic else _Manager.AUTO,
@@ -134,7 +147,7 @@ def _shared(settings: client.Http, quic: bool) -> bytes:
         durations.assign(manager.request_timeout, settings.request)
     manager.upgrade_configs.add().upgrade_type = "websocket"
     limit_replies.write(manager.local_reply_config)
-    filter_chain.write_filters(manager)
+    filter_chain.write_filters(manager, lazy=lazy)
     replies.write(manager)
     reports.write(manager)
     return proto.serialize(manager)

@@ -109,14 +109,20 @@ def _union(sets: Iterable[frozenset[str]]) -> resource.NameSet:
 
 
 def encode_chain(
-    bind: ir.Bind, chain: ir.FilterChain, *, scoped: bool = False, apart: bool = False
+    bind: ir.Bind,
+    chain: ir.FilterChain,
+    *,
+    scoped: bool = False,
+    lazy: bool = False,
+    apart: bool = False,
 ) -> ChainChunk:
     """One filter chain. Envoy keeps the connections of those that stay as they are. `scoped`: its table is
-    cut into scopes. `apart`: its connection manager stands beside it, if it is for one server name."""
+    cut into scopes. `lazy`: clusters are fetched at the first request for them. `apart`: its connection
+    manager stands beside it, if it is for one server name."""
     stream = chain.stream
     datagrams = bind.udp and not chain.quic
-    manager = _manager(bind, chain, scoped) if apart and _can_stand_apart(chain) else None
-    chunk = streams.datagrams(bind, stream) if datagrams else _chain(bind, chain, scoped, manager)
+    manager = _manager(bind, chain, scoped, lazy) if apart and _can_stand_apart(chain) else None
+    chunk = streams.datagrams(bind, stream) if datagrams else _chain(bind, chain, scoped, lazy, manager)
     table = naming.route_config(chain.scope)
     return ChainChunk(
         chain.hostname,
@@ -137,7 +143,7 @@ def _can_stand_apart(chain: ir.FilterChain) -> bool:
     return chain.tls is not None and chain.stream is None and not chain.quic
 
 
-def _manager(bind: ir.Bind, chain: ir.FilterChain, scoped: bool) -> resource.Resource:
+def _manager(bind: ir.Bind, chain: ir.FilterChain, scoped: bool, lazy: bool) -> resource.Resource:
     table = naming.route_config(chain.scope)
     return connection_manager.discovered(
         naming.manager(chain.scope, scoped),
@@ -145,6 +151,7 @@ def _manager(bind: ir.Bind, chain: ir.FilterChain, scoped: bool) -> resource.Res
         table,
         chain.client.http,
         shape.scopes(table) if scoped else None,
+        lazy=lazy,
     )
 
 
@@ -190,7 +197,9 @@ def _quic_head(bind: ir.Bind, settings: client.PortSettings) -> bytes:
     return proto.serialize(message)
 
 
-def _chain(bind: ir.Bind, chain: ir.FilterChain, scoped: bool, manager: resource.Resource | None) -> bytes:
+def _chain(
+    bind: ir.Bind, chain: ir.FilterChain, scoped: bool, lazy: bool, manager: resource.Resource | None
+) -> bytes:
     message = listener_proto.FilterChain(name=naming.route_config(chain.scope))
     if _by_server_name(chain):
         message.filter_chain_match.transport_protocol = "quic" if chain.quic else "tls"
@@ -215,6 +224,7 @@ def _chain(bind: ir.Bind, chain: ir.FilterChain, scoped: bool, manager: resource
         chain.client.http,
         quic=chain.quic,
         scoped=scoped,
+        lazy=lazy,
     )
     return framing.frame(_chain_tag(), proto.serialize(message))
 

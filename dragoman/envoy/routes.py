@@ -31,7 +31,7 @@ from dragoman.envoy import (
     templates,
     trees,
 )
-from dragoman.envoy.filters import chain, counted as counting, local_denials, local_ratelimit
+from dragoman.envoy.filters import chain, counted as counting, local_denials, local_ratelimit, on_demand
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.route import v3 as route_proto
 
@@ -215,6 +215,8 @@ def _dealt(
         if share.cluster is None:
             entry.name = naming.INVALID_CLUSTER
             target.cluster_not_found_response_code = _NOT_FOUND[forward.failure]
+            asks = entry.typed_per_filter_config[on_demand.FILTER.name]
+            asks.type_url, asks.value = on_demand.unknown()
         else:
             entry.name = naming.cluster(forward.reached(share.cluster))
             names.add(entry.name)

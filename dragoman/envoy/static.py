@@ -14,7 +14,7 @@ from typing import Any
 from dragoman import proto, resource
 from dragoman.envoy import bootstrap as production, shape
 from dragoman.envoy.admin import Admin
-from dragoman.envoy.filters import chain as filter_chain, sharding
+from dragoman.envoy.filters import chain as filter_chain, on_demand, sharding
 from dragoman.proto.envoy.config.bootstrap import v3 as bootstrap_proto
 from dragoman.proto.envoy.config.cluster import v3 as cluster_proto
 from dragoman.proto.envoy.config.core import v3 as core
@@ -147,7 +147,9 @@ def resolve(manager: hcm.HttpConnectionManager, known: Filters) -> None:
         return known.get(name) or core.TypedExtensionConfig.FromString(empty)
 
     for one in manager.http_filters:
-        if one.HasField("config_discovery"):
+        if one.name == on_demand.FILTER.name:
+            one.typed_config.value = b""  # everything is there
+        elif one.HasField("config_discovery"):
             one.typed_config.CopyFrom(found(one.name).typed_config)
         elif one.name in filter_chain.SHARDED:
             one.typed_config.CopyFrom(proto.pack_any(sharding.resolve(one.typed_config.value, found)))

@@ -87,7 +87,13 @@ class ControlPlane:
         )
         self._fetcher = fetching.Fetcher(self.pipeline, self._feed.nudge, settings.fetching)
         self._reports = access_log.Service(settings.xds, self.rollouts.heard)
-        self.xds = Server(settings.xds, self._groups, self.ledger, [self._reports.handler()])
+        self.xds = Server(
+            settings.xds,
+            self._groups,
+            self.ledger,
+            [self._reports.handler()],
+            lazy=settings.gateways.lazy_clusters,
+        )
         self.admin = admin.make(self, settings.admin.address, settings.admin.port)
         self.ledger.observer = gauges.Counts(self.metrics)
         self.ledger.on_rejection(self._rejected)

@@ -22,6 +22,7 @@ import grpc.aio
 from dragoman import certificates, config
 from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SCOPE, SECRET, SHORT
 from dragoman.xds import auth, csds, groups, wire
+from dragoman.xds.lazy import Lazy
 from dragoman.xds.ledger import Ledger, Stream
 from dragoman.xds.session import ProtocolError, Session
 from dragoman.xds.snapshot import Without
@@ -79,16 +80,23 @@ class _Caller:
 
 class Server:
     """The xDS server. One per process; `start` and `stop` once each. `handlers`: further services on its
-    port, which end their streams by themselves."""
+    port, which end their streams by themselves. `lazy`: lazy clusters are sent to who asks for them."""
 
     def __init__(
-        self, settings: config.Xds, provider: Provider, ledger: Ledger, handlers: Sequence[Any] = ()
+        self,
+        settings: config.Xds,
+        provider: Provider,
+        ledger: Ledger,
+        handlers: Sequence[Any] = (),
+        *,
+        lazy: bool = False,
     ) -> None:
         self._settings = settings
         self._provider = provider
         self._ledger = ledger
         self._encoder = Encoder()
         self._handlers = tuple(handlers)
+        self._lazy = lazy
         self._server: Any = None
         self._streams: set[_Stream] = set()
         self._draining = False
@@ -205,8 +213,10 @@ class Server:
             kind = SHORT.get(only, only) if only else "ADS"
             entry = self._ledger.open(caller.node, caller.peer, group, form, kind)
             stack.callback(entry.close)
+            if not caller.admission.secrets:
+                view = Without(view)
             stream = _Stream(
-                view if caller.admission.secrets else Without(view),
+                Lazy(view) if self._lazy and form is Form.DELTA and only is None else view,
                 form,
                 only,
                 self._encoder,
@@ -268,17 +278,21 @@ class _Stream:
     async def _read(self, first: wire.Request, requests: AsyncIterator[bytes]) -> None:
         """Never waits for the writer (rule 82)."""
         try:
-            self._session.request(first, self._loop.time())
-            self._wake.set()
+            self._take(first)
             async for data in requests:
-                self._session.request(wire.parse(self._form, data), self._loop.time())
-                self._wake.set()
+                self._take(wire.parse(self._form, data))
         except ProtocolError as failure:
             self.end(_End(failure.code, str(failure)))
         except wire.DecodeError:
             self.end(_End("INVALID_ARGUMENT", "not a discovery request"))
         else:
             self.end(None)  # the client has closed its half (rule 90)
+
+    def _take(self, request: wire.Request) -> None:
+        if isinstance(self._view, Lazy) and request.type_url == CLUSTER:
+            self._view.show((*request.names, *request.versions))
+        self._session.request(request, self._loop.time())
+        self._wake.set()
 
     async def _write(self, context: Context) -> None:
         while not self._ended:

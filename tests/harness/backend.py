@@ -11,7 +11,7 @@ import base64
 import hashlib
 import ssl
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import h2.config
 import h2.connection
@@ -80,7 +80,8 @@ class Backend:
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         if self._tls is not None:
-            self._tls.sni_callback = _note_name  # type: ignore[assignment]
+            note: Any = _note_name  # `ssl` says something else of its type from one run of mypy to the next
+            self._tls.sni_callback = note
         self._server = await loop.create_server(
             lambda: self._make(self), self.address, self.port, ssl=self._tls, reuse_address=True, backlog=1024
         )

@@ -42,6 +42,7 @@ from dragoman.envoy.filters import (
     maintenance,
     methods,
     oauth2,
+    on_demand,
     query_parameters,
     quota,
     ratelimit,
@@ -169,9 +170,11 @@ def encode_shared(name: str, parts: Collection[Hashable]) -> resource.Resource:
     return resource.make(resource.EXTENSION, name, proto.serialize(message), sensitive=sensitive)
 
 
-def write_filters(target: hcm.HttpConnectionManager) -> None:
-    """Adds every filter to a connection manager."""
+def write_filters(target: hcm.HttpConnectionManager, *, lazy: bool = False) -> None:
+    """Adds every filter to a connection manager. `lazy`: and the one that fetches clusters."""
     for each in FILTERS:
+        if lazy and each is router.FILTER:
+            _write_filter(target, on_demand.FILTER)
         _write_filter(target, each)
 
 

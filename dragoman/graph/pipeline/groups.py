@@ -77,6 +77,7 @@ class Groups:
                 key.port.bind,
                 chain,
                 scoped=self.shapes.of(ctx, (key.port.group, chain.scope)).scoped,
+                lazy=settings.lazy_clusters,
                 apart=True,
             ),
         )
@@ -125,6 +126,15 @@ class Groups:
             (placed, lambda key, part: [(key.host.group, c) for c in part.clusters]),
             (flows, lambda key, flow: [(key.port.group, c) for c in flow.route.clusters()]),
         )
+        eager = (
+            graph.named(
+                "eager",
+                (placed, lambda key, part: [(key.host.group, c) for c in part.eager]),
+                (flows, lambda key, flow: [(key.port.group, c) for c in flow.route.clusters()]),
+            )
+            if settings.lazy_clusters
+            else None
+        )
         # Tables with cached routes have an inner listener, and a cluster that leads to it.
         caches: Collection[tuple[str, ir.Scope], bool] = graph.named(
             "tables with a cache", (placed, lambda key, part: (key.host[:2],) if part.cached else ())
@@ -149,6 +159,12 @@ class Groups:
         )
 
         def cluster(ctx: Context, key: tuple[str, ir.ClusterKey], _: bool) -> Resource | None:
+            found = encode(ctx, key)
+            if found is None or eager is None or ctx.fetch(eager, key):
+                return found
+            return replace(found, lazy=True, version=resource.digest(found.version.encode(), b"lazy"))
+
+        def encode(ctx: Context, key: tuple[str, ir.ClusterKey]) -> Resource | None:
             if key[1].reserve:
                 first = ctx.fetch(outputs.clusters, key[1]._replace(certificate=ir.NOBODY, reserve=()))
                 return pairs.encode(key[1], first) if first is not None else None

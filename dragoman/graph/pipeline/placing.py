@@ -63,6 +63,22 @@ class Part:
         return self.route.secrets() if self.route is not None else ()
 
     @property
+    def eager(self) -> frozenset[ir.ClusterKey]:
+        """Those of its clusters that Envoy must have before the first request: whatever it does not send the
+        request itself to."""
+        action = self.route.action if self.route is not None else None
+        if not isinstance(action, ir.Forward) or self.route is None:
+            return frozenset(self.clusters)
+        if self.cached or action.fallback is not None:
+            return frozenset(self.clusters)
+        asked = {mirror.cluster for mirror in action.mirrors}
+        if self.route.auth is not None:
+            others = (self.route.auth.external, self.route.auth.login)
+            asked.update(one.cluster for one in others if one is not None)
+        sent = {one.cluster for one in action.backends} - asked
+        return frozenset(key for key in self.clusters if key not in sent)
+
+    @property
     def demands(self) -> frozenset[filter_chain.Demand]:
         """What it names of shared filter configurations."""
         return self.encoded.demands if self.encoded is not None else frozenset()

@@ -94,7 +94,10 @@ def test_an_invalid_share_leads_nowhere() -> None:
     encoded = routes.encode_route(route(ir.Forward(shares)))
     made = envoy_route(route(ir.Forward(shares)))["route"]
     assert made["cluster_not_found_response_code"] == "INTERNAL_SERVER_ERROR"
-    assert made["weighted_clusters"]["clusters"][1] == {"name": naming.INVALID_CLUSTER, "weight": 3}
+    nowhere = made["weighted_clusters"]["clusters"][1]
+    assert (nowhere["name"], nowhere["weight"]) == (naming.INVALID_CLUSTER, 3)
+    asks = nowhere["typed_per_filter_config"]["envoy.filters.http.on_demand"]
+    assert "odcds" not in asks, "nobody asks for it"
     assert encoded.clusters == {"Service/shop/a/8080"}
 
 
