@@ -7,7 +7,7 @@ for whatever a request lacks. Called by `ratelimits` and the filter of quotas.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from dragoman.envoy.filters import clients
@@ -51,6 +51,22 @@ def plan(plans: Iterable[ratelimit.Plan]) -> str:
     """The client's plan, if it is one of these."""
     names = ", ".join(text(plan.name) for plan in plans)
     return f'{_KNOWN} && {_CLIENT}["plan"] in [{names}] ? {_CLIENT}["plan"] : {_ABSENT}'
+
+
+def costs(path: Sequence[str], value: str, *, said: bool) -> str:
+    """`value` where metadata say a cost; or where they say none, without `said`. Else an error, on purpose:
+    there is to be no descriptor then. Each look is at what is known to be there, since another error would
+    be no descriptor at all."""
+    found = _FOUND
+    holds: list[str] = []
+    for step in path:
+        name = text(step)
+        holds += [f"type({found}) == map"] if holds else []
+        holds.append(f"{name} in {found}")
+        found = f"{found}[{name}]"
+    holds += [f"type({found}) == double", f"{found} >= 1.0", f"{found} < 1000000000.0"]
+    there = " && ".join(holds)
+    return f"{there if said else f'!({there})'} ? {text(value)} : {_FOUND}[{_ABSENT}]"
 
 
 def met(conditions: Iterable[ratelimit.Condition]) -> str:

@@ -44,14 +44,20 @@ def asked(limit: ir.RateLimit) -> Iterator[route_proto.RateLimit]:
         look.hits_addend.number.value = 0
         yield look
         charge = _asked(limit)
-        charge.hits_addend.format = f"%RESP({cost.header})%"
+        charge.hits_addend.format = _amount(cost)
         charge.apply_on_stream_done = True
         yield charge
     else:
         said = _asked(limit, ratelimit.SAID)
-        said.hits_addend.format = f"%REQ({cost.header})%"
+        said.hits_addend.format = _amount(cost)
         yield said
         yield _asked(limit, ratelimit.DEFAULT)
+
+
+def _amount(cost: ratelimit.Cost) -> str:
+    if cost.path:
+        return f"%DYNAMIC_METADATA({':'.join(cost.path)})%"
+    return f"%RESP({cost.header})%" if cost.response else f"%REQ({cost.header})%"
 
 
 def _asked(limit: ir.RateLimit, cost: str = "") -> route_proto.RateLimit:
@@ -68,7 +74,7 @@ def counted(limit: ir.RateLimit, key: str) -> Iterator[route_proto.RateLimit]:
         message = route_proto.RateLimit()
         _write(message, limit, cost, key)
         if limit.cost is not None and cost == ratelimit.SAID:
-            message.hits_addend.format = f"%REQ({limit.cost.header})%"
+            message.hits_addend.format = _amount(limit.cost)
         shown = limit.told.x_ratelimit
         message.x_ratelimit_option = message.DRAFT_VERSION_03 if shown else message.OFF
         yield message
@@ -83,10 +89,9 @@ def _write(target: route_proto.RateLimit, limit: ir.RateLimit, cost: str = "", n
         elif entry.key == ratelimit.WHEN:
             _condition(action.header_value_match, entry, next(conditions))
         elif entry.key == ratelimit.COST and limit.cost is not None:
-            said = ratelimit.Condition(limit.cost.header, _NUMBER, regex=True, invert=cost != ratelimit.SAID)
             # Envoy's own buckets are found by all entries: there both say the same.
             told = entry._replace(value=ratelimit.SAID) if names else entry
-            _condition(action.header_value_match, told, said)
+            _costs(action, told, limit.cost, said=cost == ratelimit.SAID)
         elif names:
             named = action.metadata
             named.descriptor_key, named.metadata_key.key = entry.key, NAMES
@@ -98,6 +103,15 @@ def _write(target: route_proto.RateLimit, limit: ir.RateLimit, cost: str = "", n
             action.generic_key.descriptor_value = entry.value or ""
     for part in limit.key:
         _part(target.actions.add(), part)
+
+
+def _costs(target: Action, entry: ratelimit.Entry, cost: ratelimit.Cost, *, said: bool) -> None:
+    """There is no descriptor unless the request says a cost; or only then, without `said`."""
+    if cost.path:
+        _expression(target, entry.key, limit_keys.costs(cost.path, entry.value or "", said=said))
+    else:
+        condition = ratelimit.Condition(cost.header, _NUMBER, regex=True, invert=not said)
+        _condition(target.header_value_match, entry, condition)
 
 
 def _condition(

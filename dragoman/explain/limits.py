@@ -56,7 +56,7 @@ def found(route: ir.Route, request: Request, prepared: Prepared, compile: Compil
             data["status"] = limit.status
         if limit.cost is not None:
             data["cost"] = {
-                "header": limit.cost.header,
+                "from": limit.cost.header or ".".join(limit.cost.path),
                 "of": "response" if limit.cost.response else "request",
             }
         if limit.plans:
@@ -80,7 +80,7 @@ def lines(data: Mapping[str, Any]) -> Iterator[str]:
         plans = "".join(f"; plan {_plan(plan)}" for plan in one.get("plans", ()))
         denial = f", denies with {one['status']}" if "status" in one else ""
         denial = ", denies nothing" if one["shadow"] else denial
-        cost = f"; costs the {one['cost']['of']}'s {one['cost']['header']}" if "cost" in one else ""
+        cost = f"; costs the {one['cost']['of']}'s {one['cost']['from']}" if "cost" in one else ""
         failure = _FAILURES.get(one.get("failure", ""), "")
         yield f"  limit         {what} ({one['algorithm']} by {by}{denial}), {key}{cost}{failure}{plans}"
 

@@ -103,10 +103,12 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Hits of one request, as a header says; of a response's header they are charged when all is done."""
+    """Hits of one request, as a header says, or metadata (`path` begins with their namespace); of a response
+    they are charged when all is done."""
 
     header: str
     response: bool = False
+    path: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

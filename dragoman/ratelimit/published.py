@@ -55,7 +55,7 @@ def _limit(data: Mapping[str, Any]) -> ir.RateLimit:
         "key": lambda parts: tuple(_made(ratelimit.KeyPart, one, part=ratelimit.Part) for one in parts),
         "when": lambda conditions: tuple(_made(ratelimit.Condition, one) for one in conditions),
         "plans": lambda plans: tuple(_made(ratelimit.Plan, one) for one in plans),
-        "cost": lambda cost: _made(ratelimit.Cost, cost) if cost is not None else None,
+        "cost": lambda cost: _made(ratelimit.Cost, cost, path=tuple) if cost is not None else None,
         "told": lambda told: _made(ratelimit.Told, told),
     }
     return _made(ir.RateLimit, data, **readers)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.envoy.test_auth import GATEWAY, policy as auth_policy
+from tests.envoy.test_auth import GATEWAY, jwt, policy as auth_policy, token
 from tests.envoy.test_ratelimit_consumers import ALICE, CYD, clients
 from tests.envoy.test_ratelimit_policy import ROUTE, USER, ask, change, limit, policy, start, statuses
-from tests.harness import manifests
+from tests.harness import manifests, net
 from tests.harness.load import Reply, read_reply
 from tests.harness.manifests import rule
 from tests.harness.site import Site
@@ -165,6 +165,41 @@ async def test_costs(site: Site) -> None:
         assert await statuses(site, 1, x_cost=cost) == [429], cost
     # The one that fills up more slowly is asked first: no cost is paid where the other denies.
     assert await statuses(site, 1, "/twice", x_cost="1", x_user="ann") == [429]
+
+
+@pytest.mark.parametrize("where", ["Local", "Global"])
+async def test_costs_in_metadata(site: Site, where: str) -> None:
+    """Here they are a token's claims. What is no number, or not there, costs one, like a header's."""
+    await start(site, rule("shop"))
+    told = {"namespace": "envoy.filters.http.jwt_authn", "key": "payload.order.size"}
+    await change(
+        site,
+        auth_policy("all", GATEWAY, jwt=jwt()),
+        policy(ROUTE, tokens=limit(20, "Day", cost={"metadata": told}, where=where)),
+    )
+
+    async def left(**claims: Any) -> str:
+        reply = await ask(site, authorization=f"Bearer {token(**claims)}")
+        return reply.headers["x-ratelimit-remaining"] if reply.status == 200 else str(reply.status)
+
+    assert await left(order={"size": 6}) == "14"
+    wrong = [None, "many", 0, -3, 99999999999, True, [5], {"size": 5}]
+    orders: list[dict[str, Any]] = [{}, {"order": 5}, {"order": [{"size": 5}]}]
+    orders += [{"order": {"size": one}} for one in wrong]
+    for number, claims in enumerate(orders):
+        assert await left(**claims) == str(13 - number), claims
+    assert await left(order={"size": 4}) == "429"
+    if where == "Local":
+        return
+    done = {"done": limit(20, "Day", cost={"metadata": told, "of": "Response"})}
+    await change(site, auth_policy("all", GATEWAY, jwt=jwt()), policy(ROUTE, **done))
+    assert await left(order={"size": 6}) == "20"
+    assert await left() in {"20", "14"}  # costs nothing, or not yet
+
+    async def charged() -> bool:
+        return await left() == "14"
+
+    await net.until("the cost is charged", charged)
 
 
 @pytest.mark.parametrize("where", ["Local", "Global"])

@@ -39,6 +39,12 @@ def check(ref: Ref, spec: model.RateLimitPolicy) -> Iterator[Diagnostic]:
         if limit.timeout is not None and not _SHORTEST <= limit.timeout <= _LONGEST:
             message = f"a timeout is from {_SHORTEST * 1000:.0f}ms to {_LONGEST:.0f}s"
             yield error("DRG1104", message, where.at("timeout"))
+        cost = limit.cost
+        if cost is not None and (cost.header is None) == (cost.metadata is None):
+            yield error("DRG1108", "a cost is one of `header` and `metadata`", where.at("cost"))
+        if cost is not None and cost.metadata is not None and not all(cost.metadata.key.split(".")):
+            message = f"`{cost.metadata.key}` is no path of a value"
+            yield error("DRG1103", message, where.at("cost", "metadata", "key"))
         yield from _key(limit.key or (), where.at("key"))
         for at, condition in enumerate(limit.when or ()):
             yield from _condition(condition, where.at("when", at))

@@ -158,6 +158,26 @@ def test_what_cannot_be_is_left_out_alone(site: Any, limit: str, code: str) -> N
     assert list(limits(site)) == ["good"]
 
 
+@pytest.mark.parametrize(
+    ("cost", "code"),
+    [
+        ("{}", "DRG1108"),
+        ("{of: Response}", "DRG1108"),
+        ("{header: x, metadata: {namespace: a, key: b}}", "DRG1108"),
+        ("{metadata: {namespace: a, key: b..c}}", "DRG1103"),
+        ("{metadata: {namespace: 'a:b', key: c}}", "DRG1103"),
+    ],
+)
+def test_a_cost_is_said_in_one_place(site: Any, cost: str, code: str) -> None:
+    site.apply(policy("own", ROUTE, f"one: {{requests: 1, per: Day, cost: {cost}}}"))
+    refused = site.rejected[site.ref("RateLimitPolicy", "own")]
+    assert code in {one.code for one in refused}
+    site.apply(
+        policy("own", ROUTE, "one: {requests: 1, per: Day, cost: {metadata: {namespace: a, key: b.c}}}")
+    )
+    assert limits(site)["one"].cost.path == ("a", "b", "c")
+
+
 def test_conditions_become_expressions(site: Any) -> None:
     site.apply(
         policy(

@@ -26,7 +26,7 @@ limits = st.builds(
     key=st.lists(st.builds(ratelimit.KeyPart, st.sampled_from(ratelimit.Part), texts)).map(tuple),
     when=st.lists(st.builds(ratelimit.Condition, texts, st.none() | texts)).map(tuple),
     sharing=st.sampled_from(ratelimit.Sharing),
-    cost=st.none() | st.builds(ratelimit.Cost, texts, st.booleans()),
+    cost=st.none() | st.builds(ratelimit.Cost, texts, st.booleans(), st.lists(texts).map(tuple)),
     shadow=st.booleans(),
     failure=st.sampled_from(ratelimit.Failure),
     told=st.builds(ratelimit.Told, st.booleans(), st.booleans(), message=texts),

@@ -120,20 +120,35 @@ class Condition:
 
 
 @meta.shape
+class Metadata:
+    """Where a filter has left a value for the others."""
+
+    namespace: Annotated[consumer.Path, Field(description="Whose it is: `envoy.filters.http.ext_authz`.")]
+    key: Annotated[consumer.Path, Field(description="Its name there; dots lead into objects.")]
+
+
+@meta.shape
 class Cost:
-    """Hits of one request, as a header says."""
+    """Hits of one request, as a header or metadata say: one of the two."""
 
     WHOLE: ClassVar[bool] = True
 
     header: Annotated[
-        meta.HeaderName,
+        meta.HeaderName | None,
         Field(description="A number from 1 to 999999999. A request without it costs 1."),
-    ]
+    ] = None
+    metadata: Annotated[
+        Metadata | None,
+        Field(
+            description="The same, from Envoy's dynamic metadata: of the service that an AuthPolicy asks"
+            " (`external`), of a token's claims (`envoy.filters.http.jwt_authn`, `payload.<claim>`)."
+        ),
+    ] = None
     of: Annotated[
         Literal["Request", "Response"],
         Field(
             description="`Response`: requests pass while anything is left, and are charged when they are"
-            " done; a response without the header costs nothing."
+            " done; a response without the number costs nothing."
         ),
     ] = "Request"
 

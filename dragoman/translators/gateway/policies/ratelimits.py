@@ -174,7 +174,6 @@ def _limit(merged: Merged, name: str, limit: model.Limit) -> ir.RateLimit:
     key = limit.key
     if key is None and plans:
         key = (model.KeyPart(type="Consumer"),)
-    cost = limit.cost
     return ir.RateLimit(
         f"{'+'.join(ref.id for ref in sayers)}/{name}",
         name,
@@ -189,7 +188,7 @@ def _limit(merged: Merged, name: str, limit: model.Limit) -> ir.RateLimit:
         tuple(map(_part, key or ())),
         tuple(map(_condition, limit.when or ())),
         ratelimit.Sharing(limit.scope or "Gateway"),
-        ratelimit.Cost(cost.header.lower(), cost.of == "Response") if cost is not None else None,
+        _cost(limit.cost) if limit.cost is not None else None,
         bool(limit.shadow),
         _failure(limit),
         _told(limit),
@@ -198,6 +197,13 @@ def _limit(merged: Merged, name: str, limit: model.Limit) -> ir.RateLimit:
         limit.timeout or 0.0,
         origin=_at(merged, name),
     )
+
+
+def _cost(given: model.Cost) -> ratelimit.Cost:
+    path: tuple[str, ...] = ()
+    if given.metadata is not None:
+        path = (given.metadata.namespace, *given.metadata.key.split("."))
+    return ratelimit.Cost((given.header or "").lower(), given.of == "Response", path)
 
 
 def _failure(limit: model.Limit) -> ratelimit.Failure:
