@@ -211,6 +211,7 @@ def everything(world: Any) -> dict[str, dict[Any, Any]]:
     return {name: dict(found.items()) for name, found in collections.items()}
 
 
+@pytest.mark.timeout(600)  # twelve seconds of CPU: minutes where many share the machine
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=edits())
 def test_incremental_is_as_from_scratch(
