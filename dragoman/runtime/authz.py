@@ -52,9 +52,16 @@ def _certificates(tls: config.XdsTls | None) -> certificates.Certificates | None
         raise faults.StartError("DRG5001", f"authz.tls: {place}{words}") from None
 
 
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:  # a name to listen at: who knows where it leads
+        return address == "localhost"
+
+
 def _demand_tls(own: config.Authz, address: str, setting: str, options: str = "") -> None:
     """Credentials in plain text stay on this machine, unless somebody has said that they need not."""
-    if ipaddress.ip_address(address).is_loopback or own.plaintext:
+    if _is_loopback(address) or own.plaintext:
         return
     instead = f" (or {options})" if options else ""
     raise faults.StartError(

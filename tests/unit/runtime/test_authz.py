@@ -41,6 +41,7 @@ def write(folder: Path, authority: Authority, *, key: Authority | None = None) -
         {"advertised": AWAY},
         {"enabled": False, "advertised": AWAY, "port": 1},
         {"address": "fd00::1"},
+        {"address": "edge.internal", "advertised": "127.0.0.1"},
     ],
     ids=str,
 )
@@ -53,7 +54,15 @@ def test_no_plain_text_beyond_loopback_by_accident(said: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    "said", [{}, {"address": "127.0.0.2"}, {"address": "::1"}, {"enabled": False, "port": 1}], ids=str
+    "said",
+    [
+        {},
+        {"address": "127.0.0.2"},
+        {"address": "::1"},
+        {"address": "localhost", "advertised": "127.0.0.1"},
+        {"enabled": False, "port": 1},
+    ],
+    ids=str,
 )
 def test_loopback_needs_no_tls(said: dict[str, Any]) -> None:
     authz.Authz(settings(**said), Pipeline(), Metrics()).start()
