@@ -247,7 +247,8 @@ def _remove(
                 out.parked.add(name)
                 out._wake_at(since + patience)
                 continue
-        if sub.type_url == EXTENSION or (sub.form is Form.SOTW and not sub.full_state):
+        kept = sub.type_url == EXTENSION and name in names
+        if kept or (sub.form is Form.SOTW and not sub.full_state):
             # Rule 27. Envoy forgets a filter's configuration with the last chain that names it. Taken away
             # while that is drained, and given again for a new one, it would make the old chain's anew, and
             # Envoy never begins to watch scopes for a listener that is there already.
