@@ -101,6 +101,8 @@ def plan(
             gone[name] = known
     if not out.whole:
         _sort(out, _due(out, sub, changed, now), gates)
+        if sub.type_url == LISTENER:
+            _one_begins(out, sub, streams, now, patience)
     for name in sub.owed:
         resource = sub.view.get(sub.type_url, name)
         if resource is not None and name not in out.held:
@@ -199,6 +201,35 @@ def unproven(sub: Substream, upserts: Iterable[Resource], now: float) -> Unprove
         if r.refers(ENDPOINT) or not isinstance(sub.pending.get(r.name), Resource | str)
     )
     return Unproven(names, now) if names else None
+
+
+def _one_begins(
+    out: Plan, sub: Substream, streams: Mapping[str, Substream], now: float, patience: float
+) -> None:
+    """Of several listeners that begin to look in scopes one goes first, and the others when the client has
+    ACKed its scopes. Envoy watches scopes for all of them together, and has only the one that began the watch
+    wait for what comes of it: another would answer 404 meanwhile. The first answer of a stream needs none of
+    it: Envoy does not serve before it has everything."""
+    begin = [name for name, item in out.upserts.items() if _looks(item) and not _looks(sub.pending[name])]
+    until = (sub.dirty_since if sub.dirty_since is not None else now) + patience
+    if not begin or len(streams) < 2 or now >= until:  # who speaks one type alone has its scopes elsewhere
+        return
+    if any(_looks(sub.pending.get(item.name, item)) for item in sub.wanted()):
+        scopes = streams.get(SCOPE)
+        idle = scopes is not None and not (scopes.fresh or scopes.owed or scopes.flight)
+        waiting = [] if idle else begin
+    else:
+        waiting = begin[1:]
+    for name in waiting:
+        del out.upserts[name]
+        out.held.add(name)
+        out._wake_at(until)
+
+
+def _looks(known: Known) -> bool:
+    """Whether a listener that the client has, or is to have, looks in scopes; so it is said of one that
+    nobody knows."""
+    return bool(known.refers(SCOPE)) if isinstance(known, Resource) else known is not None
 
 
 # --- removals: wait for whom they are used by ------------------------------------------------------------

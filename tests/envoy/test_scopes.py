@@ -88,12 +88,15 @@ async def test_a_table_grows_and_shrinks_under_load(site: Site) -> None:
 
 
 @pytest.mark.parametrize("mode", ["delta", "sotw"])
-async def test_a_table_that_is_cut_again_finds_its_scopes(
+async def test_tables_that_are_cut_again_find_their_scopes(
     mode: Mode, tmp_path: Path, envoy_binary: Path
 ) -> None:
-    """Envoy ends its watch of scopes with the last that looks in them, without a word."""
+    """Envoy ends its watch of scopes with the last that looks in them, without a word, and has only the
+    listener that began a watch wait for it: here two begin together."""
     settings = {"DRAGOMAN_GATEWAYS_SCOPED_HOSTS": str(LEAST)}
     async with Site(tmp_path, mode=mode, environment=settings) as site:
+        port = net.free_port()
+        site.plane.write("gateway.yaml", *site.gateway(manifests.listener("second", port)))
         for name in ("s0", "s1"):
             site.plane.write(f"{name}.yaml", *await site.service(name))
         for backend in ("s0", "s1"):
@@ -101,11 +104,16 @@ async def test_a_table_that_is_cut_again_finds_its_scopes(
             await site.served("r0.example")
             await shaped(site, False)
             await net.until("nothing drained any more", lambda: drained(site))
-            async with site.load("r0.example", fresh=True) as load:
+            async with (
+                site.load("r0.example", fresh=True) as load,
+                Load(port, "r1.example", fresh=True) as second,
+            ):
                 site.plane.write("routes.yaml", *routes(3 * LEAST, backend))
                 await shaped(site, True)
                 await load.more(100)
+                await second.more(100)
             assert not load.failures, dict(load.failures)
+            assert not second.failures, dict(second.failures)
             for number in range(3 * LEAST):
                 await site.served(f"r{number}.example")
 

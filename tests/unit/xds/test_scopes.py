@@ -66,6 +66,57 @@ def test_scopes_go_after_the_listener_that_looked_in_them(form: Form) -> None:
     assert "s" not in client.has[P]
 
 
+def two(*scopes: str) -> list[Resource]:
+    return [make(L, name, f"{name}:{scopes}".encode(), {SCOPE: scopes}) for name in ("l1", "l2")]
+
+
+def second(client: Client, listeners: list[Resource]) -> bool:
+    """Whether that is what the client has of the second one."""
+    return client.has[L]["l2"] == listeners[1].version
+
+
+@FORMS
+def test_of_two_listeners_one_begins_to_look_in_scopes(form: Form) -> None:
+    """Envoy has the other wait for nothing: it goes when the scopes are there."""
+    client = Client(View(two()), form)
+    for type_url in (C, L):
+        client.ask(type_url)
+        client.ack(type_url)
+    [first] = client.update(scope("s"), *two("s"))
+    assert first.type_url == L
+    assert second(client, two())
+    assert client.ack(L) == []
+    [scopes] = client.ask(P)
+    assert scopes.names == {"s"}
+    assert [each.type_url for each in client.ack(P)] == [L, P]
+    assert second(client, two("s"))
+    # Envoy ends its watch with the last that looks, and does not say so: so it is again.
+    client.ack(L)
+    client.ack(P)
+    client.update(*two(), gone=[(P, "s")])
+    client.ack(L)
+    client.ack(P)
+    sent = client.update(scope("s"), *two("s"))
+    assert [each.type_url for each in sent] == [P, L]
+    assert second(client, two())
+    client.ack(L)
+    client.ack(P)
+    client.ack(P)
+    assert second(client, two("s"))
+
+
+@FORMS
+def test_nobody_waits_for_scopes_that_are_never_asked_for(form: Form) -> None:
+    client = Client(View(two()), form)
+    for type_url in (C, L):
+        client.ask(type_url)
+        client.ack(type_url)
+    client.update(scope("s"), *two("s"))
+    assert client.ack(L) == []
+    assert [each.type_url for each in client.wait(60)] == [L]
+    assert second(client, two("s"))
+
+
 def test_a_refused_response_is_halved_until_the_culprit_stands_alone() -> None:
     client = bare(View([scope(name) for name in NAMES]), Form.DELTA)
     sent = client.update(*(scope(name, body="2") for name in NAMES))
