@@ -258,11 +258,13 @@ class Session:
     def _show_scopes(self, sub: Substream, plan: planner.Plan) -> None:
         """Listeners or connection managers go out that begin to look in scopes: these follow once more.
         Envoy watches scopes for all who look in them, under the wildcard, and does not say when it ends that
-        or begins anew: what came in between is lost on it."""
+        or begins anew: what came in between is lost on it. Those of listeners that wait for that watch too
+        (`planner`)."""
         scopes = self.streams.get(SCOPE)
         if scopes is None:
             return
-        for item in sub.wanted() if plan.whole else plan.upserts.values():
+        waiting = (item for name in plan.held if (item := sub.target(name)) is not None)
+        for item in sub.wanted() if plan.whole else (*plan.upserts.values(), *waiting):
             names = item.refers(SCOPE)
             if names and item.name in sub.pending:  # else the client has it
                 before = sub.pending[item.name]

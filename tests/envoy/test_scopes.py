@@ -113,7 +113,7 @@ async def test_tables_that_are_cut_again_find_their_scopes(
                 await load.more(100)
                 await second.more(100)
             assert not load.failures, dict(load.failures)
-            assert not second.failures, dict(second.failures)
+            assert not second.failures, (backend, dict(second.failures))
             for number in range(3 * LEAST):
                 await site.served(f"r{number}.example")
 
