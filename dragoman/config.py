@@ -103,7 +103,7 @@ class Gateways(_Section):
     address: str = "127.0.0.1"
     addresses: Literal["shared", "per-gateway"] = "shared"
     controller: str = "dragoman.dev/gateway-controller"
-    scoped_hosts: Annotated[int, pydantic.Field(strict=True, ge=0)] = 150
+    scoped_hosts: Annotated[int, pydantic.Field(strict=True, ge=0)] = 100
     lazy_clusters: bool = False
 
 

@@ -34,9 +34,12 @@ connection in use is sent away within the first of them, and this one grows."""
 SCOPES_LINGER: Final = 600.0
 """The same for scopes, which cost little."""
 
+_FREE: Final = 6
+_MANY: Final = 16
 _COPIES: Final = 4
-_FREE_COPIES: Final = 16 * scoping.FOLDS
-"""How many copies of wildcards there may be: so many for each host name, but those of 16 in any case."""
+"""How many wildcards a table that is cut may have: 6 in any case; up to 16 with 16 times as many host names,
+since a change of one's routes is a change of all scopes, and with more of them an average change would cost
+more than one of a whole table; above that as many as come to 4 copies for each host name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +139,8 @@ class Shapes:
     def _large(self, size: Size, cut: bool) -> bool:
         """Whether a table of this size is to be cut. One that is already stays so down to half of it."""
         slack = 2 if cut else 1
-        copies = size.wildcards * scoping.FOLDS
-        affordable = max(_FREE_COPIES, size.hosts * _COPIES) * slack
-        return 0 < self._least <= size.hosts * slack and copies <= affordable
+        affordable = max(_FREE, min(_MANY, size.hosts / _MANY), size.hosts * _COPIES / scoping.FOLDS)
+        return 0 < self._least <= size.hosts * slack and size.wildcards <= affordable * slack
 
     def _note(self, changes: list[Change[TableKey, Size]]) -> None:
         for change in changes:

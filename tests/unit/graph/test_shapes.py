@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
+
 from dragoman import config, resource
 from dragoman.document import Document
 from dragoman.envoy import scoping
@@ -144,13 +146,21 @@ def other(hostname: str) -> manifests.Body:
     return manifests.http_route(hostname, rule, hostnames=[hostname])
 
 
-def test_many_wildcards_keep_a_table_whole() -> None:
+@pytest.mark.parametrize(
+    ("wildcards", "others", "shape"),
+    [
+        (5, 10, CUT),  # and the listener's own
+        (6, 10, WHOLE),
+        (6, 105, CUT),  # 16 for each
+        (15, 240, CUT),
+        (16, 300, WHOLE),
+    ],
+)
+def test_many_wildcards_keep_a_table_whole(wildcards: int, others: int, shape: object) -> None:
     world = World()
-    world.hosts(*(f"*.w{number}.test" for number in range(15)))
-    assert world.shape() == CUT
-    other = World()
-    other.hosts(*(f"*.w{number}.test" for number in range(17)))
-    assert other.shape() == WHOLE
+    hosts = [f"h{number}.test" for number in range(others)]
+    world.hosts(*hosts, *(f"*.w{number}.test" for number in range(wildcards)))
+    assert world.shape() == shape
 
 
 def test_a_refused_scope_leads_to_its_route() -> None:
