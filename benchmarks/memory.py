@@ -53,8 +53,8 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class Found:
-    """Bytes, series, bytes and seconds of a scrape, and shares of a core: idle, with edits, and of the control
-    plane with edits."""
+    """Bytes, series, bytes and seconds of a scrape, and shares of a core: idle, with edits, and the
+    control plane with edits."""
 
     resident: int
     allocated: int
