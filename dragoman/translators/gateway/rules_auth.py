@@ -68,6 +68,10 @@ def _jwt(where: Origin, given: auth_jwt.Jwt) -> Iterator[Diagnostic]:
         if not said and not provider.issuer.startswith(("https://", "http://")):
             message = f"the issuer `{provider.issuer}` is no URL, so nobody can be asked for its keys"
             yield error("DRG1108", message, here.at("issuer"), help="say `jwks`")
+        for number, one in enumerate(provider.claims_to_headers):
+            yield from rules_auth_more.told(here.at("claimsToHeaders", number, "header"), one.header)
+        if provider.payload_header is not None:
+            yield from rules_auth_more.told(here.at("payloadHeader"), provider.payload_header)
         if not 0 <= provider.clock_skew <= 86_400:
             yield error(
                 "DRG1104", "`clockSkew` is out of range", here.at("clockSkew"), label="expected 0s to 24h"

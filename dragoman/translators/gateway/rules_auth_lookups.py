@@ -7,6 +7,7 @@ from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin
+from dragoman.translators.gateway import rules_auth_more
 from dragoman.translators.gateway.models import auth_lookups, authpolicy
 
 _DAY: Final = 86_400
@@ -51,6 +52,7 @@ def _introspection(where: Origin, given: auth_lookups.Introspection) -> Iterator
         here, header = where.at("claimsToHeaders", at, "header"), one.header.lower()
         if header in _TAKEN:
             yield error("DRG1108", f"the header `{header}` means something else", here)
+        yield from rules_auth_more.told(here, header)
         if header in seen:
             yield error("DRG1108", f"the header `{header}` is listed twice", here)
         seen.add(header)

@@ -73,6 +73,13 @@ def claims(where: Origin, given: Sequence[auth_rules.Claim]) -> Iterator[Diagnos
             yield error("DRG1103", f"`{one.name}` is no path of a claim", where.at("claims", at, "name"))
 
 
+def told(where: Origin, header: str) -> Iterator[Diagnostic]:
+    """What is wrong with a header in which claims are told: in some of ours filters tell one another who
+    calls, and a claim must not say that."""
+    if header.lower().startswith("x-dragoman-"):
+        yield error("DRG1108", f"the header `{header}` is for Dragoman's own use", where)
+
+
 def rule(where: Origin, given: auth_rules.Rule) -> Iterator[Diagnostic]:
     """What is wrong with a rule's `claims`, `principals` and `userAgents`."""
     yield from claims(where, given.claims)

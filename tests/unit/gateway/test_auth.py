@@ -138,6 +138,21 @@ def test_algorithms_choose_among_keys() -> None:
     [
         ("jwt: {providers: [{name: a, issuer: me}]}", "DRG1108 spec.jwt.providers[0].issuer"),
         (
+            inline(more=", claimsToHeaders: [{header: X-Dragoman-Client, claim: sub}]"),
+            "DRG1108 spec.jwt.providers[0].claimsToHeaders[0].header",
+        ),
+        (
+            inline(more=", payloadHeader: x-dragoman-subject"),
+            "DRG1108 spec.jwt.providers[0].payloadHeader",
+        ),
+        (
+            (
+                "introspection: {issuer: 'https://a', clientID: c, clientSecretRef: {name: s}, "
+                "claimsToHeaders: [{header: x-dragoman-key, claim: sub}]}"
+            ),
+            "DRG1108 spec.introspection.claimsToHeaders[0].header",
+        ),
+        (
             "jwt: {providers: [{name: a, issuer: x, jwks: {uri: 'https://a/b', inline: '{}'}}]}",
             "DRG1108 spec.jwt.providers[0].jwks",
         ),
