@@ -369,7 +369,7 @@ class Files:
         for folder in self._watches.get(event.watch, ()):
             path = os.path.join(folder, event.name)
             names = self._tree.links.get((folder, event.name), set())
-            if names or (os.path.islink(path) and not tree.eligible(event.name)):
+            if names or (not tree.eligible(event.name) and os.path.islink(path)):
                 if event.mask & (inotify.MODIFY | inotify.CLOSE_WRITE):
                     for name in names:
                         self._schedule(name, event.mask, now)

@@ -41,6 +41,8 @@ UPHEAVAL: Final = OVERFLOW | IGNORED | UNMOUNT | DELETE_SELF | MOVE_SELF
 
 _HEADER = struct.Struct("iIII")
 _BATCH = 1 << 16
+_ROOM = _BATCH - 1024
+"""With so many bytes in a read there may be more: an event has up to 272."""
 
 
 class Event(NamedTuple):
@@ -93,6 +95,8 @@ class Inotify:
                 name = data[at : at + length].rstrip(b"\0")
                 at += length
                 out.append(Event(watch, mask, os.fsdecode(name)))
+            if len(data) < _ROOM:
+                return out  # the system gives as much as fits, so this was all
 
     def close(self) -> None:
         if self.descriptor >= 0:
