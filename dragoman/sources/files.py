@@ -75,8 +75,6 @@ class _Ears:
 class Held(Protocol):
     """What `Files` puts the texts into that it finds: `holdings.Holdings`, where each method is explained."""
 
-    quick: bool
-
     def __contains__(self, name: str) -> bool: ...
 
     def names(self) -> list[str]: ...
@@ -135,8 +133,7 @@ class Files:
         for root in self._roots:
             os.stat(root)
         self._tree = tree.walk(self._roots)
-        self._held.quick = sum(state.st_size for state in self._tree.files.values()) > _BULK
-        with garbage.spared(self._held.quick):
+        with garbage.spared(sum(state.st_size for state in self._tree.files.values()) > _BULK):
             if self._reads_stdin:
                 self._take(STDIN, self._standard().read())
             for name, state in self._tree.files.items():

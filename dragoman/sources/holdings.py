@@ -9,7 +9,6 @@ goes the second takes its place.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -74,13 +73,9 @@ class _Text:
 
 
 class Holdings:
-    """`put`, `fail` and `remove` texts, then `flush` what that changed.
-
-    `quick` lets rapidyaml in; it pays from some fifty documents on (it takes 60 ms to get ready).
-    """
+    """`put`, `fail` and `remove` texts, then `flush` what that changed."""
 
     def __init__(self, cluster_scoped: frozenset[tuple[str, str]] = objects.CLUSTER_SCOPED) -> None:
-        self.quick = False
         self._cluster_scoped = cluster_scoped
         self._texts: dict[str, _Text] = {}
         self._faulty: dict[str, None] = {}
@@ -107,15 +102,14 @@ class Holdings:
         new = _Text()
         fresh: list[_Piece] = []
         moves: list[tuple[_Piece, int]] = []
-        with yamldoc.silence() if self.quick else contextlib.nullcontext():
-            for chunk in yamldoc.split(text):
-                if twins := spare.get(chunk.text):
-                    piece = twins.pop(0)
-                    moves.append((piece, chunk.line))
-                else:
-                    piece = self._read(name, chunk)
-                    fresh.append(piece)
-                new.pieces.append(piece)
+        for chunk in yamldoc.split(text):
+            if twins := spare.get(chunk.text):
+                piece = twins.pop(0)
+                moves.append((piece, chunk.line))
+            else:
+                piece = self._read(name, chunk)
+                fresh.append(piece)
+            new.pieces.append(piece)
         gone = [entry for twins in spare.values() for piece in twins for entry in piece.entries] + old.kept
         broken = any(piece.problems for piece in new.pieces)
         if gone and (careful or broken):
@@ -162,15 +156,14 @@ class Holdings:
         deletes: list[Ref] = []
         for ref in self._others:
             self._touch(ref)
-        with yamldoc.silence() if self.quick else contextlib.nullcontext():
-            for ref, before in self._touched.items():
-                owner = self._elect(ref)
-                if owner is None:
-                    if before is not None:
-                        deletes.append(ref)
-                elif owner is not before:
-                    body = self._bodies.get(owner) or self._again(owner)
-                    upserts.append(Document(ref, body, owner.locator))
+        for ref, before in self._touched.items():
+            owner = self._elect(ref)
+            if owner is None:
+                if before is not None:
+                    deletes.append(ref)
+            elif owner is not before:
+                body = self._bodies.get(owner) or self._again(owner)
+                upserts.append(Document(ref, body, owner.locator))
         self._touched.clear()
         self._bodies.clear()
         diagnostics = tuple(self.diagnostics())
@@ -184,7 +177,7 @@ class Holdings:
     def _read(self, name: str, chunk: yamldoc.Chunk) -> _Piece:
         piece = _Piece(chunk)
         try:
-            data = yamldoc.parse(chunk.text, quick=self.quick)
+            data = yamldoc.parse(chunk.text)
         except yamldoc.Invalid as failure:
             piece.problems = failure.problems
             return piece
@@ -203,7 +196,7 @@ class Holdings:
 
     def _again(self, entry: _Entry) -> Mapping[str, Any]:
         """The body of an object that was read before and had to wait for its namesake to go."""
-        data = yamldoc.parse(entry.locator.text, quick=self.quick)
+        data = yamldoc.parse(entry.locator.text)
         found, _ = objects.identify(data, self._cluster_scoped)
         return next(item.body for item in found if item.path == entry.locator.prefix)
 

@@ -21,7 +21,6 @@ class Texts:
     """Implements `files.Held`."""
 
     def __init__(self) -> None:
-        self.quick = False
         self._texts: dict[str, str] = {}
         self._failures: dict[str, Diagnostic] = {}
         self._before: dict[str, str] = {}

@@ -14,16 +14,15 @@ CRLF, and a byte order mark UTF-8 or UTF-16.
 from __future__ import annotations
 
 import codecs
-import contextlib
 import re
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from dragoman.sources import yamlnodes
+from dragoman.sources import quickyaml, yamlnodes
 from dragoman.sources.yamlnodes import Invalid, Problem
 
-__all__ = ["Chunk", "Invalid", "Problem", "decode", "parse", "silence", "split"]
+__all__ = ["Chunk", "Invalid", "Problem", "decode", "parse", "split"]
 
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -91,28 +90,14 @@ def _add(chunks: list[Chunk], line: int, text: str) -> None:
         chunks.append(Chunk(line, text))
 
 
-def silence() -> contextlib.AbstractContextManager[None]:
-    """To be held around bulk work with `parse`; see `quickyaml.silence`."""
-    from dragoman.sources import quickyaml  # 30 ms, and another 30 for the pattern: only where it pays
-
-    return quickyaml.silence()
-
-
-def parse(text: str, *, quick: bool = True) -> Any:
-    """The plain data of one chunk. Raises `Invalid` with everything that is wrong with it.
-
-    `quick` False leaves the fast path out; the result is the same. Wrap bulk work in `silence()`.
-    """
+def parse(text: str) -> Any:
+    """The plain data of one chunk. Raises `Invalid` with everything that is wrong with it."""
     if text.lstrip()[:1] == "{":
         data = _json(text)
         if data is not None:
             return data
-    elif quick:
-        from dragoman.sources import quickyaml
-
-        data = quickyaml.load(text)
-        if data is not quickyaml.UNDECIDED:
-            return data
+    elif (data := quickyaml.load(text)) is not quickyaml.UNDECIDED:
+        return data
     root = yamlnodes.compose(text)
     return None if root is None else yamlnodes.convert(root, len(text))
 

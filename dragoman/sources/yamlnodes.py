@@ -11,6 +11,7 @@ import base64
 import binascii
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import yaml
@@ -30,7 +31,7 @@ _PLAIN = "dragoman:plain"
 _TAG = "tag:yaml.org,2002:"
 _STR, _INT, _FLOAT, _BOOL, _NULL = (_TAG + name for name in ("str", "int", "float", "bool", "null"))
 
-_WORDS: Final[dict[str, bool | float | None]] = {
+WORDS: Final[Mapping[str, bool | float | None]] = {
     **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
     **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False),
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
@@ -38,6 +39,7 @@ _WORDS: Final[dict[str, bool | float | None]] = {
     **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), math.inf),
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
 }
+"""Plain scalars that are no strings and no numbers to YAML 1.1."""
 _INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))", re.ASCII)
 _DECIMAL = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 # What may nest deeper than `MAX_DEPTH`: many brackets, many block indicators in one line, or a deep
@@ -200,8 +202,8 @@ def _scalar(tag: str, text: str) -> Any:
     if tag == _STR:
         return text
     if tag == _PLAIN:
-        return _resolve(text)
-    value = _resolve(text)
+        return resolve(text)
+    value = resolve(text)
     match tag, value:
         case (_, bool()) if tag == _BOOL:
             return value
@@ -223,10 +225,10 @@ def _scalar(tag: str, text: str) -> Any:
     raise ValueError(_FOREIGN_TAG)
 
 
-def _resolve(text: str) -> Any:
-    """A plain scalar as go-yaml v2 takes it."""
-    if text in _WORDS:
-        return _WORDS[text]
+def resolve(text: str) -> Any:
+    """A plain scalar as go-yaml v2 takes it. Infinities and NaN come out as such; the caller refuses them."""
+    if text in WORDS:
+        return WORDS[text]
     if text[0] not in "+-.0123456789":
         return text
     plain = text.replace("_", "") if text[0] != "." else text

@@ -1,4 +1,4 @@
-"""Both ways through YAML agree: what rapidyaml answers at all, libyaml with Kubernetes' rules answers alike.
+"""Both ways through YAML agree: what the fast one answers at all, libyaml with Kubernetes' rules says too.
 
 Documents are written by a small emitter of our own in many styles, sprinkled with scalars on which parsers
 disagree, and then damaged: lines indented otherwise, cut, swapped, doubled. `UNDECIDED` is always right, so
@@ -8,6 +8,7 @@ the last test sees to it that ordinary documents do take the fast path.
 from __future__ import annotations
 
 import json
+import string
 from typing import Any
 
 from hypothesis import example, given, settings, strategies as st
@@ -39,7 +40,11 @@ FOREIGN = [
     "\u0661",
 ]
 
-words = st.sampled_from(TRICKY + FOREIGN) | st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9./:-]{0,8}", fullmatch=True)
+words = (
+    st.sampled_from(TRICKY + FOREIGN)
+    | st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9./:-]{0,8}", fullmatch=True)
+    | st.text(string.printable, min_size=1, max_size=5)
+)
 plain = st.lists(words, min_size=1, max_size=3).map(" ".join)
 texts = st.text(st.characters(codec="utf-8"), max_size=6) | plain
 scalars = (
@@ -155,8 +160,7 @@ def _typed(value: Any) -> Any:
 
 
 def _agree(text: str) -> None:
-    with quickyaml.silence():
-        quick = quickyaml.load(text)
+    quick = quickyaml.load(text)
     if quick is quickyaml.UNDECIDED:
         return
     assert _typed(quick) == _typed(_slow(text))
@@ -244,5 +248,4 @@ spec:
       weight: 90
 
 """
-    with quickyaml.silence():
-        assert quickyaml.load(text) == _slow(text)
+    assert quickyaml.load(text) == _slow(text)
