@@ -146,6 +146,7 @@ def _shared(settings: client.Http, quic: bool, lazy: bool) -> bytes:
     if settings.request:
         durations.assign(manager.request_timeout, settings.request)
     manager.upgrade_configs.add().upgrade_type = "websocket"
+    replies.write_others(manager.local_reply_config)
     limit_replies.write(manager.local_reply_config)
     filter_chain.write_filters(manager, lazy=lazy)
     replies.write(manager)

@@ -14,6 +14,7 @@ from dragoman import proto
 from dragoman.envoy import refusals
 from dragoman.envoy.filters import jwt_authn
 from dragoman.ir import model as ir
+from dragoman.proto.envoy.config.accesslog import v3 as log
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.config.route import v3 as route_proto
 from dragoman.proto.envoy.extensions.access_loggers.filters.cel import v3 as cel
@@ -30,6 +31,10 @@ _SCOPE: Final = re.compile(r"[!#-\[\]-~]+")
 """A scope as RFC 6749 (3.3) has it: what can stand in a header."""
 
 
+_ROUTERS: Final = ("NR", "NC", "UH", "UF", "UO", "UC", "UT", "UR", "LR")
+"""Response flags: no route, no cluster, and what went wrong with a backend."""
+
+
 def mark(target: route_proto.Route, auth: ir.Auth) -> None:
     """Writes what the answers of a route say of it."""
     if auth.scopes:
@@ -38,6 +43,17 @@ def mark(target: route_proto.Route, auth: ir.Auth) -> None:
         fields["scope"].string_value = " ".join(one for one in auth.scopes if _SCOPE.fullmatch(one))
     if auth.login is not None:
         target.metadata.filter_metadata[NAMESPACE].fields["login"].bool_value = True
+
+
+def write_others(target: hcm.LocalReplyConfig) -> None:
+    """What stays as it is: redirects and other answers that routes give, and what the router says of routes
+    and backends. To be written first: Envoy goes through the rest by CEL, which costs 20 us an answer."""
+    either = target.mappers.add().filter.or_filter.filters
+    comparison = either.add().status_code_filter.comparison
+    comparison.op = log.ComparisonFilter.LE
+    comparison.value.default_value = 399
+    comparison.value.runtime_key = "dragoman.answers"  # Envoy wants one; nobody sets it
+    either.add().response_flag_filter.flags.extend(_ROUTERS)
 
 
 def write(manager: hcm.HttpConnectionManager) -> None:
