@@ -22,21 +22,21 @@ _NAMED = 3
 """How many objects a note names before it counts the others."""
 
 
-class _Entry:
-    """An object in a text."""
+class _Entry(locate.TextLocator):
+    """An object in a text. One with its locator: there are as many as objects."""
 
-    __slots__ = ("kept", "locator", "ref")
+    __slots__ = ("kept", "ref")
 
-    def __init__(self, ref: Ref, locator: locate.TextLocator) -> None:
+    def __init__(self, ref: Ref, file: str, start: int, text: str, prefix: FieldPath) -> None:
+        super().__init__(file, start, text, prefix)
         self.ref = ref
-        self.locator = locator
         self.kept = False
         """Its text is gone or broken; this is the last good form."""
 
     @property
     def rank(self) -> tuple[bool, str, int, FieldPath]:
         """Smaller comes first, and the first counts."""
-        return self.kept, self.locator.file, self.locator.start, self.locator.prefix
+        return self.kept, self.file, self.start, self.prefix
 
 
 class _Piece:
@@ -53,7 +53,7 @@ class _Piece:
         if line != self.line:
             self.line = line
             for entry in self.entries:
-                entry.locator.start = line
+                entry.start = line
 
 
 class _Text:
@@ -62,8 +62,8 @@ class _Text:
     __slots__ = ("failure", "kept", "pieces")
 
     def __init__(self) -> None:
-        self.pieces: list[_Piece] = []
-        self.kept: list[_Entry] = []
+        self.pieces: tuple[_Piece, ...] = ()
+        self.kept: tuple[_Entry, ...] = ()
         self.failure: Diagnostic | None = None
 
     def entries(self) -> Iterable[_Entry]:
@@ -95,11 +95,15 @@ class Holdings:
         """Takes the present form of a text. `careful`: does nothing and says False if that would lose an
         object.
         """
-        old = self._texts.get(name) or _Text()
+        if name not in self._texts:
+            self._put_first(name, text)
+            return True
+        old = self._texts[name]
         spare: dict[str, list[_Piece]] = {}
         for piece in old.pieces:
             spare.setdefault(piece.text, []).append(piece)
         new = _Text()
+        pieces: list[_Piece] = []
         fresh: list[_Piece] = []
         moves: list[tuple[_Piece, int]] = []
         for chunk in yamldoc.split(text):
@@ -109,11 +113,13 @@ class Holdings:
             else:
                 piece = self._read(name, chunk)
                 fresh.append(piece)
-            new.pieces.append(piece)
-        gone = [entry for twins in spare.values() for piece in twins for entry in piece.entries] + old.kept
-        broken = any(piece.problems for piece in new.pieces)
+            pieces.append(piece)
+        new.pieces = tuple(pieces)
+        gone = [entry for twins in spare.values() for piece in twins for entry in piece.entries]
+        gone += old.kept
+        broken = any(piece.problems for piece in pieces)
         if gone and (careful or broken):
-            here = {entry.ref for piece in new.pieces for entry in piece.entries}
+            here = {entry.ref for piece in pieces for entry in piece.entries}
             lost = {entry.ref: entry for entry in gone if entry.ref not in here}
             if careful and lost:
                 for piece in fresh:
@@ -121,7 +127,7 @@ class Holdings:
                         del self._bodies[entry]
                 return False
             if broken:
-                new.kept = list(lost.values())
+                new.kept = tuple(lost.values())
                 gone = [entry for entry in gone if lost.get(entry.ref) is not entry]
         for piece, line in moves:
             piece.move(line)
@@ -129,12 +135,23 @@ class Holdings:
         self._keep(name, new, faulty=broken)
         return True
 
+    def _put_first(self, name: str, text: str) -> None:
+        """The same for a text of which nothing is held, as when everything is read."""
+        new = _Text()
+        new.pieces = tuple([self._read(name, chunk) for chunk in yamldoc.split(text)])
+        broken = False
+        for piece in new.pieces:
+            broken = broken or bool(piece.problems)
+            for entry in piece.entries:
+                self._claim(entry)
+        self._keep(name, new, faulty=broken)
+
     def fail(self, name: str, diagnostic: Diagnostic) -> None:
         """The text cannot be had at all; what it held is kept."""
         old = self._texts.get(name) or _Text()
         new = _Text()
         kept = {entry.ref: entry for entry in old.entries()}
-        new.kept = list(kept.values())
+        new.kept = tuple(kept.values())
         new.failure = diagnostic
         self._exchange([entry for entry in old.entries() if kept[entry.ref] is not entry], [])
         self._keep(name, new, faulty=True)
@@ -148,7 +165,7 @@ class Holdings:
     def locate(self, ref: Ref, path: FieldPath) -> Span | None:
         """`diagnostics.Locate` over what is held."""
         owner = self._owners.get(ref)
-        return owner.locator.locate(path) if owner is not None else None
+        return owner.locate(path) if owner is not None else None
 
     def flush(self) -> base.Update | None:
         """What has changed since the last time; None for nothing."""
@@ -163,7 +180,7 @@ class Holdings:
                     deletes.append(ref)
             elif owner is not before:
                 body = self._bodies.get(owner) or self._again(owner)
-                upserts.append(Document(ref, body, owner.locator))
+                upserts.append(Document(ref, body, owner))
         self._touched.clear()
         self._bodies.clear()
         diagnostics = tuple(self.diagnostics())
@@ -188,7 +205,7 @@ class Holdings:
             piece.problems = tuple(_problem(name, chunk, fault) for fault in faults)
         entries = []
         for ref, path, body in found:
-            entry = _Entry(ref, locate.TextLocator(_shown(name), chunk.line, chunk.text, path))
+            entry = _Entry(ref, _shown(name), chunk.line, chunk.text, path)
             self._bodies[entry] = body
             entries.append(entry)
         piece.entries = tuple(entries)
@@ -196,9 +213,9 @@ class Holdings:
 
     def _again(self, entry: _Entry) -> Mapping[str, Any]:
         """The body of an object that was read before and had to wait for its namesake to go."""
-        data = yamldoc.parse(entry.locator.text)
+        data = yamldoc.parse(entry.text)
         found, _ = objects.identify(data, self._cluster_scoped)
-        return next(item.body for item in found if item.path == entry.locator.prefix)
+        return next(item.body for item in found if item.path == entry.prefix)
 
     # Who counts
 
@@ -308,21 +325,21 @@ def _diagnostic(name: str, piece: _Piece, problem: yamldoc.Problem) -> Diagnosti
 
 
 def _duplicate(ref: Ref, first: _Entry, second: _Entry) -> Diagnostic:
-    line, column, text = locate.name_line(second.locator, ref.name)
-    span = Span(second.locator.file, line, column, column + len(ref.name) if column > 1 else 0, text)
-    where = locate.name_line(first.locator, ref.name)[0]
+    line, column, text = locate.name_line(second, ref.name)
+    span = Span(second.file, line, column, column + len(ref.name) if column > 1 else 0, text)
+    where = locate.name_line(first, ref.name)[0]
     return Diagnostic(
         "DRG1006",
         f"{ref} stands here again and is not used",
         ref,
         ("metadata", "name"),
-        notes=(f"it stands first in {first.locator.file}:{where}, and that one counts",),
+        notes=(f"it stands first in {first.file}:{where}, and that one counts",),
         help="remove one of the two, or give it another name or namespace",
         span=span,
     )
 
 
-def _kept_note(kept: list[_Entry]) -> tuple[str, ...]:
+def _kept_note(kept: tuple[_Entry, ...]) -> tuple[str, ...]:
     if not kept:
         return ()
     named = ", ".join(str(entry.ref) for entry in kept[:_NAMED])

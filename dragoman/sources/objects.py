@@ -7,6 +7,7 @@ cluster-scoped they are told. Called by `files`, and for the checks by any other
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -61,6 +62,9 @@ class Fault(NamedTuple):
 
 def identify(data: Any, cluster_scoped: frozenset[tuple[str, str]]) -> tuple[list[Found], list[Fault]]:
     """The objects of one document, lists taken apart, in their order; and what is wrong with the rest."""
+    if isinstance(data, dict) and "items" not in data:
+        only = _identify(data, (), ("", ""), cluster_scoped)
+        return ([only], []) if isinstance(only, Found) else ([], [only])
     found: list[Found] = []
     faults: list[Fault] = []
     for each in _items(data, (), ("", "")):
@@ -113,7 +117,7 @@ def _identify(
     if not isinstance(metadata, dict) or metadata.get("name") is None:
         hint = "`generateName` works in a cluster only; give it a `name`" if _generated(metadata) else ""
         return Fault("DRG1004", f"{kind} without `metadata.name`", (*path, "metadata"), help=hint)
-    group = version.rpartition("/")[0]
+    group = _group(version)
     name, namespace = metadata["name"], metadata.get("namespace")
     if (wrong := _wrong_name(name, group)) is not None:
         return Fault(
@@ -123,7 +127,7 @@ def _identify(
         return Found(Ref(group, kind, "", name), path, _complete(data, version, kind))
     if namespace is None or namespace == "":
         namespace = DEFAULT_NAMESPACE
-    elif not isinstance(namespace, str) or _LABEL.fullmatch(namespace) is None:
+    elif not isinstance(namespace, str) or not _is_label(namespace):
         return Fault(
             "DRG1005",
             f"the namespace of {kind} `{name}` is not a DNS label",
@@ -132,6 +136,17 @@ def _identify(
             help=_quote(namespace),
         )
     return Found(Ref(group, kind, namespace, name), path, _complete(data, version, kind))
+
+
+@functools.lru_cache(maxsize=256)
+def _group(version: str) -> str:
+    """The group in an `apiVersion`; the same string for all of its objects."""
+    return version.rpartition("/")[0]
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_label(name: str) -> bool:
+    return _LABEL.fullmatch(name) is not None
 
 
 def _complete(data: dict[str, Any], version: str, kind: str) -> dict[str, Any]:

@@ -71,6 +71,30 @@ def split(text: str) -> list[Chunk]:
     A chunk begins behind its `---` line; the marker stays where something but a comment follows it in its
     line.
     """
+    if not _is_plain(text):
+        return split_any(text)
+    chunks: list[Chunk] = []
+    line, start = (2, 4) if text.startswith("---\n") else (1, 0)
+    while (end := text.find("\n---\n", start)) >= 0:
+        _add(chunks, line, text[start : end + 1])
+        line += text.count("\n", start, end) + 2
+        start = end + 5
+    _add(chunks, line, text[start:])
+    return chunks
+
+
+def _is_plain(text: str) -> bool:
+    """Whether all markers are lines `---`, and no two follow one another: the documents of most files."""
+    return (
+        "\n..." not in text
+        and text.count("\n---") == text.count("\n---\n")
+        and not text.startswith(("---\n---", "..."))
+        and (text.startswith("---\n") or not text.startswith("---"))
+    )
+
+
+def split_any(text: str) -> list[Chunk]:
+    """The same, whatever the markers are like."""
     chunks: list[Chunk] = []
     text = "\n" + text  # so that every marker has a line end before it
     line, start = 1, 1
@@ -92,7 +116,7 @@ def _add(chunks: list[Chunk], line: int, text: str) -> None:
 
 def parse(text: str) -> Any:
     """The plain data of one chunk. Raises `Invalid` with everything that is wrong with it."""
-    if text.lstrip()[:1] == "{":
+    if text[:1] in "{ \t\n" and text.lstrip()[:1] == "{":
         data = _json(text)
         if data is not None:
             return data

@@ -249,3 +249,15 @@ spec:
 
 """
     assert quickyaml.load(text) == _slow(text)
+
+
+markers = st.sampled_from(
+    ["---", "--- ", "---a", "----", "--- # c", "...", "... ", "a: 1", "", "# c", " ---", "%YAML 1.1"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(markers, max_size=8), st.sampled_from(["", "\n"]))
+def test_documents_part_alike_on_both_ways(lines: list[str], end: str) -> None:
+    text = "\n".join(lines) + end
+    assert yamldoc.split(text) == yamldoc.split_any(text)
