@@ -12,11 +12,20 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.harness import warm
+
 # A machine that stands still for a while is no slow test.
 hypothesis.settings.register_profile(
     "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm() -> Iterator[None]:
+    """Processes of Dragoman start at once."""
+    with warm.up():
+        yield
 
 
 @pytest.fixture(scope="session")

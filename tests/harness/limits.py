@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tests.harness import net
+from tests.harness import net, warm
 from tests.harness.load import Reply, read_reply
 
 Json = dict[str, Any]
@@ -38,7 +35,8 @@ class Service:
         self.file = self.folder / "limits.yaml"
         self.file.write_text(text)
         self._arguments = (str(self.file), *arguments) if text else arguments
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: warm.Process | None = None
+        self._again = False
 
     @property
     def log(self) -> str:
@@ -46,14 +44,13 @@ class Service:
 
     async def start(self, *, ready: bool = True) -> None:
         """`ready` waits until it serves; else only until it says how it is."""
-        command = [sys.executable, "-m", "dragoman", "ratelimit", *self._arguments]
+        command = ["ratelimit", *self._arguments]
         if "--listen" not in self._arguments:
             command += ["--listen", f"127.0.0.1:{self.port}"]
         command += ["--admin", f"127.0.0.1:{self.admin_port}"]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: ASYNC220 (it must outlive any one event loop)
-                command, stdout=log, stderr=subprocess.STDOUT, env=os.environ
-            )
+            self._process = warm.start(command, log, afresh=self._again)
+        self._again = True
         await net.until("the service is ready", self._ready if ready else self._state, limit=40)
 
     async def _ready(self) -> bool:

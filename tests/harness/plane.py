@@ -2,7 +2,7 @@
 write.
 
 Writes are atomic renames, as editors and deployment tools make them. `kill` is SIGKILL: nothing is said to
-Envoy.
+Envoy. A plane that is started again is a fresh interpreter (`warm`): nothing may hang on the order of a set.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
-from tests.harness import manifests, net
+from tests.harness import manifests, net, warm
 
 
 class Plane:
@@ -39,7 +37,8 @@ class Plane:
         self._log = folder / "dragoman.log"
         self._arguments = list(arguments)
         self._environment = {"DRAGOMAN_LOG_LEVEL": log_level, **(environment or {})}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: warm.Process | None = None
+        self._again = False
 
     @property
     def pid(self) -> int:
@@ -64,12 +63,9 @@ class Plane:
         environment = os.environ | self._environment
         environment |= {"DRAGOMAN_XDS_PORT": str(self.xds_port), "DRAGOMAN_ADMIN_PORT": str(self.admin_port)}
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: ASYNC220 (it must outlive any one event loop)
-                [sys.executable, "-m", "dragoman", "run", str(self.folder), *self._arguments],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-            )
+            arguments = ["run", str(self.folder), *self._arguments]
+            self._process = warm.start(arguments, log, environment=environment, afresh=self._again)
+        self._again = True
         if ready:
             await net.until("the control plane ready", self._ready, limit=limit)
 

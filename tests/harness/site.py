@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from tests.harness import manifests, net
+from tests.harness import manifests, net, warm
 from tests.harness.backend import Backend
 from tests.harness.echo import Echo, Identity
 from tests.harness.envoy import Envoy
@@ -72,13 +70,17 @@ class Site:
 
     def bootstrap(self) -> dict[str, Any]:
         """What `dragoman bootstrap` prints for this control plane. All statistics: tests count updates."""
-        command = [sys.executable, "-m", "dragoman", "bootstrap", "--xds", f"127.0.0.1:{self.plane.xds_port}"]
+        command = ["bootstrap", "--xds", f"127.0.0.1:{self.plane.xds_port}"]
         command += ["--admin-port", str(net.free_port()), "--id", "test", "--gateway", "*"]
         command.append("--all-statistics")
         if self._mode == "sotw":
             command.append("--sotw")
         command += self._options
-        return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)  # type: ignore[no-any-return]
+        printed = self._folder / "bootstrap.json"
+        with printed.open("wb") as output:
+            code = warm.start(command, output).wait(60)
+        assert code == 0, printed.read_text()
+        return json.loads(printed.read_text())  # type: ignore[no-any-return]
 
     def gateway(self, *more: manifests.Body) -> list[manifests.Body]:
         """The objects of `gateway.yaml`: the plain listener `http`, and further ones."""
