@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.envoy.introspection_site import issuer, section
 from tests.envoy.test_auth import GATEWAY, HOST, ask, bearer, policy
 from tests.envoy.test_auth_keys import secret
-from tests.envoy.test_introspection import issuer, section
 from tests.harness import net
 from tests.harness.certs import Authority
 from tests.harness.issuer import Issuer

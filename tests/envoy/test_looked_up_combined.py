@@ -13,10 +13,10 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
+from tests.envoy.introspection_site import at, section, served
 from tests.envoy.test_auth import GATEWAY, HOST, ask, bearer, error, policy, token
 from tests.envoy.test_auth_keys import heard, key, secret
 from tests.envoy.test_consumers import consumer, providers, token_of
-from tests.envoy.test_introspection import at, section, served
 from tests.envoy.test_redis_keys import put
 from tests.harness import redis as servers
 from tests.harness.issuer import Issuer

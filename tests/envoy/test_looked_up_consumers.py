@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.envoy.introspection_site import at, section, served
 from tests.envoy.test_auth import GATEWAY, HOST, ask, bearer, error, policy, token
 from tests.envoy.test_auth_keys import heard, key, secret
 from tests.envoy.test_consumers import consumer, names, providers, token_of
-from tests.envoy.test_introspection import at, section, served
 from tests.envoy.test_ratelimit_policy import change, limit, policy as limits
 from tests.harness import net
 from tests.harness.issuer import Issuer

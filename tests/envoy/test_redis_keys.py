@@ -17,10 +17,10 @@ import pytest
 import pytest_asyncio
 
 from dragoman.redis import cluster
+from tests.envoy.introspection_site import at, heard, served
 from tests.envoy.test_auth import GATEWAY, HOST, ask, bearer, error, policy
 from tests.envoy.test_auth_keys import secret
 from tests.envoy.test_consumers import consumer
-from tests.envoy.test_introspection import at, heard, served
 from tests.harness import net, redis as servers
 from tests.harness.issuer import Issuer
 from tests.harness.manifests import http_route, rule
