@@ -70,33 +70,35 @@ async def test_the_backend_learns_the_name_and_never_the_password(shop: Site) ->
     assert headers["Authorization"] == [login("dave", "of others").partition(": ")[2]]
 
 
-@pytest.mark.parametrize(
-    ("path", "lines", "expected"),
-    [
-        ("/", (), "unauthorized"),
-        ("/", ("Authorization: Bearer abc",), "unauthorized"),
-        ("/", ("X-Consumer-ID: alice",), "unauthorized"),
-        ("/", (login("alice", "wrong"),), "invalid_credentials"),
-        ("/", (login("alice", ""),), "invalid_credentials"),
-        ("/", (login("", ALICE),), "invalid_credentials"),
-        ("/", (login("ALICE", ALICE),), "invalid_credentials"),
-        ("/", (login("alice", BOB),), "invalid_credentials"),
-        ("/", (login("nobody", ""),), "invalid_credentials"),
-        ("/", (login("dave", "of others"),), "invalid_credentials"),
-        ("/", ("Authorization: Basic !!!",), "invalid_credentials"),
-        ("/", (f"Authorization: Basic {base64.b64encode(b'alice').decode()}",), "invalid_credentials"),
-        ("/", (login("carol", BCRYPT),), "invalid_credentials"),
-        ("/alice", (login("bob", BOB),), "invalid_credentials"),
-        ("/others", (login("alice", ALICE),), "invalid_credentials"),
-    ],
+STRANGERS = (
+    ("/", (), "unauthorized"),
+    ("/", ("Authorization: Bearer abc",), "unauthorized"),
+    ("/", ("X-Consumer-ID: alice",), "unauthorized"),
+    ("/", (login("alice", "wrong"),), "invalid_credentials"),
+    ("/", (login("alice", ""),), "invalid_credentials"),
+    ("/", (login("", ALICE),), "invalid_credentials"),
+    ("/", (login("ALICE", ALICE),), "invalid_credentials"),
+    ("/", (login("alice", BOB),), "invalid_credentials"),
+    ("/", (login("nobody", ""),), "invalid_credentials"),
+    ("/", (login("dave", "of others"),), "invalid_credentials"),
+    ("/", ("Authorization: Basic !!!",), "invalid_credentials"),
+    ("/", (f"Authorization: Basic {base64.b64encode(b'alice').decode()}",), "invalid_credentials"),
+    ("/", (login("carol", BCRYPT),), "invalid_credentials"),
+    ("/alice", (login("bob", BOB),), "invalid_credentials"),
+    ("/others", (login("alice", ALICE),), "invalid_credentials"),
 )
-async def test_nobody_else_passes(shop: Site, path: str, lines: tuple[str, ...], expected: str) -> None:
-    before = list(shop.backends["shop"].echo.seen)
-    reply = await ask(shop, path, *lines)
-    assert (reply.status, error(reply)) == (401, expected)
-    assert reply.headers["content-type"] == "application/json"
-    assert reply.headers["www-authenticate"].startswith("Basic realm=")
-    assert shop.backends["shop"].echo.seen == before
+"""Path, lines, what is said."""
+
+
+async def test_nobody_else_passes(shop: Site, subtests: pytest.Subtests) -> None:
+    for path, lines, expected in STRANGERS:
+        with subtests.test(path=path, lines=lines):
+            before = list(shop.backends["shop"].echo.seen)
+            reply = await ask(shop, path, *lines)
+            assert (reply.status, error(reply)) == (401, expected)
+            assert reply.headers["content-type"] == "application/json"
+            assert reply.headers["www-authenticate"].startswith("Basic realm=")
+            assert shop.backends["shop"].echo.seen == before
 
 
 async def test_per_route(shop: Site) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 from tests.envoy.introspection_site import issuer, section
 from tests.envoy.test_auth import GATEWAY, HOST, ask, bearer, policy
 from tests.envoy.test_auth_keys import secret
-from tests.harness import net
+from tests.harness import net, warm
 from tests.harness.certs import Authority
 from tests.harness.issuer import Issuer
 from tests.harness.manifests import http_route, rule
@@ -79,6 +78,11 @@ async def greeted(port: int, context: ssl.SSLContext | None) -> int | None:
             writer.close()
 
 
+def start(folder: Path, command: Sequence[str]) -> warm.Process:
+    with (folder / "authz.log").open("ab") as log:
+        return warm.start(command, log)
+
+
 async def test_renewed_certificates_cost_no_request(
     tmp_path: Path, envoy_binary: Path, issuer: Issuer
 ) -> None:
@@ -96,7 +100,7 @@ async def test_renewed_certificates_cost_no_request(
         "DRAGOMAN_AUTHZ_TRUST": json.dumps({key: files.path(name) for key, name in trust.items()}),
     }
     site.plane = Plane(tmp_path, environment=environment, log_level="debug")
-    command = [sys.executable, "-m", "dragoman", "authz", str(site.plane.folder), "--port", str(port)]
+    command = ["authz", str(site.plane.folder), "--port", str(port)]
     for option, name in (("certificate", "server.crt"), ("key", "server.key"), ("client-ca", "ca.crt")):
         command += [f"--tls-{option}", files.path(name)]
 
@@ -111,7 +115,7 @@ async def test_renewed_certificates_cost_no_request(
             policy("all", GATEWAY, introspection=section(issuer)),
         )
         await site.served(HOST, status=503)
-        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+        process = start(tmp_path, command)
         try:
             await site.served(HOST, status=401)
             assert (await ask(site, "/", bearer("good"))).status == 200
@@ -146,16 +150,16 @@ async def test_renewed_certificates_cost_no_request(
             assert await greeted(port, outdated) is None, "shown is what the old authority signed"
         finally:
             process.terminate()
-            await asyncio.wait_for(process.wait(), 20)
+            await asyncio.to_thread(process.wait, 60)
         await site.served(HOST, status=503)
         # Connections are new from here on: Envoy believes the new authority, and shows what it has signed.
-        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+        process = start(tmp_path, command)
         try:
             await site.served(HOST, status=401)
             assert (await ask(site, "/", bearer("good"))).status == 200
         finally:
             process.terminate()
-            await asyncio.wait_for(process.wait(), 20)
+            await asyncio.to_thread(process.wait, 60)
 
 
 async def test_mutual_tls_inside_the_control_plane(

@@ -24,6 +24,7 @@ from typing import Final, NoReturn
 
 NUMBER: Final = struct.Struct("!i")
 _IMPORTED: Final = (
+    "dragoman.cli.authz",
     "dragoman.cli.main",
     "dragoman.cli.options",
     "dragoman.cli.render",
@@ -41,6 +42,7 @@ _IMPORTED: Final = (
     "dragoman.ratelimit.service",
     "dragoman.ratelimit.transport.http2.server",
     "dragoman.runtime",
+    "dragoman.runtime.lookups",
     "dragoman.sources.files",
     "dragoman.telemetry.logs",
 )
