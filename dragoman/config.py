@@ -98,13 +98,15 @@ class Gateways(_Section):
     of its own (127.x.y.z). `scoped_hosts`: from how many host names on a listener's route table is cut into
     scopes, so that a change costs Envoy the same whatever their number (docs/performance.md); 0: never.
     `lazy_clusters`: Envoys that speak delta fetch the clusters of routes at the first request for them, which
-    needs the control plane then (docs/scale.md)."""
+    needs the control plane then (docs/scale.md). `discovered_chains`: Envoys that speak delta get the filter
+    chain of each TLS host as a resource of its own (docs/scale.md)."""
 
     address: str = "127.0.0.1"
     addresses: Literal["shared", "per-gateway"] = "shared"
     controller: str = "dragoman.dev/gateway-controller"
     scoped_hosts: Annotated[int, pydantic.Field(strict=True, ge=0)] = 100
     lazy_clusters: bool = False
+    discovered_chains: bool = False
 
 
 class Admin(_Section):

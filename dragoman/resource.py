@@ -22,13 +22,17 @@ CLUSTER: Final = _PREFIX + "envoy.config.cluster.v3.Cluster"
 ENDPOINT: Final = _PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 SECRET: Final = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 EXTENSION: Final = _PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
+CHAIN: Final = _PREFIX + "envoy.config.listener.v3.FilterChain"
+WHOLE: Final = "dragoman/whole-listener"
+"""A listener with its filter chains in it, for who cannot fetch them one by one (`xds.whole`). It is sent as
+a listener."""
 
 LIMITS: Final = _PREFIX + "dragoman.v1alpha1.RateLimits"
 """One Gateway's limits for our own rate-limit service (`dragoman.ratelimit.published`)."""
 GO_LIMITS: Final = _PREFIX + "ratelimit.config.ratelimit.v3.RateLimitConfig"
 """The same for envoyproxy/ratelimit."""
 
-TYPES: Final = (CLUSTER, ENDPOINT, EXTENSION, SCOPE, LISTENER, ROUTE, SECRET)
+TYPES: Final = (CLUSTER, ENDPOINT, EXTENSION, CHAIN, SCOPE, LISTENER, ROUTE, SECRET)
 """Every type that Envoys are served, in the order in which a change is sent (rule 59)."""
 
 SERVED: Final = (*TYPES, LIMITS, GO_LIMITS)
@@ -42,6 +46,7 @@ SHORT: Final[Mapping[str, str]] = {
     SCOPE: "SRDS",
     SECRET: "SDS",
     EXTENSION: "ECDS",
+    CHAIN: "FCDS",
     LIMITS: "RateLimits",
     GO_LIMITS: "RateLimitConfig",
 }

@@ -1,15 +1,16 @@
 """TLS towards clients, over TCP and over QUIC. Called by `listeners.py`.
 
 Certificates, trusted authorities and lists of revoked certificates come by SDS: renewing them changes no
-filter chain and drains no connection.
+filter chain and drains no connection. Chains that are resources of their own hold them (`discovered_chains`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from dragoman import proto
-from dragoman.envoy import durations, sources
+from dragoman.envoy import durations, secrets, sources
 from dragoman.ir import client, model as ir
 from dragoman.proto.envoy.config.listener import v3 as listener_proto
 from dragoman.proto.envoy.extensions.transport_sockets.quic import v3 as quic_proto
@@ -30,13 +31,22 @@ _NAMES: Final = {
 }
 
 
-def write(target: listener_proto.FilterChain, termination: ir.TlsTermination, *, quic: bool) -> None:
+def write(
+    target: listener_proto.FilterChain,
+    termination: ir.TlsTermination,
+    *,
+    quic: bool,
+    held: Mapping[ir.SecretKey, ir.Secret] | None = None,
+) -> None:
     """The chain's transport. Envoy picks certificates by server name and key type; the first is the
-    default."""
+    default. `held`: the secrets that go into it; None: it names them."""
     context = tls.DownstreamTlsContext()
     common = context.common_tls_context
     for key in termination.certificates:
-        sources.write_secret(common.tls_certificate_sds_secret_configs.add(), key)
+        if held is None:
+            sources.write_secret(common.tls_certificate_sds_secret_configs.add(), key)
+        elif key in held:
+            secrets.write_certificate(common.tls_certificates.add(), held[key])
     if quic:
         # QUIC is TLS 1.3 and nothing else, and asks for no certificate: the pipeline offers no HTTP/3 where
         # one is wanted.
@@ -47,7 +57,7 @@ def write(target: listener_proto.FilterChain, termination: ir.TlsTermination, *,
         target.transport_socket.typed_config.CopyFrom(proto.pack_any(transport))
         return
     if termination.clients is not None:
-        _check_clients(context, termination.clients)
+        _check_clients(context, termination.clients, held)
     common.alpn_protocols.extend(termination.alpn)
     parameters = common.tls_params
     parameters.tls_minimum_protocol_version = _VERSIONS[termination.minimum]
@@ -61,13 +71,21 @@ def write(target: listener_proto.FilterChain, termination: ir.TlsTermination, *,
         durations.assign(target.transport_socket_connect_timeout, termination.handshake)
 
 
-def _check_clients(context: tls.DownstreamTlsContext, clients: ir.ClientValidation) -> None:
+def _check_clients(
+    context: tls.DownstreamTlsContext,
+    clients: ir.ClientValidation,
+    held: Mapping[ir.SecretKey, ir.Secret] | None,
+) -> None:
     """Gateway API, FrontendTLSValidation: AllowValidOnly, or `optional` AllowInsecureFallback."""
     context.require_client_certificate.value = not (clients.optional or clients.absent)
-    combined = context.common_tls_context.combined_validation_context
-    sources.write_secret(combined.validation_context_sds_secret_config, clients.ca)
-    checks = combined.default_validation_context
-    checks.SetInParent()  # required, even with nothing to say
+    if held is None:
+        combined = context.common_tls_context.combined_validation_context
+        sources.write_secret(combined.validation_context_sds_secret_config, clients.ca)
+        checks = combined.default_validation_context
+        checks.SetInParent()  # required, even with nothing to say
+    else:
+        checks = context.common_tls_context.validation_context
+        secrets.write_authorities(checks, held[clients.ca])
     if clients.optional:
         checks.trust_chain_verification = tls.CertificateValidationContext.ACCEPT_UNTRUSTED
     for name in clients.names:

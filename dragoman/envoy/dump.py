@@ -36,7 +36,8 @@ _CERTIFICATES: Final = frozenset(("certificate_chain", "trusted_ca", "crl", "ocs
 
 def to_dict(item: resource.Resource) -> dict[str, Any]:
     """The resource as JSON data, field names as in Envoy's documentation, keys redacted."""
-    message = proto.message(item.type_url).FromString(item.payload)
+    kind = resource.LISTENER if item.type_url == resource.WHOLE else item.type_url
+    message = proto.message(kind).FromString(item.payload)
     shown: dict[str, Any] = _safe(proto.to_dict(message))
     return shown
 

@@ -14,7 +14,7 @@ changed chain are, and do not go on with former settings for as long as they las
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -81,7 +81,7 @@ def join(
     """One LDS resource of chains that are there, with what they refer to."""
     ordered = sorted(chains, key=lambda each: each.hostname)
     if not bind.udp:
-        head = _head(bind, any(each.by_name for each in ordered), settings)
+        head = encode_head(bind, any(each.by_name for each in ordered), settings)
     else:
         head = _quic_head(bind, settings) if any(each.quic for each in ordered) else b""
     refs = {
@@ -128,7 +128,7 @@ def encode_chain(
         chain.hostname,
         chunk,
         resource.digest(chunk),
-        _by_server_name(chain),
+        by_server_name(chain),
         chain.quic,
         frozenset((table,) if stream is None and not scoped else ()),
         shape.scopes(table) if stream is None and scoped else frozenset(),
@@ -163,12 +163,13 @@ def used_secrets(chain: ir.FilterChain) -> Iterator[ir.SecretKey]:
             yield chain.tls.clients.ca
 
 
-def _by_server_name(chain: ir.FilterChain) -> bool:
+def by_server_name(chain: ir.FilterChain) -> bool:
+    """Whether it is for connections that begin with TLS, ours or somebody else's."""
     return chain.tls is not None or (chain.stream is not None and chain.stream.passthrough)
 
 
 @functools.lru_cache(maxsize=1024)
-def _head(bind: ir.Bind, inspects_tls: bool, settings: client.PortSettings) -> bytes:
+def encode_head(bind: ir.Bind, inspects_tls: bool, settings: client.PortSettings) -> bytes:
     """Everything of a listener but its filter chains."""
     message = listener_proto.Listener(name=naming.listener(bind))
     addresses.write(message.address, bind.address, bind.port)
@@ -200,22 +201,36 @@ def _quic_head(bind: ir.Bind, settings: client.PortSettings) -> bytes:
 def _chain(
     bind: ir.Bind, chain: ir.FilterChain, scoped: bool, lazy: bool, manager: resource.Resource | None
 ) -> bytes:
+    message = chain_message(bind, chain, manager, scoped=scoped, lazy=lazy)
+    return framing.frame(_chain_tag(), proto.serialize(message))
+
+
+def chain_message(
+    bind: ir.Bind,
+    chain: ir.FilterChain,
+    manager: resource.Resource | None,
+    *,
+    scoped: bool,
+    lazy: bool,
+    held: Mapping[ir.SecretKey, ir.Secret] | None = None,
+) -> listener_proto.FilterChain:
+    """`held`: the secrets that go into it; None: it names them."""
     message = listener_proto.FilterChain(name=naming.route_config(chain.scope))
-    if _by_server_name(chain):
+    if by_server_name(chain):
         message.filter_chain_match.transport_protocol = "quic" if chain.quic else "tls"
         if chain.hostname:
             message.filter_chain_match.server_names.append(chain.hostname)
     if chain.tls is not None:
-        downstream_tls.write(message, chain.tls, quic=chain.quic)
+        downstream_tls.write(message, chain.tls, quic=chain.quic, held=held)
     if chain.client.connections is not None:
         _limit(message.filters.add(), bind, chain.client.connections)
     network = message.filters.add()
     if chain.stream is not None:
         streams.write(network, naming.listener(bind), chain.stream)
-        return framing.frame(_chain_tag(), proto.serialize(message))
+        return message
     if manager is not None:
         _discover(message, network, manager)
-        return framing.frame(_chain_tag(), proto.serialize(message))
+        return message
     network.name = connection_manager.NAME
     network.typed_config.type_url = proto.type_url(hcm.HttpConnectionManager)
     network.typed_config.value = connection_manager.encode(
@@ -226,7 +241,7 @@ def _chain(
         scoped=scoped,
         lazy=lazy,
     )
-    return framing.frame(_chain_tag(), proto.serialize(message))
+    return message
 
 
 def _discover(

@@ -20,10 +20,18 @@ def encode(secret: ir.Secret) -> resource.Resource:
     if secret.generic:
         message.generic_secret.secret.inline_bytes = secret.generic
     elif secret.ca:
-        message.validation_context.trusted_ca.inline_bytes = secret.ca
-        if secret.crl:
-            message.validation_context.crl.inline_bytes = secret.crl
+        write_authorities(message.validation_context, secret)
     else:
-        message.tls_certificate.certificate_chain.inline_bytes = secret.certificate
-        message.tls_certificate.private_key.inline_bytes = secret.private_key
+        write_certificate(message.tls_certificate, secret)
     return resource.make(resource.SECRET, name, proto.serialize(message), sensitive=True)
+
+
+def write_authorities(target: tls.CertificateValidationContext, secret: ir.Secret) -> None:
+    target.trusted_ca.inline_bytes = secret.ca
+    if secret.crl:
+        target.crl.inline_bytes = secret.crl
+
+
+def write_certificate(target: tls.TlsCertificate, secret: ir.Secret) -> None:
+    target.certificate_chain.inline_bytes = secret.certificate
+    target.private_key.inline_bytes = secret.private_key

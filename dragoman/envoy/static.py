@@ -33,7 +33,7 @@ def bootstrap(
     resources: Iterable[resource.Resource], admin: Admin | None = None
 ) -> bootstrap_proto.Bootstrap:
     """`resources` of all types, as a Bootstrap message. A table or endpoints that are missing are empty."""
-    payloads: dict[str, dict[str, bytes]] = {kind: {} for kind in resource.TYPES}
+    payloads: dict[str, dict[str, bytes]] = {kind: {} for kind in (*resource.TYPES, resource.WHOLE)}
     for each in resources:
         payloads[each.type_url][each.name] = each.payload
     message = bootstrap_proto.Bootstrap()
@@ -50,7 +50,7 @@ def bootstrap(
     for payload in payloads[resource.CLUSTER].values():
         _cluster(static.clusters.add(), payload, payloads[resource.ENDPOINT])
     found = filters(payloads[resource.EXTENSION])
-    for payload in payloads[resource.LISTENER].values():
+    for payload in {**payloads[resource.LISTENER], **payloads[resource.WHOLE]}.values():
         _listener(static.listeners.add(), payload, tables, payloads[resource.SCOPE], found)
     if any(listener.HasField("internal_listener") for listener in static.listeners):
         proto.merge_dict(message, production.caching())

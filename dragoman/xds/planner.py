@@ -24,12 +24,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SCOPE, SECRET, Resource
+from dragoman.resource import CHAIN, CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SCOPE, SECRET, Resource
 from dragoman.xds.substream import Known, Substream, Unproven
 from dragoman.xds.wire import Form
 
 USES: Final[Mapping[str, tuple[str, ...]]] = {
     LISTENER: (CLUSTER, SCOPE, EXTENSION),
+    CHAIN: (CLUSTER, SCOPE, EXTENSION),
     ROUTE: (CLUSTER, LISTENER, EXTENSION),
     SCOPE: (CLUSTER, LISTENER, EXTENSION),
 }
@@ -43,12 +44,12 @@ PACE: Final = 1e-6
 Envoy takes to apply it."""
 
 USED_BY: Final[Mapping[str, tuple[str, ...]]] = {
-    CLUSTER: (LISTENER, ROUTE, SCOPE),
+    CLUSTER: (LISTENER, ROUTE, SCOPE, CHAIN),
     LISTENER: (ROUTE, SCOPE),
     ENDPOINT: (CLUSTER,),
-    EXTENSION: (LISTENER,),
-    ROUTE: (LISTENER,),
-    SCOPE: (LISTENER,),
+    EXTENSION: (LISTENER, CHAIN),
+    ROUTE: (LISTENER, CHAIN),
+    SCOPE: (LISTENER, CHAIN),
     SECRET: (LISTENER, CLUSTER),
 }
 """Whose references keep a resource of the type from being removed."""
@@ -103,11 +104,15 @@ def plan(
         _sort(out, _due(out, sub, changed, now), gates)
         if sub.type_url == LISTENER:
             _one_begins(out, sub, streams, now, patience)
+            _after_chains(out, sub, streams, expecting=expecting)
     for name in sub.owed:
         resource = sub.view.get(sub.type_url, name)
         if resource is not None and name not in out.held:
             out.upserts[name] = resource
     _remove(sub, streams, gone, now, patience, expecting, out)
+    if sub.type_url == CHAIN and out.removals:  # alone, so that nothing in the response can be refused
+        out.held.update(out.upserts)
+        out.upserts.clear()
     return out
 
 
@@ -169,7 +174,7 @@ def _gates(
             continue
         if other.fresh:
             # Connection managers are asked for once there is a listener; the first scopes may wait for it.
-            if type_url != SCOPE and (sub.type_url, type_url) != (LISTENER, EXTENSION):
+            if type_url != SCOPE and (sub.type_url not in (LISTENER, CHAIN) or type_url != EXTENSION):
                 yield _Gate(type_url, None)
             continue
         unsent = frozenset(name for name in other.pending if other.target(name) is not None)
@@ -232,6 +237,31 @@ def _looks(known: Known) -> bool:
     return bool(known.refers(SCOPE)) if isinstance(known, Resource) else known is not None
 
 
+def _after_chains(out: Plan, sub: Substream, streams: Mapping[str, Substream], *, expecting: bool) -> None:
+    """Filter chains that go are taken from the client before the listener stops to name them, however long
+    that takes: Envoy 1.40 ends itself when a listener lets go a chain that still has connections. Who comes
+    back says presently which chains it has."""
+    chains = streams.get(CHAIN)
+    if chains is None:
+        waits = sub.returning and expecting
+    else:
+        under_way = chains.flight is not None and any(chains.target(n) is None for n in chains.flight.names)
+        waits = under_way or any(
+            isinstance(known, Resource | str) and chains.target(name) is None
+            for name, known in chains.pending.items()
+        )
+    if not waits:
+        return
+    for name in [name for name, item in out.upserts.items() if _fetches(item) or _fetches(sub.pending[name])]:
+        del out.upserts[name]
+        out.held.add(name)
+
+
+def _fetches(known: Known) -> bool:
+    """Whether a listener has chains of their own; so it is said of one that nobody knows."""
+    return bool(known.refers(CHAIN)) if isinstance(known, Resource) else known is not None
+
+
 # --- removals: wait for whom they are used by ------------------------------------------------------------
 
 
@@ -254,8 +284,8 @@ def _remove(
             # A client that comes back asks for its other types presently, and then says what it has.
             # Endpoints do not wait for that: a cluster may be warming for lack of the answer (62). Nor do
             # listeners: few are used by tables, while tables wait for listeners.
-            # Who has no scopes never asks for them.
-            asked = type_url != SCOPE or bool(sub.view.resources(SCOPE))
+            # Who has no scopes never asks for them, and so with chains.
+            asked = type_url not in (SCOPE, CHAIN) or bool(sub.view.resources(type_url))
             if asked and sub.returning and expecting and sub.type_url not in (ENDPOINT, LISTENER):
                 used |= names
             continue

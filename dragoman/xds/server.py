@@ -28,6 +28,7 @@ from dragoman.xds.session import ProtocolError, Session
 from dragoman.xds.snapshot import Without
 from dragoman.xds.throttle import Place, Throttle
 from dragoman.xds.types import Node, NotReadyError, Peer, Provider, ResourceView, Transitions
+from dragoman.xds.whole import Whole, knows_chains
 from dragoman.xds.wire import Encoder, Form
 
 log: Final = logging.getLogger(__name__)
@@ -213,7 +214,10 @@ class Server:
             kind = SHORT.get(only, only) if only else "ADS"
             entry = self._ledger.open(caller.node, caller.peer, group, form, kind)
             stack.callback(entry.close)
-            if not caller.admission.secrets:
+            may = caller.admission.secrets
+            if form is Form.SOTW or only is not None or not may or not knows_chains(caller.node):
+                view = Whole(view)
+            if not may:
                 view = Without(view)
             stream = _Stream(
                 Lazy(view) if self._lazy and form is Form.DELTA and only is None else view,

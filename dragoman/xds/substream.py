@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dragoman.resource import CLUSTER, GO_LIMITS, LIMITS, LISTENER, SCOPE, Resource
+from dragoman.resource import CHAIN, CLUSTER, GO_LIMITS, LIMITS, LISTENER, SCOPE, Resource
 from dragoman.xds import subscription
 from dragoman.xds.snapshot import MODULUS, fingerprint, version_of
 from dragoman.xds.types import ResourceView
@@ -377,7 +377,7 @@ class Substream:
     @property
     def divisible(self) -> bool:
         """Whether the client takes all of a response or nothing, and each resource for itself can be sent."""
-        return self.type_url == SCOPE and self.form is Form.DELTA
+        return self.type_url in (SCOPE, CHAIN) and self.form is Form.DELTA
 
     def divide(self) -> bool:
         """The client refused a response of which it takes all or nothing: halves it, so that the others of it

@@ -22,10 +22,20 @@ from dragoman.envoy import (
     shape,
 )
 from dragoman.graph.collection import Collection, Context, Graph, Source
-from dragoman.graph.pipeline import assembly, authz, binds, compromises, extensions, limits, placing, shapes
+from dragoman.graph.pipeline import (
+    assembly,
+    authz,
+    binds,
+    compromises,
+    discovery,
+    extensions,
+    limits,
+    placing,
+    shapes,
+)
 from dragoman.graph.pipeline.binds import PortKey
 from dragoman.graph.pipeline.placing import NO_OBJECT, HostKey, Part, PartKey
-from dragoman.ir import model as ir
+from dragoman.ir import client, model as ir
 from dragoman.ir.order import LAST, Order
 from dragoman.refs import Ref
 from dragoman.resource import Resource
@@ -84,14 +94,37 @@ class Groups:
         self.managers: Collection[tuple[str, str], Resource] = graph.map_many(
             "connection managers", chunks, _managers
         )
+
+        def port_settings(ctx: Context, port: PortKey) -> client.PortSettings:
+            return ctx.fetch(self._binds.settings, _tcp(port)) or _PLAIN
+
+        def held(ctx: Context, key: ir.SecretKey) -> ir.Secret | None:
+            """A secret; authorities together with the certificates that they revoked."""
+            if key.revoked == ir.NOBODY:
+                return ctx.fetch(outputs.secrets, key)
+            ca = ctx.fetch(outputs.secrets, key._replace(revoked=ir.NOBODY))
+            lists = ctx.fetch(outputs.secrets, ir.SecretKey(key.revoked, "crl"))
+            return replace(ca, key=key, crl=lists.crl) if ca is not None and lists is not None else None
+
         self.listeners: Collection[PortKey, Resource] = graph.group_by(
-            "LDS",
+            "whole LDS" if settings.discovered_chains else "LDS",
             chunks,
             lambda key, _: (key.port,),
-            lambda ctx, port, found: listeners.join(
-                port.bind, found.values(), ctx.fetch(self._binds.settings, _tcp(port)) or _PLAIN
-            ),
+            lambda ctx, port, found: listeners.join(port.bind, found.values(), port_settings(ctx, port)),
         )
+        self.discovery: discovery.Discovery | None = None
+        if settings.discovered_chains:
+            self.discovery = discovery.Discovery(
+                graph,
+                self._chains,
+                chunks,
+                self.listeners,
+                self.shapes,
+                port_settings,
+                held,
+                lazy=settings.lazy_clusters,
+            )
+            self.listeners = self.discovery.listeners
 
         encoded: Collection[Ref, placing.EncodedSet] = graph.map_one(
             "encoded", outputs.routes, lambda _, ref, item: placing.encode(item, encoded.get(ref))
@@ -199,11 +232,8 @@ class Groups:
         def seal(ctx: Context, key: tuple[str, ir.SecretKey], _: object) -> Resource | None:
             if key[1].revoked == ir.NOBODY:
                 return ctx.fetch(sealed, key[1])
-            ca = ctx.fetch(outputs.secrets, key[1]._replace(revoked=ir.NOBODY))
-            lists = ctx.fetch(outputs.secrets, ir.SecretKey(key[1].revoked, "crl"))
-            if ca is None or lists is None:
-                return None
-            return secrets.encode(replace(ca, key=key[1], crl=lists.crl))
+            found = held(ctx, key[1])
+            return secrets.encode(found) if found is not None else None
 
         uses = graph.union(
             "secret uses",

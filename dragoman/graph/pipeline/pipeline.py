@@ -74,6 +74,9 @@ class Pipeline:
         self._touched: list[Ref] = []
         groups = self._groups
         self._watch(groups.listeners, resource.LISTENER, lambda key: naming.listener(key[1]))
+        if groups.discovery is not None:
+            self._watch(groups.discovery.chains, resource.CHAIN, lambda key: key[1])
+            self._watch(groups.discovery.wholes, resource.WHOLE, lambda key: naming.listener(key[1]))
         self._watch(groups.tables, resource.ROUTE, lambda key: naming.route_config(key[1]))
         self._watch(
             groups.scopes, resource.SCOPE, lambda key: scoping.name(naming.route_config(key[1]), key[2])
