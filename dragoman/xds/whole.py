@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from dragoman.resource import CHAIN, LISTENER, WHOLE, Resource
@@ -18,8 +19,6 @@ from dragoman.xds.types import Changes, Node, ResourceView, Transitions
 
 _OLDEST: Final = (1, 40)
 _NOTHING: Final[Mapping[str, Resource]] = {}
-
-Moved = Mapping[str, tuple[Resource | None, Resource | None]]
 
 
 def knows_chains(node: Node) -> bool:
@@ -38,7 +37,7 @@ class Whole:
         if type_url == CHAIN:
             return None
         if type_url == LISTENER and (found := self._view.get(WHOLE, name)) is not None:
-            return found
+            return _listener(found)
         return self._view.get(type_url, name)
 
     def resources(self, type_url: str) -> Mapping[str, Resource]:
@@ -46,7 +45,7 @@ class Whole:
             return _NOTHING
         found = self._view.resources(type_url)
         if type_url == LISTENER and (wholes := self._view.resources(WHOLE)):
-            return {**found, **wholes}
+            return {**found, **{name: _listener(item) for name, item in wholes.items()}}
         return found
 
     def version(self, type_url: str) -> str:
@@ -58,8 +57,7 @@ class Whole:
 
     def subscribe(self, observer: Callable[[Changes], None]) -> Callable[[], None]:
         def passed(changes: Transitions) -> None:
-            seen = self._seen(changes)
-            if seen:
+            if seen := self._seen(changes):
                 observer({t: {name: new for name, (_, new) in moved.items()} for t, moved in seen.items()})
 
         return self._view.follow(passed)
@@ -81,9 +79,14 @@ class Whole:
             there, whole = self._view.get(LISTENER, name), self._view.get(WHOLE, name)
             old, new = listeners.get(name, (there, there))
             whole_old, whole_new = wholes.get(name, (whole, whole))
-            before, after = whole_old or old, whole_new or new
+            before = _listener(whole_old) if whole_old is not None else old
+            after = _listener(whole_new) if whole_new is not None else new
             if before != after:
                 found[name] = (before, after)
         if found:
             seen[LISTENER] = found
         return seen
+
+
+def _listener(whole: Resource) -> Resource:
+    return replace(whole, type_url=LISTENER)

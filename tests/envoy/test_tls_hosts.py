@@ -92,12 +92,12 @@ async def test_hosts_come_change_and_go(mode: Mode, tmp_path: Path, envoy_binary
     async with Site(tmp_path, mode=mode, drain=20) as site:
         hosts = Hosts(site)
         await hosts.begin()
-        await _keep_to_themselves(hosts)
+        await keep_to_themselves(hosts)
         await _stand_apart(hosts)
         await _come_change_and_go(hosts)
 
 
-async def _keep_to_themselves(hosts: Hosts) -> None:
+async def keep_to_themselves(hosts: Hosts) -> None:
     for server_name, asked, status in (
         (host(1), host(1), 200),
         (host(1), host(2), 421),

@@ -26,6 +26,7 @@ def full() -> View:
             scope("p", "a"),
             secret("s"),
             resource.make(resource.EXTENSION, "x", b""),
+            resource.make(resource.CHAIN, "h", b""),
         ]
     )
 

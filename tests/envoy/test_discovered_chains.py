@@ -1,0 +1,248 @@
+"""TLS hosts whose filter chains Envoy fetches one by one (`gateways.discovered_chains`): who comes, changes
+and goes touches nobody else, also while no control plane is there; and all that holds for listeners with
+their chains in them holds here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.envoy.client_site import ClientAuthority, client_policy, config_map
+from tests.envoy.test_tls_hosts import CHANGED, COUNT, KEPT, Hosts, host, keep_to_themselves
+from tests.harness import manifests, net
+from tests.harness.load import read_reply
+from tests.harness.manifests import http_route, rule
+from tests.harness.site import Mode, Site
+
+pytestmark = pytest.mark.envoy
+
+SETTING = {"DRAGOMAN_GATEWAYS_DISCOVERED_CHAINS": "true"}
+
+
+@contextlib.asynccontextmanager
+async def hosts(folder: Path, mode: Mode = "delta") -> AsyncIterator[Hosts]:
+    async with Site(folder, mode=mode, drain=20, environment=SETTING) as site:
+        made = Hosts(site)
+        await made.begin()
+        yield made
+
+
+async def chains_in(made: Hosts) -> list[str]:
+    """The names of the filter chains that stand in the listener itself."""
+    return [
+        chain["name"]
+        for section in (await made.site.envoy.config())["configs"]
+        for each in section.get("dynamic_listeners", ())
+        if each["name"].endswith(f":{made.port}")
+        for chain in each["active_state"]["listener"]["filter_chains"]
+    ]
+
+
+def file_of(hostname: str) -> str:
+    return f"{hostname.replace('.', '-')}.yaml"
+
+
+async def gone(made: Hosts, hostname: str) -> None:
+    made.site.plane.remove(file_of(hostname))
+    await net.until(f"{hostname} gone", partial(made.refused, hostname))
+
+
+async def test_hosts_come_change_and_go(tmp_path: Path, envoy_binary: Path) -> None:
+    async with hosts(tmp_path) as made, contextlib.AsyncExitStack() as stack:
+        await keep_to_themselves(made)
+        assert await chains_in(made) == ["closed"]
+        dump = await made.site.envoy.get("/config_dump?include_eds")
+        assert "PRIVATE KEY" not in dump
+        kept = [await stack.enter_async_context(made.load(host(number))) for number in KEPT]
+        fresh = await stack.enter_async_context(made.load(host(KEPT[0]), fresh=True))
+        changed = await stack.enter_async_context(made.load(host(CHANGED)))
+        renewed = await stack.enter_async_context(made.load(host(CHANGED), fresh=True))
+        for number in range(COUNT, COUNT + 3):
+            made.put(host(number))
+            await net.until(f"{host(number)} served", partial(made.answers, host(number)))
+            await kept[0].more(20)
+        updates = "listener_manager.listener_(in_place_updated|modified)"
+        before = await made.site.envoy.stats(updates)
+        serial = made.put(host(CHANGED))
+        await net.until("the new certificate", partial(renewed.serials.get, serial))
+        # A certificate is part of the chain: its own connections go, each told with an answer.
+        await net.until("connections replaced", lambda: changed.opened >= 2 * changed.connections)
+        opened = changed.opened
+        policy = client_policy({"paths": {"escapedSlashes": "Reject"}}, section="own")
+        policy["spec"]["targetRefs"][0] |= {"kind": "ListenerSet", "name": host(CHANGED).replace(".", "-")}
+        made.site.plane.write("policy.yaml", policy)
+        await net.until("connections replaced", lambda: changed.opened >= opened + changed.connections)
+        assert await made.site.envoy.stats(updates) == before, "the listener had no part in it"
+        for number in range(COUNT, COUNT + 3):
+            await gone(made, host(number))
+            await kept[0].more(20)
+        made.put(host(COUNT))  # while its former connections may still be drained
+        await net.until(f"{host(COUNT)} served again", partial(made.answers, host(COUNT)))
+        await kept[0].more(300)
+        await stack.aclose()
+        for load in (*kept, fresh, changed, renewed):
+            assert not load.failures, (load.host, dict(load.failures))
+        for load in kept:
+            assert load.opened == load.connections, f"connections of {load.host} have been replaced"
+
+
+async def test_a_host_goes_with_connections_open(tmp_path: Path, envoy_binary: Path) -> None:
+    """They are told; Envoy, which cannot be without the chain while they last, goes on."""
+    async with hosts(tmp_path) as made, made.load(host(KEPT[0])) as kept:
+        idle = [await connection(made, host(2)) for _ in range(3)]
+        await gone(made, host(2))
+        await turn(made, kept.more)
+        for reader, writer in idle:
+            writer.write(f"GET / HTTP/1.1\r\nhost: {host(2)}\r\n\r\n".encode())
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await read_reply(reader)
+            writer.close()
+        await turn(made, kept.more)
+        assert made.site.envoy.running()
+    assert not kept.failures
+    assert kept.opened == kept.connections
+
+
+async def test_a_host_goes_while_no_control_plane_is_there(tmp_path: Path, envoy_binary: Path) -> None:
+    async with hosts(tmp_path) as made, made.load(host(KEPT[0])) as kept:
+        idle = [await connection(made, host(2)) for _ in range(3)]
+        await made.site.plane.kill()
+        made.site.plane.remove(file_of(host(2)))
+        made.put(host(COUNT))
+        await made.site.plane.start()
+        await net.until(f"{host(2)} gone", partial(made.refused, host(2)))
+        await net.until(f"{host(COUNT)} served", partial(made.answers, host(COUNT)))
+        await turn(made, kept.more)
+        for reader, writer in idle:
+            writer.write(f"GET / HTTP/1.1\r\nhost: {host(2)}\r\n\r\n".encode())
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await read_reply(reader)
+            writer.close()
+        await turn(made, kept.more)
+        assert made.site.envoy.running()
+    assert not kept.failures
+    assert kept.opened == kept.connections
+
+
+async def turn(made: Hosts, more: Any) -> None:
+    """Envoy forgets what it kept for chains that are gone whenever another changes."""
+    for _ in range(2):
+        serial = made.put(host(5))
+        await net.until("the new certificate", partial(shows, made, host(5), serial))
+        await more(20)
+
+
+async def shows(made: Hosts, hostname: str, serial: int) -> bool:
+    load = made.load(hostname, fresh=True)
+    async with load:
+        await load.more(1)
+    return load.latest_serial == serial
+
+
+async def connection(
+    made: Hosts, name: str | None, context: ssl.SSLContext | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """One that has had an answer. `name`: the server name that is asked for."""
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", made.port, ssl=context or made.context, server_hostname=name
+    )
+    writer.write(f"GET / HTTP/1.1\r\nhost: {name}\r\n\r\n".encode())
+    await read_reply(reader)
+    return reader, writer
+
+
+async def test_server_names(tmp_path: Path, envoy_binary: Path) -> None:
+    anyone = ssl.create_default_context()
+    anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
+    async with hosts(tmp_path) as made:
+        assert (await asked(made, host(1).upper(), host(1), anyone)) == 200
+        assert (await asked(made, "a.b.wild.example", "a.b.wild.example", anyone)) == 200
+        for name in ("wild.example", "nobody.example", ""):
+            assert (await asked(made, name, host(1), anyone)) == 0, name
+        reader, writer = await asyncio.open_connection("127.0.0.1", made.port)
+        writer.write(f"GET / HTTP/1.1\r\nhost: {host(1)}\r\n\r\n".encode())
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b"", "no TLS"
+        writer.close()
+        # One for every name that is nobody else's.
+        pair = made.authority.issue("rest.example")
+        rest = manifests.listener("own", made.port, protocol="HTTPS", secret="rest")
+        secret = manifests.tls_secret("rest", pair.certificate, pair.key)
+        made.site.plane.write("rest.yaml", secret, manifests.listener_set("rest", rest), route_of("rest"))
+        for name in ("nobody.example", ""):
+            await net.until(
+                f"{name or 'no name'} served", partial(is_answered, made, name, "nobody.example", anyone)
+            )
+        assert (await asked(made, host(1), host(1), anyone)) == 200
+        assert (await asked(made, "c.wild.example", "c.wild.example", anyone)) == 200
+
+
+def route_of(name: str) -> manifests.Body:
+    route = http_route(name, rule("shop"), hostnames=["nobody.example"])
+    route["spec"]["parentRefs"] = [{"kind": "ListenerSet", "name": name}]
+    return route
+
+
+async def is_answered(made: Hosts, name: str, asks: str, context: ssl.SSLContext) -> bool:
+    return await asked(made, name, asks, context) == 200
+
+
+async def asked(made: Hosts, name: str, asks: str, context: ssl.SSLContext) -> int:
+    """The status of an answer, 0 where there is none. `name` "": no server name."""
+    try:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", made.port, ssl=context, server_hostname=name or None
+        )
+    except (ssl.SSLError, OSError):
+        return 0
+    try:
+        writer.write(f"GET / HTTP/1.1\r\nhost: {asks}\r\n\r\n".encode())
+        return (await read_reply(reader)).status
+    except (OSError, asyncio.IncompleteReadError):
+        return 0
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def test_clients_show_certificates(tmp_path: Path, envoy_binary: Path) -> None:
+    clients, others = ClientAuthority(), ClientAuthority("others")
+    async with hosts(tmp_path) as made:
+        contexts = []
+        for authority in (clients, others):
+            certificate, key, *_ = authority.issue(tmp_path, "spiffe://shop.example/api")
+            context = made.authority.client_context()
+            context.load_cert_chain(certificate, key)
+            contexts.append(context)
+        policy = client_policy(
+            {"clientValidation": {"caCertificateRefs": [{"name": "clients"}]}}, section="own"
+        )
+        policy["spec"]["targetRefs"][0] |= {"kind": "ListenerSet", "name": host(4).replace(".", "-")}
+        made.site.plane.write("policy.yaml", policy, config_map("clients", ca_crt=clients.pem))
+        await net.until("strangers refused", partial(made.refused, host(4)))
+        assert await asked(made, host(4), host(4), contexts[0]) == 200
+        assert await asked(made, host(4), host(4), contexts[1]) == 0
+        assert await asked(made, host(5), host(5), made.context) == 200
+
+
+async def test_who_cannot_fetch_chains_has_them_in_the_listener(tmp_path: Path, envoy_binary: Path) -> None:
+    async with hosts(tmp_path, "sotw") as made, made.load(host(KEPT[0])) as kept:
+        assert len(await chains_in(made)) == COUNT + 1
+        await keep_to_themselves(made)
+        serial = made.put(host(CHANGED))
+        await net.until("the new certificate", partial(shows, made, host(CHANGED), serial))
+        made.put(host(COUNT))
+        await net.until(f"{host(COUNT)} served", partial(made.answers, host(COUNT)))
+        await gone(made, host(COUNT))
+        await kept.more(20)
+    assert not kept.failures
+    assert kept.opened == kept.connections
