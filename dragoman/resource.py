@@ -47,6 +47,7 @@ SHORT: Final[Mapping[str, str]] = {
     SECRET: "SDS",
     EXTENSION: "ECDS",
     CHAIN: "FCDS",
+    WHOLE: "LDS with chains",
     LIMITS: "RateLimits",
     GO_LIMITS: "RateLimitConfig",
 }

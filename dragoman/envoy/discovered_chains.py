@@ -39,14 +39,11 @@ _ON_MATCH: Final = f"{_MATCHER}.OnMatch"
 @dataclass(frozen=True, slots=True)
 class Chain:
     """One host name. `entry` is its place in the listener's list; `found` the chain, None where it lacks a
-    certificate: then its connections are closed. `tables` and `scopes` are what it looks in."""
+    certificate: then its connections are closed."""
 
     hostname: str
     entry: bytes = field(repr=False)
     found: resource.Resource | None = field(repr=False)
-    tables: frozenset[str]
-    scopes: frozenset[str]
-    manager: str
 
 
 def can_be(chain: ir.FilterChain) -> bool:
@@ -65,9 +62,8 @@ def encode(
 ) -> Chain:
     """`made`: the same chain as part of its listener. `secrets`: what it uses, as far as it is there."""
     found = _resource(bind, chain, made, secrets, scoped, lazy) if _whole(chain, secrets) else None
-    entry = _entry(chain.hostname, found.name if found is not None else CLOSED)
-    manager = made.manager.name if made.manager is not None else ""
-    return Chain(chain.hostname, entry, found, made.tables, made.scopes, manager)
+    name = found.name if found is not None else CLOSED
+    return Chain(chain.hostname, _entry(chain.hostname, name), found)
 
 
 def join(
@@ -77,22 +73,10 @@ def join(
     that is in a chain."""
     ordered = sorted(chains, key=lambda each: each.hostname)
     names = frozenset(each.found.name for each in ordered if each.found is not None)
-    refs = {
-        resource.CHAIN: resource.NameSet(names),
-        resource.ROUTE: resource.NameSet(_union(each.tables for each in ordered)),
-    }
-    if scopes := _union(each.scopes for each in ordered):
-        refs[resource.SCOPE] = resource.NameSet(scopes)
-    if any(each.manager for each in ordered):
-        managers = frozenset(each.manager for each in ordered if each.manager)
-        refs[resource.EXTENSION] = resource.NameSet(filter_chain.NAMES, managers)
     head = listeners.encode_head(bind, True, settings)
     chunks = (head, _own(bind), framing.frame(_list_tag(), _list(ordered)))
+    refs = {resource.CHAIN: resource.NameSet(names)}
     return resource.Resource(resource.LISTENER, naming.listener(bind), resource.digest(*chunks), chunks, refs)
-
-
-def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:
-    return frozenset().union(*sets)
 
 
 def _whole(chain: ir.FilterChain, secrets: Mapping[ir.SecretKey, ir.Secret]) -> bool:
@@ -113,7 +97,6 @@ def _resource(
 ) -> resource.Resource:
     message = listeners.chain_message(bind, chain, made.manager, scoped=scoped, lazy=lazy, held=secrets)
     message.ClearField("filter_chain_match")
-    message.name = naming.chain(chain.scope, scoped)
     refs: dict[str, Iterable[str]] = {}
     if made.tables:
         refs[resource.ROUTE] = made.tables

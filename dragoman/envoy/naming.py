@@ -12,9 +12,8 @@ the object.
     Service/shop/pay/443////Backend%2Fshop%2Fext   the pair of a cluster and the one that takes over
     Backend/shop/ext                    the same for an object without ports
     127.0.0.1:8080                      a listener, and the route table of its plain HTTP
-    127.0.0.1:8443/*.shop.example       the route table of one TLS host name (`*`: any)
+    127.0.0.1:8443/*.shop.example       the route table and filter chain of one TLS host name (`*`: any)
     manager:127.0.0.1:8443/*.shop.example   the connection manager of that host name (`#`: of its scopes)
-    127.0.0.1:8443/*.shop.example   its filter chain, where that is a resource (`#`: of its scopes)
     cache:127.0.0.1:8080                the inner listener behind the cache of a route table, and its cluster
     Secret/shop/cert/tls                a secret and what it is used for
     Gateway/shop/edge/ca/ClientPolicy%2Fshop%2Fmtls   authorities, with the certificates revoked that it lists
@@ -107,12 +106,6 @@ def manager(scope: ir.Scope, scoped: bool) -> str:
     `manager:127.0.0.1:8443/*.shop.example`. `scoped`: one whose table is cut into scopes is another, so that
     a listener that changes over waits for it."""
     return f"manager:{route_config(scope)}{'#' if scoped else ''}"
-
-
-def chain(scope: ir.Scope, scoped: bool) -> str:
-    """The filter chain of one TLS host name, where it is a resource of its own. `scoped`: another, as its
-    connection manager is."""
-    return f"{route_config(scope)}{'#' if scoped else ''}"
 
 
 def inner(scope: ir.Scope) -> str:

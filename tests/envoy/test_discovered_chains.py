@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import ssl
 from collections.abc import AsyncIterator
 from functools import partial
@@ -18,7 +19,8 @@ import pytest
 from tests.envoy.client_site import ClientAuthority, client_policy, config_map
 from tests.envoy.test_tls_hosts import CHANGED, COUNT, KEPT, Hosts, host, keep_to_themselves
 from tests.harness import manifests, net
-from tests.harness.load import read_reply
+from tests.harness.certs import Authority
+from tests.harness.load import Load, read_reply
 from tests.harness.manifests import http_route, rule
 from tests.harness.site import Mode, Site
 
@@ -246,3 +248,51 @@ async def test_who_cannot_fetch_chains_has_them_in_the_listener(tmp_path: Path, 
         await kept.more(20)
     assert not kept.failures
     assert kept.opened == kept.connections
+
+
+async def test_a_table_grows_and_shrinks_under_load(tmp_path: Path, envoy_binary: Path) -> None:
+    """The chain stays where it is, and has another connection manager when its table is cut into scopes."""
+    least, port, authority = 10, net.free_port(), Authority()
+    more = {"DRAGOMAN_GATEWAYS_SCOPED_HOSTS": str(least)}
+    async with Site(tmp_path, drain=20, environment=SETTING | more) as site:
+        pair = authority.issue("*.shop.example")
+        secure = manifests.listener("https", port, protocol="HTTPS", hostname="*.shop.example", secret="cert")
+        site.plane.write("cert.yaml", manifests.tls_secret("cert", pair.certificate, pair.key))
+        site.plane.write("gateway.yaml", *site.gateway(secure))
+        for name in ("s0", "s1"):
+            site.plane.write(f"{name}.yaml", *await site.service(name))
+
+        def write(count: int, backend: str = "s0") -> None:
+            made = [
+                http_route(f"r{n}", rule(backend), hostnames=[f"r{n}.shop.example"], section="https")
+                for n in range(count)
+            ]
+            site.plane.write("routes.yaml", *made)
+
+        def opened(number: int, **more: Any) -> Load:
+            host = f"r{number}.shop.example"
+            return Load(port, host, tls=authority.client_context(), connections=2, **more)
+
+        async def served(number: int) -> bool:
+            async with opened(number, warm=1) as load:
+                pass
+            return not load.failures
+
+        async def cut(wanted: bool) -> bool:
+            found = json.dumps(await site.plane.get("/api/v1/snapshot?type=ECDS"))
+            return (f'"manager:127.0.0.1:{port}/*.shop.example#"' in found) is wanted
+
+        write(2)
+        await net.until("served", partial(served, 0))
+        assert await cut(False)
+        async with opened(0) as load, opened(1, fresh=True) as fresh:
+            for count in (3 * least, 2, 3 * least):
+                write(count)
+                await net.until(f"{count} hosts", partial(cut, count > least))
+                await net.until(f"{count} hosts served", partial(served, count - 1))
+                for backend in ("s1", "s0"):
+                    write(count, backend)
+                    await load.only(backend)
+                    await fresh.only(backend, run=10)
+        assert not load.failures, dict(load.failures)
+        assert not fresh.failures, dict(fresh.failures)
