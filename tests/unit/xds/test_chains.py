@@ -37,7 +37,7 @@ def connected(*names: str, more: tuple[Resource, ...] = ()) -> Client:
     return client
 
 
-def test_a_chain_is_taken_away_before_the_listener_stops_to_name_it() -> None:
+def test_rule_64_a_chain_is_taken_away_before_the_listener_stops_to_name_it() -> None:
     client = connected("a", "b")
     client.view.apply(changes(listener("a"), gone=[(CHAIN, "b")]))
     [gone] = client.take()
@@ -82,7 +82,7 @@ def test_a_changed_connection_manager_comes_before_its_chain() -> None:
     assert [one.kind for one in client.take()] == ["ECDS", "FCDS"]
 
 
-def test_who_comes_back_is_first_told_which_chains_are_gone() -> None:
+def test_rule_64_who_comes_back_is_first_told_which_chains_are_gone() -> None:
     before = connected("a", "b")
     view = View([listener("a"), chain("a")])
     client = Client(view, Form.DELTA)
