@@ -104,7 +104,7 @@ def plan(
         _sort(out, _due(out, sub, changed, now), gates)
         if sub.type_url == LISTENER:
             _one_begins(out, sub, streams, now, patience)
-            _after_chains(out, sub, streams, expecting=expecting)
+            _after_chains(out, sub, streams, now, patience, expecting=expecting)
     for name in sub.owed:
         resource = sub.view.get(sub.type_url, name)
         if resource is not None and name not in out.held:
@@ -237,29 +237,39 @@ def _looks(known: Known) -> bool:
     return bool(known.refers(SCOPE)) if isinstance(known, Resource) else known is not None
 
 
-def _after_chains(out: Plan, sub: Substream, streams: Mapping[str, Substream], *, expecting: bool) -> None:
+def _after_chains(
+    out: Plan,
+    sub: Substream,
+    streams: Mapping[str, Substream],
+    now: float,
+    patience: float,
+    *,
+    expecting: bool,
+) -> None:
     """Filter chains that go are taken from the client before the listener stops to name them, however long
-    that takes: Envoy 1.40 ends itself when a listener lets go a chain that still has connections. Who comes
+    that takes: Envoy 1.40 crashes when a listener lets go of a chain that still has connections. Who comes
     back says presently which chains it has."""
+    # One that the client does not have has no connections either.
+    fetching = [n for n, item in out.upserts.items() if item.refers(CHAIN) and sub.pending[n] is not None]
+    if not fetching:
+        return
     chains = streams.get(CHAIN)
     if chains is None:
-        waits = sub.returning and expecting
-    else:
-        under_way = chains.flight is not None and any(chains.target(n) is None for n in chains.flight.names)
-        waits = under_way or any(
-            isinstance(known, Resource | str) and chains.target(name) is None
-            for name, known in chains.pending.items()
-        )
-    if not waits:
+        if not (sub.returning and expecting):
+            return
+        out._wake_at(now + patience)
+    elif not _loses_chains(chains):
         return
-    for name in [name for name, item in out.upserts.items() if _fetches(item) or _fetches(sub.pending[name])]:
+    for name in fetching:
         del out.upserts[name]
         out.held.add(name)
 
 
-def _fetches(known: Known) -> bool:
-    """Whether a listener has chains of their own; so it is said of one that nobody knows."""
-    return bool(known.refers(CHAIN)) if isinstance(known, Resource) else known is not None
+def _loses_chains(chains: Substream) -> bool:
+    """Whether some are to be taken from the client, or have been and it has not said so."""
+    gone = (name for name, known in chains.pending.items() if isinstance(known, Resource | str))
+    under_way = chains.flight.names if chains.flight is not None else ()
+    return any(chains.target(name) is None for each in (gone, under_way) for name in each)
 
 
 # --- removals: wait for whom they are used by ------------------------------------------------------------

@@ -101,6 +101,24 @@ def test_who_comes_back_without_chains_waits_no_longer_than_others() -> None:
     assert sent.names == {"l"}
 
 
+def test_a_new_listener_waits_for_no_chains() -> None:
+    view = View([listener("a"), chain("a"), resource.make(L, "plain", b"plain:1")])
+    client = Client(view, Form.DELTA)
+    has = {"plain": resource.make(L, "plain", b"plain:1").version}
+    [sent] = client.ask(L, has=has)
+    assert sent.names == {"l"}
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_who_comes_back_to_listeners_without_chains_waits_for_none(form: Form) -> None:
+    client = Client(View([resource.make(L, "plain", b"plain:2"), chain("a")]), form)
+    if form is Form.DELTA:
+        [sent] = client.ask(L, has={"plain": "old"})
+    else:
+        [sent] = client.ask(L, version="old")
+    assert sent.names == {"plain"}
+
+
 def test_a_refused_chain_is_told_apart_from_the_others_of_its_response() -> None:
     client = connected("a", "b", "c")
     client.view.apply(changes(*(chain(name, "2") for name in "abc")))
