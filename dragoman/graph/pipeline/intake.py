@@ -48,7 +48,7 @@ class Intake:
         decoded = translator.decode(document)
         if decoded.diagnostics:
             self._findings[ref] = decoded.diagnostics
-        else:
+        elif self._findings:
             self._findings.pop(ref, None)
         if decoded.object is None:
             self._invalid[ref] = decoded.diagnostics
@@ -60,8 +60,9 @@ class Intake:
             if present is not None:
                 self._findings[ref] = tuple(_stale(d) for d in decoded.diagnostics)
             return False
-        self._closed.discard(ref)
-        self._invalid.pop(ref, None)
+        if self._invalid:
+            self._closed.discard(ref)
+            self._invalid.pop(ref, None)
         self._objects[ref.group, ref.kind].put(ref, decoded.object)
         return True
 

@@ -36,6 +36,7 @@ from dragoman.translators.gateway import (
     rules_rollout,
     rules_streams,
     rules_traffic,
+    validation,
 )
 from dragoman.translators.gateway.models import (
     authpolicy,
@@ -102,13 +103,6 @@ def _reader(shape: type, *versions: str, body: bool = False, check: Check | None
     return _Reader(shape, versions, body, check)
 
 
-@functools.cache
-def _validator(shape: type) -> Callable[[Any], Any]:
-    """Built when the first object of its kind comes: all of them at once would cost every command 70 ms."""
-    validate: Callable[[Any], Any] = pydantic.TypeAdapter(shape).validator.validate_python
-    return validate
-
-
 READERS: Final[Mapping[tuple[str, str], _Reader]] = {
     (meta.GATEWAY_GROUP, "GatewayClass"): _reader(gatewayclass.GatewayClass, "v1", "v1beta1"),
     (meta.GATEWAY_GROUP, "Gateway"): _reader(gateway.Gateway, "v1", "v1beta1", check=rules_gateway.check),
@@ -165,7 +159,7 @@ def decode(document: Document) -> base.Decoded:
     about, _ = _meta(ref, document.body.get("metadata"))
     for shape, part in candidates(spec):
         try:
-            found = _validator(shape)(_without_nulls(part))
+            found = validation.validator(shape)(_without_nulls(part))
         except pydantic.ValidationError:
             continue
         return base.Decoded(None, decoded.diagnostics, base.Object(ref, about, found))
@@ -182,9 +176,9 @@ def _decode(document: Document) -> base.Decoded:
     if given is None:
         findings.append(error("DRG1102", "`spec` is missing", Origin(ref), label="`spec` goes here"))
         return base.Decoded(None, tuple(findings))
-    validate = _validator(reader.shape)
+    validate = validation.validator(reader.shape)
     try:
-        spec = validate(given)
+        spec = validate(validation.share(reader.shape, given))
     except pydantic.ValidationError:
         # Null stands for "not there" (the API server prunes it); it matters only where something fails.
         try:
@@ -226,7 +220,7 @@ def _meta(ref: Ref, given: Any) -> tuple[base.Meta, list[Diagnostic]]:
     """What translation reads of `metadata`, and what is wrong with it."""
     if not given:
         return base.Meta(), []
-    if not isinstance(given, Mapping):
+    if type(given) is not dict and not isinstance(given, Mapping):
         where = Origin(ref, ("metadata",))
         return base.Meta(), [
             error("DRG1103", "`metadata` has the wrong type", where, label="expected a mapping")
@@ -271,7 +265,7 @@ def _pairs(
     values = given.get(field)
     if not values:
         return ()
-    if not isinstance(values, Mapping):
+    if type(values) is not dict and not isinstance(values, Mapping):
         where = Origin(ref, ("metadata", field))
         findings.append(error("DRG1103", f"`{field}` has the wrong type", where, label="expected a mapping"))
         return ()

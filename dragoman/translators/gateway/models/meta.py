@@ -36,7 +36,7 @@ def excerpt(cls: type[T]) -> type[T]:
 
 
 def _make(cls: type[T], extra: Literal["forbid", "ignore"]) -> type[T]:
-    # The schema is built with that of the kind which holds it (`decode._validator`), not once for each shape.
+    # The schema is built with that of the kind which holds it (`validation`), not once for each shape.
     config = pydantic.ConfigDict(extra=extra, alias_generator=to_camel, defer_build=True)
     make: Any = pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True, config=config)
     made: type[T] = make(cls)
