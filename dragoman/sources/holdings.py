@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from dragoman.diagnostics import Diagnostic, Span
 from dragoman.document import Document
@@ -23,9 +23,13 @@ _NAMED = 3
 
 
 class _Entry(locate.TextLocator):
-    """An object in a text. One with its locator: there are as many as objects."""
+    """An object in a text, its locator, and the document that holds it alone (see `_Piece`): most do, and
+    there is one for every object.
+    """
 
     __slots__ = ("kept", "ref")
+
+    problems: ClassVar[tuple[yamldoc.Problem, ...]] = ()
 
     def __init__(self, ref: Ref, file: str, start: int, text: str, prefix: FieldPath) -> None:
         super().__init__(file, start, text, prefix)
@@ -38,22 +42,35 @@ class _Entry(locate.TextLocator):
         """Smaller comes first, and the first counts."""
         return self.kept, self.file, self.start, self.prefix
 
-
-class _Piece:
-    """One document of a text: the objects in it and what is wrong with it."""
-
-    __slots__ = ("entries", "line", "problems", "text")
-
-    def __init__(self, chunk: yamldoc.Chunk) -> None:
-        self.line, self.text = chunk
-        self.entries: tuple[_Entry, ...] = ()
-        self.problems: tuple[yamldoc.Problem, ...] = ()
+    @property
+    def entries(self) -> tuple[_Entry, ...]:
+        return (self,)
 
     def move(self, line: int) -> None:
-        if line != self.line:
-            self.line = line
-            for entry in self.entries:
-                entry.start = line
+        self.start = line
+
+
+class _Piece:
+    """One document of a text: the objects in it and what is wrong with it. `start` is the line in which it
+    begins.
+    """
+
+    __slots__ = ("entries", "problems", "start", "text")
+
+    def __init__(
+        self,
+        chunk: yamldoc.Chunk,
+        entries: tuple[_Entry, ...] = (),
+        problems: tuple[yamldoc.Problem, ...] = (),
+    ) -> None:
+        self.start, self.text = chunk
+        self.entries = entries
+        self.problems = problems
+
+    def move(self, line: int) -> None:
+        self.start = line
+        for entry in self.entries:
+            entry.start = line
 
 
 class _Text:
@@ -62,7 +79,7 @@ class _Text:
     __slots__ = ("failure", "kept", "pieces")
 
     def __init__(self) -> None:
-        self.pieces: tuple[_Piece, ...] = ()
+        self.pieces: tuple[_Piece | _Entry, ...] = ()
         self.kept: tuple[_Entry, ...] = ()
         self.failure: Diagnostic | None = None
 
@@ -99,13 +116,13 @@ class Holdings:
             self._put_first(name, text)
             return True
         old = self._texts[name]
-        spare: dict[str, list[_Piece]] = {}
+        spare: dict[str, list[_Piece | _Entry]] = {}
         for piece in old.pieces:
             spare.setdefault(piece.text, []).append(piece)
         new = _Text()
-        pieces: list[_Piece] = []
-        fresh: list[_Piece] = []
-        moves: list[tuple[_Piece, int]] = []
+        pieces: list[_Piece | _Entry] = []
+        fresh: list[_Piece | _Entry] = []
+        moves: list[tuple[_Piece | _Entry, int]] = []
         for chunk in yamldoc.split(text):
             if twins := spare.get(chunk.text):
                 piece = twins.pop(0)
@@ -141,6 +158,9 @@ class Holdings:
         new.pieces = tuple([self._read(name, chunk) for chunk in yamldoc.split(text)])
         broken = False
         for piece in new.pieces:
+            if type(piece) is _Entry:
+                self._claim(piece)
+                continue
             broken = broken or bool(piece.problems)
             for entry in piece.entries:
                 self._claim(entry)
@@ -191,25 +211,23 @@ class Holdings:
 
     # Reading
 
-    def _read(self, name: str, chunk: yamldoc.Chunk) -> _Piece:
-        piece = _Piece(chunk)
+    def _read(self, name: str, chunk: yamldoc.Chunk) -> _Piece | _Entry:
         try:
             data = yamldoc.parse(chunk.text)
         except yamldoc.Invalid as failure:
-            piece.problems = failure.problems
-            return piece
+            return _Piece(chunk, (), failure.problems)
         if data is None:
-            return piece
+            return _Piece(chunk)
         found, faults = objects.identify(data, self._cluster_scoped)
-        if faults:
-            piece.problems = tuple(_problem(name, chunk, fault) for fault in faults)
+        file = _shown(name)
         entries = []
         for ref, path, body in found:
-            entry = _Entry(ref, _shown(name), chunk.line, chunk.text, path)
+            entry = _Entry(ref, file, chunk.line, chunk.text, path)
             self._bodies[entry] = body
             entries.append(entry)
-        piece.entries = tuple(entries)
-        return piece
+        if len(entries) == 1 and not faults:
+            return entries[0]
+        return _Piece(chunk, tuple(entries), tuple([_problem(name, chunk, fault) for fault in faults]))
 
     def _again(self, entry: _Entry) -> Mapping[str, Any]:
         """The body of an object that was read before and had to wait for its namesake to go."""
@@ -311,13 +329,13 @@ def _problem(name: str, chunk: yamldoc.Chunk, fault: objects.Fault) -> yamldoc.P
     return yamldoc.Problem(fault.message, line, column, end, None, fault.help, fault.code, fault.label)
 
 
-def _diagnostic(name: str, piece: _Piece, problem: yamldoc.Problem) -> Diagnostic:
-    line = piece.line + problem.line - 1
+def _diagnostic(name: str, piece: _Piece | _Entry, problem: yamldoc.Problem) -> Diagnostic:
+    line = piece.start + problem.line - 1
     text = locate.broken_line(piece.text, problem.line)
     notes: tuple[str, ...] = ()
     if problem.related is not None:
         what, where = problem.related
-        notes = (f"{what} in line {piece.line + where - 1}",)
+        notes = (f"{what} in line {piece.start + where - 1}",)
     span = Span(_shown(name), line, problem.column, problem.end, text)
     return Diagnostic(
         problem.code, problem.message, label=problem.label, notes=notes, help=problem.help, span=span

@@ -83,6 +83,9 @@ _METADATA: Final = (
     "uid",
 )
 _METADATA_SET: Final = frozenset(_METADATA)
+_TOP_SET: Final = frozenset(_TOP)
+_NAMED: Final = frozenset(("name", "namespace"))
+_NO_META: Final = base.Meta()
 
 
 Check = Callable[[Ref, Any], Iterator[Diagnostic]]
@@ -206,7 +209,7 @@ def _envelope(ref: Ref, body: Mapping[str, Any], reader: _Reader) -> Iterator[Di
             Origin(ref, ("apiVersion",)),
             label=f"expected {known}",
         )
-    if reader.body:
+    if reader.body or body.keys() <= _TOP_SET:
         return
     for field in body:
         if field not in _TOP:
@@ -219,13 +222,15 @@ def _envelope(ref: Ref, body: Mapping[str, Any], reader: _Reader) -> Iterator[Di
 def _meta(ref: Ref, given: Any) -> tuple[base.Meta, list[Diagnostic]]:
     """What translation reads of `metadata`, and what is wrong with it."""
     if not given:
-        return base.Meta(), []
+        return _NO_META, []
     if type(given) is not dict and not isinstance(given, Mapping):
         where = Origin(ref, ("metadata",))
         return base.Meta(), [
             error("DRG1103", "`metadata` has the wrong type", where, label="expected a mapping")
         ]
     findings: list[Diagnostic] = []
+    if given.keys() <= _NAMED:
+        return _NO_META, findings
     if not given.keys() <= _METADATA_SET:
         for field in given:
             if field not in _METADATA_SET:
