@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -22,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import processes, worlds
+from benchmarks import bootstraps, processes, worlds
 from benchmarks.children import Child
 from benchmarks.probe import Probe
 from benchmarks.report import Goal, Table, ratio
@@ -115,22 +113,13 @@ async def measure(folder: Path, count: int) -> list[Table]:
 
 
 def _bootstraps(plane: Plane) -> Iterator[tuple[str, Json]]:
-    yield _LEAN, _written(plane)
-    yield "with --cluster-statistics '*'", _written(plane, "--cluster-statistics", "*")
-    yield _OWN, _plain(_written(plane))
+    yield _LEAN, bootstraps.written(plane.xds_port)
+    yield "with --cluster-statistics '*'", bootstraps.written(plane.xds_port, "--cluster-statistics", "*")
+    yield _OWN, _plain(bootstraps.written(plane.xds_port))
 
 
 def _lazy(plane: Plane) -> Iterator[tuple[str, Json]]:
-    yield _LAZY, _written(plane)
-
-
-def _written(plane: Plane, *flags: str) -> Json:
-    """What the command writes."""
-    command = [sys.executable, "-m", "dragoman", "bootstrap", "--xds", f"127.0.0.1:{plane.xds_port}"]
-    command += ["--gateway", "*", "--admin-port", str(net.free_port()), *flags]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    made: Json = json.loads(done.stdout)
-    return made
+    yield _LAZY, bootstraps.written(plane.xds_port)
 
 
 def _plain(made: Json) -> Json:

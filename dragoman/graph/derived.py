@@ -81,20 +81,21 @@ class Collection(Generic[K, V]):
             if old is not None and (old is value or old == value):
                 return
             self._values[key] = value
-        if key not in self._changed:
-            self._changed[key] = old
-            self._graph._wake(self)
-        elif self._changed[key] == value:
+        changed = self._changed
+        if key not in changed:
+            if not changed:
+                self._graph._wake(self)
+            changed[key] = old
+        elif changed[key] == value:
             # Changed and changed back within one commit: nothing happened.
-            before = self._changed.pop(key)
+            before = changed.pop(key)
             if before is not None:
                 self._values[key] = before
 
     def _take_changes(self) -> list[Change[K, V]]:
-        values = self._values
-        changes = [Change(key, old, values.get(key)) for key, old in self._changed.items()]
-        self._changed = {}
-        return [change for change in changes if change.old is not change.new]
+        changed, self._changed = self._changed, {}
+        value_of = self._values.get
+        return [Change(key, old, new) for key, old in changed.items() if (new := value_of(key)) is not old]
 
     def _evaluate(self) -> Iterator[None]:
         """Brings a derived collection up to date, piece by piece; a source already is."""
@@ -180,11 +181,12 @@ class Derived(Collection[K, V]):
         dirty, self._dirty = self._dirty, {}
         self.runs += len(dirty)
         ctx = Context(self)
+        compute, reads, known = self._compute, ctx._reads, self._reads
         for count, key in enumerate(dirty, 1):
-            self._compute(ctx, key)
-            if ctx._reads or key in self._reads:
-                self._record(key, tuple(ctx._reads))
-                ctx._reads.clear()
+            compute(ctx, key)
+            if reads or key in known:
+                self._record(key, tuple(reads))
+                reads.clear()
             if not count % _PIECE:
                 yield
 
@@ -197,9 +199,10 @@ class Derived(Collection[K, V]):
             kept = set(_pairs(reads))
             for collection, read in set(_pairs(before)) - kept:
                 self._leave(collection._readers[self], read, key)
-        for collection, read in zip(reads[::2], reads[1::2], strict=True):
-            readers = collection._readers.get(self)
-            if readers is None:
+        for collection, read in _pairs(reads):
+            try:
+                readers = collection._readers[self]
+            except KeyError:
                 readers = collection._readers[self] = {}
             present = readers.setdefault(read, key)
             if present is not key and present != key:
@@ -227,7 +230,8 @@ class Derived(Collection[K, V]):
 
 
 def _pairs(flat: tuple[Any, ...]) -> Iterator[tuple[Collection[Any, Any], Hashable]]:
-    return zip(flat[::2], flat[1::2], strict=True)
+    each = iter(flat)
+    return zip(each, each, strict=True)
 
 
 class MapOne(Derived[K, W], Generic[K, V, W]):

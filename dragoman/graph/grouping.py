@@ -188,6 +188,8 @@ class SortedGroups(Derived[K2, W], Generic[K, V, K2, W]):
 
     def _place(self, keys: list[Any], values: list[V], key: Any, value: Any) -> int:
         """Where a member stands or belongs."""
+        if not keys:
+            return 0
         order = self._order_of
 
         def at(index: int) -> tuple[Any, Any]:

@@ -239,6 +239,9 @@ class Forward:
 
     def clusters(self) -> tuple[ClusterKey, ...]:
         """Every cluster that it may send to."""
+        if len(self.backends) == 1 and not self.cases and not self.mirrors and self.fallback is None:
+            only = self.backends[0].cluster  # as most are, and this is asked of all
+            return (only,) if only is not None else ()
         found = [one.cluster for one in self.shares() if one.cluster is not None]
         found += [mirror.cluster for mirror in self.mirrors]
         if self.fallback is not None and self.fallback.cluster is not None:
