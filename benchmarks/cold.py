@@ -43,7 +43,7 @@ async def measure(folder: Path, sizes: Iterable[int]) -> list[Table]:
         notes=[
             "first snapshot: process started until a proxy has all clusters, endpoints, listeners and routes",
             "each HTTPRoute with its own Service and EndpointSlice, a YAML file for the three",
-            "Envoy serving, with `dragoman bootstrap`: both started at once, until the last route answers 200",
+            "Envoy (with `dragoman bootstrap`) serving: both started at once, until the last route answers",
         ],
     )
     with Child("benchmarks.answering") as answering:
