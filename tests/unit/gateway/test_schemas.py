@@ -17,14 +17,19 @@ import yaml
 
 from dragoman.translators.gateway import complaints
 from dragoman.translators.gateway.models import (
+    auth_jwt,
+    auth_lookups,
     backend,
     backendtlspolicy,
+    endpointslice,
     gateway,
     gatewayclass,
     grpcroute,
     httproute,
     listenerset,
+    meta,
     referencegrant,
+    service,
     streamroutes,
 )
 
@@ -99,3 +104,25 @@ def test_gateway_api(name: str, version: str, shape: type) -> None:
     if name == "grpcroutes":  # it shares HTTPRoute's filters, and `rules_grpc` refuses those that it has not
         found = [one for one in found if ".filters[]." not in one]
     assert found == []
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        auth_jwt.Jwks,
+        auth_jwt.Sources,
+        auth_lookups.Remember,
+        endpointslice.Conditions,
+        gateway.AllowedRoutes,
+        gateway.ListenerNamespaces,
+        gateway.RouteNamespaces,
+        httproute.Match,
+        httproute.PathMatch,
+        httproute.Rule,
+        meta.LabelSelector,
+        service.ServiceSpec,
+    ],
+)
+def test_a_default_is_what_pydantic_would_make(shape: type) -> None:
+    assert meta.default(shape) == shape()
+    assert repr(meta.default(shape)) == repr(shape())

@@ -93,8 +93,10 @@ class Provider:
         tuple[Algorithm, ...],
         Field(max_length=10, description="Signatures that are taken. Default: what the keys say."),
     ] = ()
-    jwks: Annotated[Jwks, Field(description="Its public keys.")] = Jwks()
-    from_: Annotated[Sources, Field(alias="from", description="Where the token may be.")] = Sources()
+    jwks: Annotated[Jwks, Field(description="Its public keys.")] = meta.default(Jwks)
+    from_: Annotated[Sources, Field(alias="from", description="Where the token may be.")] = meta.default(
+        Sources
+    )
     clock_skew: Annotated[
         meta.Duration, Field(description="Tokens are taken so long after their end and before their start.")
     ] = 30.0

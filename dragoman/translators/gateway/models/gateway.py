@@ -23,7 +23,7 @@ class RouteNamespaces:
 
 @meta.shape
 class AllowedRoutes:
-    namespaces: RouteNamespaces = RouteNamespaces()
+    namespaces: RouteNamespaces = meta.default(RouteNamespaces)
     kinds: Annotated[tuple[RouteGroupKind, ...], Field(max_length=8)] = ()
 
 
@@ -51,7 +51,7 @@ class Listener:
     ]
     hostname: meta.Hostname | None = None
     tls: ListenerTls | None = None
-    allowed_routes: AllowedRoutes = AllowedRoutes()
+    allowed_routes: AllowedRoutes = meta.default(AllowedRoutes)
 
 
 @meta.shape
@@ -113,7 +113,7 @@ class ListenerNamespaces:
 
 @meta.shape
 class AllowedListeners:
-    namespaces: ListenerNamespaces = ListenerNamespaces()
+    namespaces: ListenerNamespaces = meta.default(ListenerNamespaces)
 
 
 @meta.shape

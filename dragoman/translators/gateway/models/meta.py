@@ -43,6 +43,20 @@ def _make(cls: type[T], extra: Literal["forbid", "ignore"]) -> type[T]:
     return made
 
 
+def default(made: type[T]) -> T:
+    """An instance that says nothing, for a field to have as its default. Pydantic does not make it: it would
+    build a validator for that alone, and while everything is imported.
+    """
+    instance = object.__new__(made)
+    fields: dict[str, pydantic.fields.FieldInfo] = made.__pydantic_fields__  # type: ignore[attr-defined]
+    for name, field in fields.items():
+        value = (
+            field.default if field.default_factory is None else field.get_default(call_default_factory=True)
+        )
+        object.__setattr__(instance, name, value)
+    return instance
+
+
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 

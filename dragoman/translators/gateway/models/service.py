@@ -28,4 +28,4 @@ class ServiceSpec:
 
 @meta.excerpt
 class Service:
-    spec: ServiceSpec = ServiceSpec()
+    spec: ServiceSpec = meta.default(ServiceSpec)
