@@ -27,6 +27,7 @@ from dragoman.ir.match import Outcome
 from dragoman.ir.request import Request
 from dragoman.proto.envoy.config.bootstrap import v3 as bootstrap_proto
 from dragoman.proto.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
+from dragoman.xds.snapshot import Snapshot
 from tests.envoy import agreement
 from tests.harness import certs, net
 from tests.harness.load import read_reply
@@ -68,9 +69,9 @@ async def test_explain_agrees_with_envoy(
     pair = certs.Authority().issue("a.test", "*.test")
     pipeline = Pipeline(config.Settings(gateways=config.Gateways(scoped_hosts=int(scoped))))
     pipeline.load(agreement.documents(rng, plain, grpc, tls, echo, (pair.certificate, pair.key)))
-    view = pipeline.view()
-    assert bool(pipeline.snapshot().resources(resource.SCOPE)) is scoped
-    tables = pipeline.snapshot().resources(resource.ROUTE).values()
+    view, snapshot = pipeline.view(), pipeline.snapshot()
+    assert bool(snapshot.resources(resource.SCOPE)) is scoped
+    tables = snapshot.resources(resource.ROUTE).values()
     assert (
         any(b"prefix_match_map" in each.payload or b":path" in each.payload for each in tables) or not treed
     )
@@ -82,7 +83,7 @@ async def test_explain_agrees_with_envoy(
         for name in handshakes
     ]
 
-    async with serving(pipeline, echo, envoy_binary):
+    async with serving(snapshot, echo, envoy_binary):
         lanes = [requests[lane::LANES] for lane in range(LANES)]
         answers = await asyncio.gather(
             *(ask(found, lambda request: connect(request.port)) for found in lanes),
@@ -146,14 +147,10 @@ def _expected(explanation: explain.Explanation) -> set[Answer]:
 
 
 @asynccontextmanager
-async def serving(pipeline: Pipeline, echo: int, binary: Path) -> Any:
-    """Envoy on the pipeline's snapshot, talkative, and with the backend on port `echo`."""
+async def serving(snapshot: Snapshot, echo: int, binary: Path) -> Any:
+    """Envoy on the snapshot, talkative, and with the backend on port `echo`."""
     admin = Admin(port=net.free_port())
-    resources = [
-        item
-        for found in pipeline.snapshot().types()
-        for item in pipeline.snapshot().resources(found).values()
-    ]
+    resources = [item for found in snapshot.types() for item in snapshot.resources(found).values()]
     message = static.bootstrap(resources, admin)
     for listener in message.static_resources.listeners:
         for chain in listener.filter_chains:
