@@ -64,6 +64,16 @@ def _exactly(control: socket.socket, size: int) -> bytes:
     return found
 
 
+def _build() -> None:
+    """What is built at first use: the pool of descriptors, and the validators of all kinds."""
+    from dragoman import document, proto, refs
+    from dragoman.translators.gateway import decode
+
+    proto.pool()
+    for group, kind in decode.KINDS:
+        decode.decode(document.Document(refs.Ref(group, kind, "", "x"), {"spec": {}}))
+
+
 def _serve(control: socket.socket) -> None:
     woken, wakes = os.pipe()
     os.set_blocking(wakes, False)
@@ -138,6 +148,7 @@ def main() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     for name in _IMPORTED:
         importlib.import_module(name)
+    _build()
     with socket.socket(fileno=int(sys.argv[1])) as control:
         _serve(control)
 
