@@ -19,12 +19,13 @@ BUILD_INPUTS = pyproject.toml hatch_build.py dragoman/proto/extract.py dragoman/
 run: $(RUN_READY)
 	$(VENV)/bin/dragoman run examples/01-hello --envoy --demo
 
+# Bytecode is kept whatever the environment says: the tests start hundreds of interpreters.
 test: $(DEV_READY) proto
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy --strict dragoman benchmarks
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/pytest -n 3 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest -n 3 --dist worksteal
 
 fmt: $(DEV_READY)
 	$(VENV)/bin/ruff check --fix .

@@ -44,6 +44,7 @@ class Envoy:
     has: dict[str, dict[str, Resource]] = field(default_factory=lambda: {t: {} for t in TYPES})
     warming: dict[str, str] = field(default_factory=dict)  # cluster -> version
     active: set[str] = field(default_factory=set)  # clusters that requests can go to
+    configured: bool = False  # was ever told of clusters
     initialised: bool = False
     received: int = 0
 
@@ -143,6 +144,7 @@ class Envoy:
         error = f"Error adding/updating {', '.join(f'{name}: bad' for name in refused)}" if refused else None
         good = {name: item for name, item in items.items() if name not in refused}
         if type_url == CLUSTER:
+            self.configured = True
             self.take_clusters(good, removed, items)
             self.withheld.append((nonce, version, error))
             self.resubscribe(ENDPOINT)
@@ -200,8 +202,9 @@ class Envoy:
             self.active.add(cluster)
 
     def release(self) -> None:
-        """Sends the withheld answers to CDS once nothing warms; then, the first time, asks for listeners."""
-        if self.warming or not self.withheld:
+        """Sends the withheld answers to CDS once nothing warms; then, the first time, asks for listeners, also
+        if the stream that told it of the clusters is gone, and the answers with it."""
+        if self.warming or not self.configured:
             return
         answers = self.withheld if self.form is Form.DELTA else self.withheld[-1:]
         self.withheld = []
