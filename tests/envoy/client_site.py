@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -61,7 +60,7 @@ def config_map(name: str, **data: str) -> Body:
 def pipeline(objects: list[Body]) -> Pipeline:
     """Everything translated."""
     made = Pipeline()
-    made.load(_document(body) for body in yaml.safe_load_all(manifests.dump(objects)))
+    made.load(_document(body) for body in manifests.load(manifests.dump(objects)))
     return made
 
 

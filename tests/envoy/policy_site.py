@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dragoman import explain, proto
 from dragoman.document import Document
 from dragoman.envoy import process, static
@@ -23,7 +21,7 @@ from dragoman.envoy.admin import Admin
 from dragoman.graph.pipeline import Pipeline
 from dragoman.ir.request import Request
 from tests.envoy import agreement
-from tests.harness import net
+from tests.harness import manifests, net
 from tests.harness.backend import Backend
 from tests.harness.echo import Echo, Identity
 from tests.harness.load import Reply, read_reply
@@ -56,7 +54,7 @@ def documents(text: str, **ports: int) -> list[Document]:
     for name, port in ports.items():
         text = text.replace(f'"@{name}@"', str(port)).replace(f"@{name}@", str(port))
     found = []
-    for body in yaml.safe_load_all(text):
+    for body in manifests.load(text):
         body["apiVersion"] = _GROUPS[body["kind"]]
         if body["kind"] != "GatewayClass":
             body["metadata"].setdefault("namespace", "shop")

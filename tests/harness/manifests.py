@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+import yaml
 
 Body = dict[str, Any]
 
@@ -133,6 +135,11 @@ def tls_secret(name: str, certificate: str, key: str, *, namespace: str = "shop"
             "tls.key": base64.b64encode(key.encode()).decode(),
         },
     }
+
+
+def load(text: str) -> Iterator[Any]:
+    """The documents of a YAML text, by libyaml where there is one: many times as quick."""
+    return iter(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
 def dump(objects: Iterable[Body]) -> str:

@@ -202,8 +202,8 @@ class Envoy:
             self.active.add(cluster)
 
     def release(self) -> None:
-        """Sends the withheld answers to CDS once nothing warms; then, the first time, asks for listeners, also
-        if the stream that told it of the clusters is gone, and the answers with it."""
+        """Sends the withheld answers to CDS once nothing warms, and the first time asks for listeners: also
+        if the stream that told it of clusters is gone, and the answers with it."""
         if self.warming or not self.configured:
             return
         answers = self.withheld if self.form is Form.DELTA else self.withheld[-1:]

@@ -20,6 +20,7 @@ from dragoman.ir import model as ir
 from dragoman.refs import Ref, format_path
 from dragoman.translators import base
 from dragoman.translators.gateway import Translator
+from tests.harness import manifests
 
 GATEWAY = "gateway.networking.k8s.io"
 VERSIONS = {
@@ -41,7 +42,7 @@ CLUSTER_SCOPED = ("GatewayClass", "Namespace")
 
 def documents(text: str) -> Iterator[Document]:
     """YAML documents; apiVersion is filled in where it is left out, namespace `default`."""
-    for body in yaml.safe_load_all(text):
+    for body in manifests.load(text):
         if body is None:
             continue
         kind = body["kind"]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from dragoman import config, resource
 from dragoman.document import Document
 from dragoman.graph.pipeline import Pipeline
 from dragoman.refs import Ref
+from tests.harness import manifests
 
 GATEWAY = """
 {apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: dragoman},
@@ -66,8 +65,8 @@ def _completed(body: Any) -> Any:
 
 
 def _documents() -> list[Document]:
-    found = list(yaml.safe_load_all(GATEWAY))
-    for body in map(_completed, yaml.safe_load_all(ROUTES)):
+    found = list(manifests.load(GATEWAY))
+    for body in map(_completed, manifests.load(ROUTES)):
         body["apiVersion"] = GATEWAY_API if body["kind"].endswith("Route") else OWN
         body["metadata"]["namespace"] = "shop"
         if body["kind"].endswith("Route"):

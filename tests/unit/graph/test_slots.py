@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
 
 from dragoman import resource
 from dragoman.document import Document
@@ -15,6 +14,7 @@ from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.extensions.filters.http.local_ratelimit import v3 as local_ratelimit
 from dragoman.refs import Ref
 from dragoman.sources.base import Update
+from tests.harness import manifests
 
 SITE = """
 {apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: dragoman},
@@ -38,7 +38,7 @@ class Site:
         self.now = 0.0
         self.pipeline = Pipeline(clock=lambda: self.now)
         self.pipeline.activate("*")
-        bodies: list[Any] = list(yaml.safe_load_all(SITE))
+        bodies: list[Any] = list(manifests.load(SITE))
         self.pipeline.load(_document(body) for body in bodies)
 
     def limit(self, requests: int) -> None:
