@@ -101,12 +101,9 @@ async def test_a_host_goes_with_connections_open(tmp_path: Path, envoy_binary: P
     async with hosts(tmp_path) as made, made.load(host(KEPT[0])) as kept:
         idle = [await connection(made, host(2)) for _ in range(3)]
         await gone(made, host(2))
+        await told(idle[0])
         await turn(made, kept.more)
-        for reader, writer in idle:
-            writer.write(f"GET / HTTP/1.1\r\nhost: {host(2)}\r\n\r\n".encode())
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                await read_reply(reader)
-            writer.close()
+        await told(*idle[1:])
         await turn(made, kept.more)
         assert made.site.envoy.running()
     assert not kept.failures
@@ -122,16 +119,33 @@ async def test_a_host_goes_while_no_control_plane_is_there(tmp_path: Path, envoy
         await made.site.plane.start()
         await net.until(f"{host(2)} gone", partial(made.refused, host(2)))
         await net.until(f"{host(COUNT)} served", partial(made.answers, host(COUNT)))
+        await told(idle[0])
         await turn(made, kept.more)
-        for reader, writer in idle:
-            writer.write(f"GET / HTTP/1.1\r\nhost: {host(2)}\r\n\r\n".encode())
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                await read_reply(reader)
-            writer.close()
+        await told(*idle[1:])
         await turn(made, kept.more)
         assert made.site.envoy.running()
     assert not kept.failures
     assert kept.opened == kept.connections
+
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def told(*idle: Connection) -> None:
+    """Connections to the host that went are drained, told with an answer or closed: Envoy has not forgotten
+    them."""
+    for each in idle:
+        await net.until("a connection drained", partial(goes, each))
+
+
+async def goes(connection: Connection) -> bool:
+    reader, writer = connection
+    try:
+        writer.write(f"GET / HTTP/1.1\r\nhost: {host(2)}\r\n\r\n".encode())
+        reply = await read_reply(reader)
+    except (OSError, asyncio.IncompleteReadError):
+        return True
+    return reply.headers.get("connection") == "close"
 
 
 async def turn(made: Hosts, more: Any) -> None:
@@ -149,12 +163,10 @@ async def shows(made: Hosts, hostname: str, serial: int) -> bool:
     return load.latest_serial == serial
 
 
-async def connection(
-    made: Hosts, name: str | None, context: ssl.SSLContext | None = None
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """One that has had an answer. `name`: the server name that is asked for."""
+async def connection(made: Hosts, name: str) -> Connection:
+    """One that has had an answer."""
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", made.port, ssl=context or made.context, server_hostname=name
+        "127.0.0.1", made.port, ssl=made.context, server_hostname=name
     )
     writer.write(f"GET / HTTP/1.1\r\nhost: {name}\r\n\r\n".encode())
     await read_reply(reader)
