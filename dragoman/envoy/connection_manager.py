@@ -99,6 +99,16 @@ def discovered(
     return resource.Resource(resource.EXTENSION, name, version, (head, shared, own), refs)
 
 
+def in_chain(
+    stat_prefix: str, table: str, settings: client.Http, *, scoped: bool = False, lazy: bool = False
+) -> tuple[bytes, ...]:
+    """The same as the last filter of a filter chain, to be put behind the rest of it."""
+    shared, own = _shared(settings, quic=False, lazy=lazy), _own(stat_prefix, table, scoped)
+    head = _head(NAME, len(shared) + len(own), "envoy.config.listener.v3.Filter")
+    before = framing.tag("envoy.config.listener.v3.FilterChain", "filters")
+    return framing.head(before, len(head) + len(shared) + len(own)) + head, shared, own
+
+
 def _own(stat_prefix: str, table: str, scoped: bool) -> bytes:
     """What no two have in common."""
     own = hcm.HttpConnectionManager(stat_prefix=stat_prefix)
@@ -110,9 +120,9 @@ def _own(stat_prefix: str, table: str, scoped: bool) -> bytes:
     return proto.serialize(own)
 
 
-def _head(name: str, size: int) -> bytes:
-    """What stands before `size` bytes of a connection manager in a TypedExtensionConfig."""
-    extension, packed = "envoy.config.core.v3.TypedExtensionConfig", "google.protobuf.Any"
+def _head(name: str, size: int, extension: str = "envoy.config.core.v3.TypedExtensionConfig") -> bytes:
+    """What stands before `size` bytes of a connection manager in a TypedExtensionConfig or its like."""
+    packed = "google.protobuf.Any"
     url = framing.frame(framing.tag(packed, "type_url"), proto.type_url(hcm.HttpConnectionManager).encode())
     inner = url + framing.head(framing.tag(packed, "value"), size)
     outer = framing.head(framing.tag(extension, "typed_config"), len(inner) + size)

@@ -5,7 +5,8 @@ and of the names of their chains, and each chain is fetched by its name: a host 
 that changes nothing but its own chain. Called by the pipeline with `gateways.discovered_chains`; the listener
 with everything in it (`listeners.py`) is made all the same, for who cannot fetch chains (`xds.whole`).
 
-A chain has its certificates in it: Envoy 1.40 never asks for secrets that a chain names which comes after
+A chain has its connection manager in it: beside it, Envoy would build each twice when it changes. And it has
+its certificates in it: Envoy 1.40 never asks for secrets that a chain names which comes after
 Envoy has started. So these resources are sensitive, and a certificate that is renewed is another chain.
 The listener keeps one chain of its own, which closes connections: without any, Envoy would not change it in
 place.
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dragoman import proto, resource
-from dragoman.envoy import framing, listeners, naming, sources, streams
+from dragoman.envoy import connection_manager, framing, listeners, naming, sources, streams
 from dragoman.envoy.filters import chain as filter_chain
 from dragoman.ir import client, model as ir
 from dragoman.proto.envoy.config.listener import v3 as listener_proto
@@ -97,17 +98,24 @@ def _resource(
 ) -> resource.Resource:
     message = listeners.chain_message(bind, chain, made.manager, scoped=scoped, lazy=lazy, held=secrets)
     message.ClearField("filter_chain_match")
-    refs: dict[str, Iterable[str]] = {}
-    if made.tables:
-        refs[resource.ROUTE] = made.tables
-    if made.scopes:
-        refs[resource.SCOPE] = made.scopes
-    if made.manager is not None:
-        refs[resource.EXTENSION] = (made.manager.name, *filter_chain.NAMES)
+    message.ClearField("metadata")
+    manager: tuple[bytes, ...] = ()
+    refs: dict[str, resource.NameSet] = {}
+    if made.manager is not None:  # here it stands in the chain
+        del message.filters[-1]
+        manager = connection_manager.in_chain(
+            naming.listener(bind), message.name, chain.client.http, scoped=scoped, lazy=lazy
+        )
+        refs[resource.EXTENSION] = resource.NameSet(filter_chain.NAMES)
+    for type_url, names in ((resource.ROUTE, made.tables), (resource.SCOPE, made.scopes)):
+        if names:
+            refs[type_url] = resource.NameSet(names)
     if made.clusters:
-        refs[resource.CLUSTER] = made.clusters
-    payload = proto.serialize(message)
-    return resource.make(resource.CHAIN, message.name, payload, refs, sensitive=chain.tls is not None)
+        refs[resource.CLUSTER] = resource.NameSet(made.clusters)
+    chunks = (proto.serialize(message), *manager)
+    return resource.Resource(
+        resource.CHAIN, message.name, resource.digest(*chunks), chunks, refs, sensitive=chain.tls is not None
+    )
 
 
 # --- the list of host names ------------------------------------------------------------------------------

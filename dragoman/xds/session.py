@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from dragoman.resource import CLUSTER, ENDPOINT, EXTENSION, LISTENER, NO_NAMES, SCOPE, SERVED, Resource
+from dragoman.resource import CHAIN, CLUSTER, ENDPOINT, EXTENSION, LISTENER, NO_NAMES, SCOPE, SERVED, Resource
 from dragoman.xds import planner
 from dragoman.xds.substream import Flight, Substream, Unproven
 from dragoman.xds.types import ResourceView, Transitions
@@ -226,7 +226,7 @@ class Session:
         nonce = str(self._nonce)
         if sub.type_url in (CLUSTER, LISTENER) and self._only is None:
             self._warm(sub, plan, body, now)
-        if sub.type_url in (LISTENER, EXTENSION):
+        if sub.type_url in (LISTENER, EXTENSION, CHAIN):
             self._show_scopes(sub, plan)
         flight = sub.sent(body.names, nonce, now)
         sub.paced.update((name, now) for name, item in plan.upserts.items() if item.spare)
