@@ -6,10 +6,9 @@ that changes nothing but its own chain. Called by the pipeline with `gateways.di
 with everything in it (`listeners.py`) is made all the same, for who cannot fetch chains (`xds.whole`).
 
 A chain has its connection manager in it: beside it, Envoy would build each twice when it changes. And it has
-its certificates in it: Envoy 1.40 never asks for secrets that a chain names which comes after
-Envoy has started. So these resources are sensitive, and a certificate that is renewed is another chain.
-The listener keeps one chain of its own, which closes connections: without any, Envoy would not change it in
-place.
+its certificates in it: Envoy 1.40 never asks for secrets that a chain names which comes after Envoy has
+started. So these resources are sensitive, and a certificate that is renewed is another chain. The listener
+keeps one chain of its own, which closes connections: without any, Envoy would not change it in place.
 """
 
 from __future__ import annotations
@@ -38,12 +37,19 @@ _ON_MATCH: Final = f"{_MATCHER}.OnMatch"
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
-    """One host name. `entry` is its place in the listener's list; `found` the chain, None where it lacks a
-    certificate: then its connections are closed."""
+class Place:
+    """One host name in the listener's list, and the name of its chain."""
 
     hostname: str
-    entry: bytes = field(repr=False)
+    name: str
+    entry: bytes = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One host name. `found` None: it lacks a certificate, and its connections are closed."""
+
+    place: Place
     found: resource.Resource | None = field(repr=False)
 
 
@@ -64,16 +70,16 @@ def encode(
     """`made`: the same chain as part of its listener. `secrets`: what it uses, as far as it is there."""
     found = _resource(bind, chain, made, secrets, scoped, lazy) if _whole(chain, secrets) else None
     name = found.name if found is not None else CLOSED
-    return Chain(chain.hostname, _entry(chain.hostname, name), found)
+    return Chain(Place(chain.hostname, name, _entry(chain.hostname, name)), found)
 
 
 def join(
-    bind: ir.Bind, chains: Iterable[Chain], settings: client.PortSettings = ir.DEFAULT_CLIENTS.port
+    bind: ir.Bind, places: Iterable[Place], settings: client.PortSettings = ir.DEFAULT_CLIENTS.port
 ) -> resource.Resource:
     """The LDS resource of chains that are fetched. It changes when host names come and go, and with nothing
     that is in a chain."""
-    ordered = sorted(chains, key=lambda each: each.hostname)
-    names = frozenset(each.found.name for each in ordered if each.found is not None)
+    ordered = sorted(places, key=lambda each: each.hostname)
+    names = frozenset(each.name for each in ordered if each.name != CLOSED)
     head = listeners.encode_head(bind, True, settings)
     chunks = (head, _own(bind), framing.frame(_list_tag(), _list(ordered)))
     refs = {resource.CHAIN: resource.NameSet(names)}
@@ -155,7 +161,7 @@ def _to(name: str) -> matcher.Matcher.OnMatch:
     return made
 
 
-def _list(ordered: list[Chain]) -> bytes:
+def _list(ordered: list[Place]) -> bytes:
     """Connections that begin with TLS, by server name: the name itself, else the longest wildcard, else what
     is for any name or none."""
     rest = b"".join(each.entry for each in ordered if not each.hostname)  # one at most

@@ -53,9 +53,13 @@ class Discovery:
             "filter chains discovered", chains, encode
         )
         self.chains: Collection[tuple[str, str], Resource] = graph.map_many("FCDS", made, _found)
+        # A chain that changes stays where it is: its listener is not made again.
+        places: Collection[NameKey, discovered_chains.Place] = graph.map_one(
+            "places of filter chains", made, lambda _, __, chain: chain.place
+        )
         lists: Collection[PortKey, Resource] = graph.group_by(
             "LDS that discover chains",
-            made,
+            places,
             lambda key, _: (key.port,),
             lambda ctx, port, found: _join(port, found, settings(ctx, port)),
         )
@@ -79,6 +83,6 @@ def _found(
 
 
 def _join(
-    port: PortKey, found: Mapping[NameKey, discovered_chains.Chain], settings: client.PortSettings
+    port: PortKey, found: Mapping[NameKey, discovered_chains.Place], settings: client.PortSettings
 ) -> Resource:
     return discovered_chains.join(port.bind, found.values(), settings)
