@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -82,6 +83,7 @@ def _flow_key() -> re.Pattern[str]:
 _SPACE = re.compile(r" *+")
 _STEP = re.compile(r" *+([,\]}])")
 _END = re.compile(_REST)
+_WORD = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*+\Z")
 _DASH = re.compile(r"- ++")
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPED: Final = {"\\": "\\", '"': '"', "n": "\n", "t": "\t"}
@@ -91,15 +93,31 @@ _FOREIGN = re.compile("[\xa1-\u1fff\u3000-\ud7ff]")
 
 
 class _Lines(dict[str, _Line | None]):
-    """Lines taken apart; None for one that is blank or a comment. Raises `_Unclear`."""
+    """Lines taken apart; None for one that is blank or a comment. Raises `_Unclear`.
+
+    A line that is new has, as a rule, a known key and another word behind it (`name: r7`): `_heads` has the
+    former.
+    """
 
     def __missing__(self, line: str) -> _Line | None:
-        taken, lasts = _take(line)
+        head, colon, word = line.partition(": ")
+        known = _heads.get(head) if colon else None
+        taken: _Line | None
+        if known is not None and _WORD.match(word) is not None and word not in yamlnodes.WORDS:
+            taken, lasts = (known[0], known[1], known[2], sys.intern(word)), True
+        else:
+            taken, lasts = _take(line)
         if lasts and len(line) <= _LONGEST:
             if len(self) >= _REMEMBERED:
                 self.clear()
+                _heads.clear()
             self[line] = taken
+            if colon and taken is not None and taken[2]:
+                _heads[head] = taken
         return taken
+
+
+_heads: Final[dict[str, _Line]] = {}
 
 
 _lines: Final = _Lines()
@@ -176,7 +194,9 @@ def _take(line: str) -> tuple[_Line | None, bool]:
     if start > _WIDEST or word in yamlnodes.WORDS:
         raise _Unclear
     value = _flow(flow) if flow else _scalar(plain, double, single)
-    key = word or quoted or ""
+    if type(value) is str:
+        value = sys.intern(value)  # the name of a Service stands in many lines, and each would make its own
+    key = sys.intern(word or quoted or "")
     if not key and not dash:
         if value is not _NOTHING:
             raise _Unclear

@@ -261,3 +261,8 @@ markers = st.sampled_from(
 def test_documents_part_alike_on_both_ways(lines: list[str], end: str) -> None:
     text = "\n".join(lines) + end
     assert yamldoc.split(text) == yamldoc.split_any(text)
+
+
+def test_a_line_is_not_taken_for_another_that_begins_alike() -> None:
+    for text in ("a:\n", "a: b\n", "a:: b\n", "a: : b\n", "- a: b\n", "- a:: b\n", "a: b: c\n", "a: yes\n"):
+        _agree(text)
