@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from dragoman import frozen
+
 FieldPath = tuple[str | int, ...]
 """Keys and indices from the document's root, e.g. `("spec", "rules", 0, "backendRefs", 1, "port")`."""
 
@@ -33,6 +35,7 @@ class Ref(NamedTuple):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a value came from. Left out of the equality of whatever carries it."""

@@ -35,11 +35,12 @@ _DEFAULT: Final = ("connect-failure", "refused-stream", "reset")
 _BACKOFF_CEILING: Final = 10  # times the base interval, Envoy's own ratio
 _HOST_ATTEMPTS: Final = 10  # draws until a new endpoint comes up; with 3, three tries often met two
 _RETRY_ON: Final = "x-envoy-retry-on"
+_NEVER: Final = ir.Retry(0, conditions=())
 
 
 def write(message: route_proto.Route, forward: ir.Forward, *, grpc: bool) -> None:
     """Writes the retries of `forward`, and those that its fallback needs; `grpc`: its requests are calls."""
-    retry = forward.retry if forward.retry is not None and forward.retry.tries else ir.Retry(0, conditions=())
+    retry = forward.retry if forward.retry is not None and forward.retry.tries else _NEVER
     reserve = forward.fallback is not None and bool(forward.pairs())
     if not retry.tries and not reserve:
         return

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
-from dragoman import proto, resource
+from dragoman import frozen, proto, resource
 from dragoman.envoy import (
     authz,
     caching,
@@ -43,6 +43,7 @@ _NOT_FOUND: Final = {
 _NO_CLUSTERS: Final[frozenset[str]] = frozenset()
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class EncodedRoute:
     """One route as a `routes` entry of a VirtualHost, the clusters it may send to, and the parts of shared
@@ -57,6 +58,7 @@ class EncodedRoute:
     first: bytes = field(default=b"", repr=False)
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class HostChunk:
     """One virtual host as a `virtual_hosts` entry of a RouteConfiguration. `digest` covers all of it."""

@@ -9,6 +9,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from dragoman import frozen
 from dragoman.ir import upstream
 from dragoman.ir.policy import Said
 from dragoman.refs import Origin, Ref
@@ -86,6 +87,7 @@ class Health(enum.Enum):
     UNHEALTHY = "unhealthy"
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
     """`address` is an IP address, a host name (Dns clusters) or an absolute path of a unix socket (`port`
@@ -100,6 +102,7 @@ class Endpoint:
     hostname: str = ""
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class EndpointSet:
     """The endpoints of one cluster, sorted, without repetitions. `shares`: zone -> its part of the traffic,
@@ -118,6 +121,7 @@ class Discovery(enum.Enum):
     DNS = "dns"  # Envoy resolves host names
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """`endpoints` is empty for EDS. `shared`: zones get their shares of it all (`EndpointSet.shares`).

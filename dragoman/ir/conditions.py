@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from dragoman import frozen
+
 
 @dataclass(frozen=True, slots=True)
 class ExactPath:
     value: str
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class SegmentPrefix:
     """Gateway API's PathPrefix: whole segments, no trailing slash; `/` matches everything."""
@@ -35,6 +38,7 @@ class RegexPath:
 PathMatch = ExactPath | SegmentPrefix | StringPrefix | RegexPath
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class Exact:
     value: str
@@ -55,6 +59,7 @@ class Present:
 ValueMatch = Exact | Regex | Present
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class HeaderMatch:
     """`name` is lower case."""
@@ -74,6 +79,7 @@ SHARES: Final = 1_000_000
 """What all requests are in `RouteMatch.share`."""
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class RouteMatch:
     """`grpc`: only gRPC requests. `share`: of those that meet the rest, which part: up to so many millionths

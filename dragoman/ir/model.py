@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
+from dragoman import frozen
 from dragoman.ir.auth import (
     Auth as Auth,
     AuthRule as AuthRule,
@@ -121,6 +122,7 @@ from dragoman.refs import Origin, Ref
 # --- what is done to requests and responses ---------------------------------------------------------------
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class HeaderMutation:
     """Header changes. `set` overwrites, `add` appends, `remove` drops; applied in the order remove, set,
@@ -179,6 +181,7 @@ class Mirror:
 # --- actions ----------------------------------------------------------------------------------------------
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class WeightedBackend:
     """A share of the traffic. `cluster` None: the reference is invalid and its share gets a 500 (`reason`
@@ -202,6 +205,7 @@ class Case:
     origin: Origin | None = field(default=None, compare=False)
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class Forward:
     """To backends. `timeout` and `try_timeout`: None is the default, 0 is none. All weights zero, or no
@@ -286,6 +290,7 @@ class Respond:
 Action = Forward | Redirect | Respond
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class Route:
     """One match and one action. `name` is identity: kind/namespace/name plus rule (name or index) and
@@ -322,6 +327,7 @@ class Route:
         return (login.secret, login.seal) if login is not None else ()
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """A route stands on this listener of this Gateway or ListenerSet under these host names.
@@ -334,6 +340,7 @@ class Attachment:
     hostnames: tuple[str, ...]
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class Stand:
     """Some of the listeners that a route object is attached to, and its routes as they have them."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from dragoman import frozen
 from dragoman.envoy import caching, routes as encoder
 from dragoman.envoy.filters import chain as filter_chain
 from dragoman.graph.collection import Collection, Context
@@ -38,6 +39,7 @@ class PartKey(NamedTuple):
     position: int
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class EncodedSet:
     """A route object with the bytes of each of its routes, stand by stand."""
@@ -46,6 +48,7 @@ class EncodedSet:
     encoded: tuple[tuple[encoder.EncodedRoute, ...], ...]
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class Part:
     """One route as one virtual host has it; None: the host's mere existence."""

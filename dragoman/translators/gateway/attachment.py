@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from dragoman import frozen
 from dragoman.diagnostics import Diagnostic, Severity, error, warning
 from dragoman.graph.collection import Collection, Context
 from dragoman.ir import hosts, model as ir
@@ -46,6 +47,7 @@ class Doors:
         return next((door for door in self.listeners if door.name == name), None)
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class Parent:
     """One parentRef that leads to a Gateway or ListenerSet of ours."""
@@ -56,6 +58,7 @@ class Parent:
     """Where it led."""
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class Attached:
     """Where a route stands, and what its parents said. `beaten`: the routes that it keeps from listeners."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from dragoman import frozen
 from dragoman.diagnostics import Diagnostic, Severity, error, warning
 from dragoman.graph.collection import Context
 from dragoman.ir import model as ir
@@ -32,6 +33,7 @@ _UNFILTERED: Final = filters.Filters()  # shared, so never added to
 _RESOLVED: Final = base.Condition("ResolvedRefs", True, "ResolvedRefs", "every reference leads somewhere")
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the rules of a route come to, wherever it is attached.

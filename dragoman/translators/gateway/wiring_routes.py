@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dragoman import frozen
 from dragoman.diagnostics import Diagnostic, warning
 from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
@@ -34,6 +35,7 @@ from dragoman.translators.gateway.wiring_parents import Parents
 Findings = tuple[Diagnostic, ...]
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class _Made:
     """What a route object comes to. `routes` None: it stands nowhere. `barred`: the backends that
