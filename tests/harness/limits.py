@@ -36,7 +36,6 @@ class Service:
         self.file.write_text(text)
         self._arguments = (str(self.file), *arguments) if text else arguments
         self._process: warm.Process | None = None
-        self._again = False
 
     @property
     def log(self) -> str:
@@ -49,8 +48,7 @@ class Service:
             command += ["--listen", f"127.0.0.1:{self.port}"]
         command += ["--admin", f"127.0.0.1:{self.admin_port}"]
         with (self.folder / "log").open("ab") as log:
-            self._process = warm.start(command, log, afresh=self._again)
-        self._again = True
+            self._process = warm.start(command, log)
         await net.until("the service is ready", self._ready if ready else self._state, limit=40)
 
     async def _ready(self) -> bool:
