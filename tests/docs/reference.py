@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ _MADE = "made by `python -m tests.docs.reference` from the models"
 _TARGETS = ("targetRefs", "targetSelectors", "mode")
 
 
-def files() -> dict[Path, str]:
-    """Every file, and what it should hold."""
-    made = {PAGES / f"{kind.lower()}.md": page(kind) for kind in KINDS}
-    return made | {CRDS / f"dragoman.dev_{plural(kind)}.yaml": crd(kind) for kind in KINDS}
+def files() -> dict[Path, Callable[[], str]]:
+    """Every file, and what makes the text that it should hold."""
+    made = {PAGES / f"{kind.lower()}.md": partial(page, kind) for kind in KINDS}
+    return made | {CRDS / f"dragoman.dev_{plural(kind)}.yaml": partial(crd, kind) for kind in KINDS}
 
 
 def plural(kind: str) -> str:
@@ -171,5 +172,5 @@ def crd(kind: str) -> str:
 
 if __name__ == "__main__":
     PAGES.mkdir(exist_ok=True)
-    for path, text in files().items():
-        path.write_text(text)
+    for path, made in files().items():
+        path.write_text(made())

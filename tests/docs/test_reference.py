@@ -15,7 +15,7 @@ FILES = reference.files()
 @pytest.mark.parametrize("path", FILES, ids=lambda one: one.name)
 def test_a_file_is_as_the_models_say(path: Path) -> None:
     assert path.exists(), "run: python -m tests.docs.reference"
-    assert path.read_text() == FILES[path], "run: python -m tests.docs.reference"
+    assert path.read_text() == FILES[path](), "run: python -m tests.docs.reference"
 
 
 @pytest.mark.parametrize("kind", reference.KINDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import json
@@ -40,7 +41,11 @@ class Issuer:
     def __init__(self, name: str, kid: str = "one") -> None:
         self.name = name
         self.kid = kid
-        self._key = rsa.generate_private_key(65537, 2048)
+
+    @functools.cached_property
+    def _key(self) -> rsa.RSAPrivateKey:
+        """Made at first use: most who import an issuer have no use for it."""
+        return rsa.generate_private_key(65537, 2048)
 
     @property
     def jwks(self) -> str:
