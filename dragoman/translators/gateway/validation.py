@@ -2,8 +2,8 @@
 
 Of ten thousand routes most say the same in most places: the same parent, the same filter, the path `/`. Such
 parts are validated once, by their JSON, and the object is put where the data was: pydantic takes an instance
-of a shape as it is. That saves a quarter of the time and a third of the memory of a plain HTTPRoute. `decode`
-calls it.
+of a shape as it is. That saves a quarter of the time, and a third of the memory of a plain HTTPRoute.
+`decode` calls it.
 """
 
 from __future__ import annotations
