@@ -15,6 +15,7 @@ from dragoman.graph.pipeline import Pipeline
 from dragoman.proto.envoy.config.listener import v3 as listeners
 from dragoman.refs import Ref
 from dragoman.xds.snapshot import Snapshot
+from tests.envoy.client_site import client_policy
 from tests.harness import manifests
 from tests.harness.certs import Authority
 
@@ -103,6 +104,20 @@ def test_who_cannot_fetch_chains_has_the_same_as_without_the_setting() -> None:
     plain = "127.0.0.1:8080"
     assert found.get(resource.LISTENER, plain) == without.get(resource.LISTENER, plain)
     assert found.get(resource.WHOLE, plain) is None
+
+
+def test_http3_is_as_it_was() -> None:
+    policy = client_policy({"http3": {"enabled": True}})
+    found = []
+    for on in (True, False):
+        made = world(on)
+        made.load([_document(policy)])
+        found.append(taken(made))
+    one, other = (each.get(resource.LISTENER, f"{PORT}/udp") for each in found)
+    assert one is not None
+    assert one == other
+    assert found[0].get(resource.WHOLE, f"{PORT}/udp") is None
+    assert found[0].inconsistencies() == ()
 
 
 @pytest.mark.parametrize("on", [True, False])
