@@ -40,7 +40,8 @@ class Collection(Generic[K, V]):
         self._graph = graph
         self._values: dict[K, V] = {}
         self._changed: dict[K, V | None] = {}  # key -> value before this commit
-        # node -> key read here -> the key there that read it, or several (_Many). Most are read by one key.
+        # node -> key read here -> the key there that read it, or several (_Many). Most are read by one key,
+        # and many by the same key, which is not kept here: the reader knows (`_reads_its_own`).
         self._readers: dict[Derived[Any, Any], dict[Hashable, Any]] = {}
         self._observers: list[Callable[[list[Change[K, V]]], None]] = []
         self._index = graph._register(self)
@@ -114,6 +115,8 @@ class Collection(Generic[K, V]):
                         node._mark(reader)
                     elif reader is not NOBODY:
                         node._mark((reader,))
+                    if node._reads_its_own(self, change.key):
+                        node._mark((change.key,))
         return changes
 
 
@@ -132,18 +135,16 @@ class Source(Collection[K, V]):
 class Context:
     """Handed to every transform: the only way to read another collection."""
 
-    __slots__ = ("_node", "_reads")
+    __slots__ = ("_reads",)
 
-    def __init__(self, node: Derived[Any, Any]) -> None:
-        self._node = node
+    def __init__(self) -> None:
         self._reads: list[Any] = []  # collection, key, collection, key ...: the compact form of pairs
 
     def fetch(self, collection: Collection[K, V], key: K) -> V | None:
         """The value under `key`, and a promise to run again when it changes."""
-        if collection._index >= self._node._index:
-            raise RuntimeError(f"{self._node.name} fetches {collection.name}, which is made after it")
-        self._reads.append(collection)
-        self._reads.append(key)
+        reads = self._reads
+        reads.append(collection)
+        reads.append(key)
         return collection._values.get(key)
 
 
@@ -180,7 +181,7 @@ class Derived(Collection[K, V]):
     def _evaluate(self) -> Iterator[None]:
         dirty, self._dirty = self._dirty, {}
         self.runs += len(dirty)
-        ctx = Context(self)
+        ctx = Context()
         compute, reads, known = self._compute, ctx._reads, self._reads
         for count, key in enumerate(dirty, 1):
             compute(ctx, key)
@@ -198,12 +199,15 @@ class Derived(Collection[K, V]):
         if before:
             kept = set(_pairs(reads))
             for collection, read in set(_pairs(before)) - kept:
-                self._leave(collection._readers[self], read, key)
+                if read != key:
+                    self._leave(collection._readers[self], read, key)
         for collection, read in _pairs(reads):
             try:
                 readers = collection._readers[self]
             except KeyError:
-                readers = collection._readers[self] = {}
+                readers = self._begin_to_read(collection)
+            if read == key:
+                continue
             present = readers.setdefault(read, key)
             if present is not key and present != key:
                 if type(present) is _Many:
@@ -214,6 +218,17 @@ class Derived(Collection[K, V]):
             self._reads[key] = reads
         else:
             del self._reads[key]
+
+    def _begin_to_read(self, collection: Collection[Any, Any]) -> dict[Hashable, Any]:
+        if collection._index >= self._index:
+            raise RuntimeError(f"{self.name} fetches {collection.name}, which is made after it")
+        readers = collection._readers[self] = {}
+        return readers
+
+    def _reads_its_own(self, collection: Collection[Any, Any], key: Hashable) -> bool:
+        """Whether what is here under `key` has read what is there under the same."""
+        reads = self._reads.get(key)
+        return reads is not None and any(other is collection and read == key for other, read in _pairs(reads))
 
     @staticmethod
     def _leave(readers: dict[Hashable, Any], read: Hashable, key: Hashable) -> None:

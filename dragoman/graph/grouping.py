@@ -136,11 +136,12 @@ class Inlet:
         return self._node.name
 
     def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
+        group_of = self._group_of
         for key, old, new in changes:
-            before = set() if old is None else set(self._group_of(key, old))
-            after = set() if new is None else set(self._group_of(key, new))
+            before = () if old is None else tuple(group_of(key, old))
+            after = () if new is None else tuple(group_of(key, new))
             if before != after:
-                self._node._move(before, after)
+                self._node._move(set(before), set(after))
 
 
 class SortedGroups(Derived[K2, W], Generic[K, V, K2, W]):

@@ -360,6 +360,43 @@ def test_what_is_no_longer_read_wakes_nobody(changes: list[tuple[str, str, int]]
     assert dict(followed.items()) == {reader: (aim, known.get(aim)) for reader, aim in aims.items()}
 
 
+def test_what_reads_its_own_key_elsewhere_runs_again_for_that_alone() -> None:
+    graph = Graph()
+    left: Source[str, Value] = graph.source("left")
+    right: Source[str, Value] = graph.source("right")
+    computed: list[str] = []
+
+    def made(ctx: Context, key: str, value: Value) -> Value:
+        computed.append(key)
+        wanted = {"own": key, "next": chr(ord(key) + 1), "none": None}[value[0]]
+        return (value, None if wanted is None else ctx.fetch(right, wanted))
+
+    followed = graph.map_one("followed", left, made)
+
+    def runs(*changed: str, number: int) -> list[str]:
+        for key in changed:
+            right.put(key, (number,))
+        computed.clear()
+        graph.commit()
+        return sorted(computed)
+
+    for key, how in zip("abc", ("own", "next", "none"), strict=True):
+        left.put(key, (how,))
+    graph.commit()
+    assert runs("a", number=1) == ["a"]
+    assert runs("b", number=1) == []  # it reads of c, and nobody of b
+    assert runs("c", number=1) == ["b"]
+    left.put("a", ("none",))
+    left.put("b", ("own",))
+    graph.commit()
+    assert runs("a", "c", number=2) == []
+    assert runs("b", number=2) == ["b"]
+    assert followed.get("b") == (("own",), (2,))
+    left.remove("b")
+    graph.commit()
+    assert runs("b", number=3) == []
+
+
 def test_a_transform_cannot_read_what_is_made_after_it() -> None:
     graph = Graph()
     source: Source[str, Value] = graph.source("source")
