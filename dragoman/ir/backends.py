@@ -51,7 +51,8 @@ class ClusterKey(NamedTuple):
     def place(self) -> ClusterKey:
         """The key of its endpoints: the same ones however they are spoken to, but for UDP ports."""
         datagrams = self.transport == Transport.DATAGRAMS.value
-        return ClusterKey(self.ref, self.port, self.transport if datagrams else "")
+        place = ClusterKey(self.ref, self.port, self.transport if datagrams else "")
+        return self if self == place else place  # as most are: then it is there once
 
 
 class AppProtocol(enum.Enum):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from dragoman import frozen
 from dragoman.diagnostics import Diagnostic
 from dragoman.document import Document
 from dragoman.graph.collection import Collection, Graph, Source
@@ -37,6 +38,7 @@ class Meta:
         return next((value for key, value in self.annotations if key == name), None)
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class Object(Generic[S]):
     """A decoded document. `spec` is the kind's pydantic model (frozen), or for core kinds its whole body's
@@ -55,6 +57,7 @@ Objects = Mapping[tuple[str, str], Source[Ref, AnyObject]]
 """(group, kind) -> the source collection of its objects."""
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """What decoding yields. `object` None: nothing usable; the intake keeps the object's last good form,

@@ -7,7 +7,8 @@ listeners of a bind are never gone through as a whole. Routes look up host names
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, assert_never
 
@@ -194,9 +195,9 @@ class Binds:
     def owner(self, ctx: Context, port: PortKey, domain: str) -> str | None:
         """The host name of the most specific listener that covers `domain`. Costs its labels, not the
         listeners."""
-        for name in _covering(domain):
-            if ctx.fetch(self.names, NameKey(port, name)) is not None:
-                return name
+        for key in _covering(port, domain):
+            if ctx.fetch(self.names, key) is not None:
+                return key.hostname
         return None
 
     def member(self, ctx: Context, port: PortKey, scope: ir.Scope, domain: str) -> Member | None:
@@ -278,8 +279,8 @@ class Binds:
         if name.family is not ir.Family.TLS:
             return
         small = ctx.fetch(few, port)
-        others: Iterable[str] = sorted(small) if small is not None else _covering(own)
-        for other in others:
+        covering = (each.hostname for each in _covering(port, own))
+        for other in sorted(small) if small is not None else covering:
             known = ctx.fetch(self.names, NameKey(port, other)) if other != own else None
             if known is not None and known.table:
                 yield (port, assembly.scope(port.bind, known.family, other), own), True
@@ -306,15 +307,23 @@ def _few(_: Context, __: PortKey, found: Mapping[NameKey, Name]) -> frozenset[st
     return frozenset(key.hostname for key in found) if len(found) <= MISDIRECTED_LIMIT else None
 
 
-def _covering(domain: str) -> Iterator[str]:
+def _covering(port: PortKey, domain: str) -> Iterator[NameKey]:
     """The host names that cover `domain`, the most specific first."""
-    yield domain
-    at = domain.find(".", 2 if domain.startswith("*.") else 0)
-    while at >= 0:
-        yield f"*{domain[at:]}"
-        at = domain.find(".", at + 1)
+    yield NameKey(port, domain)
     if domain != hosts.ANY:
-        yield hosts.ANY
+        at = domain.find(".", 2 if domain.startswith("*.") else 0)
+        yield from _wider(port, domain[at:] if at >= 0 else "")
+
+
+@functools.lru_cache(maxsize=1024)
+def _wider(port: PortKey, suffix: str) -> tuple[NameKey, ...]:
+    """Those with a wildcard: what follows the first label is the same for many, and is kept once."""
+    found: list[NameKey] = []
+    at = 0 if suffix else -1
+    while at >= 0:
+        found.append(NameKey(port, f"*{suffix[at:]}"))
+        at = suffix.find(".", at + 1)
+    return (*found, NameKey(port, hosts.ANY))
 
 
 def _server_name(hostname: str) -> str:
