@@ -46,15 +46,20 @@ class Case:
 
     def files(self) -> Iterator[tuple[str, str]]:
         """File name and content of everything that is compared."""
+        for name, data in self.contents():
+            yield name, data if isinstance(data, str) else dumped(data)
+
+    def contents(self) -> Iterator[tuple[str, Any]]:
+        """File name and what stands in it, as data where it is YAML: writing that takes longest of all."""
         diagnostics = self.pipeline.diagnostics()
-        yield "ir.yaml", dumped(ir_dump.view(self.pipeline.view()))
-        yield "xds.yaml", dumped([shown(each) for each in self.resources])
+        yield "ir.yaml", ir_dump.view(self.pipeline.view())
+        yield "xds.yaml", [shown(each) for each in self.resources]
         yield (
             "diagnostics.txt",
             text.report(diagnostics, self.pipeline.locate) + text.summary(diagnostics) + "\n",
         )
         statuses = self.pipeline.statuses()
-        yield "status.yaml", dumped({str(ref): plain(statuses[ref].body) for ref in sorted(statuses)})
+        yield "status.yaml", {str(ref): plain(statuses[ref].body) for ref in sorted(statuses)}
 
 
 @functools.cache
