@@ -7,6 +7,7 @@ All values are frozen and compare by content; `origin` takes no part in equality
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
@@ -338,6 +339,16 @@ class Attachment:
     parent: Ref
     listener: str
     hostnames: tuple[str, ...]
+
+    @property
+    def place(self) -> tuple[Ref, str]:
+        """The listener: of all that stand on it the same tuple."""
+        return _place(self.parent, self.listener)
+
+
+@functools.lru_cache(maxsize=1024)
+def _place(parent: Ref, listener: str) -> tuple[Ref, str]:
+    return parent, listener
 
 
 @frozen.statically

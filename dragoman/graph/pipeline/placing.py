@@ -131,7 +131,7 @@ def parts(
     for stand, encoded in zip(item.stands, item.encoded, strict=True):
         used = [_clusters(route) for route in stand.routes]
         for attachment in stand.attachments:
-            seat = ctx.fetch(seats, (attachment.parent, attachment.listener))
+            seat = ctx.fetch(seats, attachment.place)
             if seat is None:
                 continue
             own = _certified(ctx, used, seat, encrypted)
@@ -169,7 +169,7 @@ def flows(
     encrypted: Collection[ir.ClusterKey, bool],
 ) -> Iterator[tuple[binds.FlowKey, binds.Flow]]:
     for attachment in route.attachments:
-        listener = (attachment.parent, attachment.listener)
+        listener = attachment.place
         seat = ctx.fetch(seats, listener)
         if seat is None:
             continue

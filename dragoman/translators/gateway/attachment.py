@@ -7,6 +7,7 @@ of the Gateway make no route run again.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -92,7 +93,7 @@ def attach(
     findings: list[Diagnostic] = []
     for at, wanted in enumerate(parent_refs):
         origin = Origin(ref, ("spec", "parentRefs", at))
-        parent = Ref(wanted.group, wanted.kind, wanted.namespace or ref.namespace, wanted.name)
+        parent = _parent(wanted.group, wanted.kind, wanted.namespace or ref.namespace, wanted.name)
         known = sources.names.get(wanted.kind)
         if wanted.group != meta.GATEWAY_GROUP or known is None:
             findings.append(_foreign(wanted, origin))
@@ -111,9 +112,9 @@ def attach(
             )
             findings.append(outcome.finding)
             continue
-        parents.append(Parent(wanted, _ACCEPTED, tuple((one.parent, one.listener) for one in outcome)))
+        parents.append(Parent(wanted, _ACCEPTED, tuple(one.place for one in outcome)))
         for item in outcome:
-            found.setdefault((item.parent, item.listener), item)
+            found.setdefault(item.place, item)
     if not parent_refs:
         origin = Origin(ref, ("spec",))
         label = "`parentRefs` says which Gateway serves the route"
@@ -121,6 +122,12 @@ def attach(
     if found and len(hostnames) > 1:
         findings += _idle_hostnames(ref, hostnames, found)
     return Attached(tuple(found.values()), tuple(parents), tuple(findings))
+
+
+@functools.lru_cache(maxsize=1024)
+def _parent(group: str, kind: str, namespace: str, name: str) -> Ref:
+    """Thousands of routes have the same few parents: the reference to each is there once."""
+    return Ref(group, kind, namespace, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ class Requests:
         own = ctx.fetch(self._sources.attached.at, ref) or {}
         places: dict[stacks.Stack, list[ir.Attachment]] = {}
         for one in attached.attachments:
-            above = ctx.fetch(self._above, (one.parent, one.listener)) or stacks.EMPTY
+            above = ctx.fetch(self._above, one.place) or stacks.EMPTY
             places.setdefault(above.over(own.get("")), []).append(one)
         stands: list[ir.Stand] = []
         barred: set[Ref] = set(rules.barred)
@@ -246,7 +246,7 @@ class Requests:
         attached = ctx.fetch(self.attached, ref)
         if attached is None or not rules.usable:
             return None
-        return tuple((one.parent, one.listener) for one in attached.attachments)
+        return tuple(one.place for one in attached.attachments)
 
 
 def _without_answered(findings: Findings, made: ir.RouteSet) -> Iterator[Diagnostic]:
