@@ -7,7 +7,7 @@ looks at all of this program: `mypy --strict` refuses the assignment that Python
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -16,15 +16,21 @@ T = TypeVar("T")
 
 def statically(cls: type[T]) -> type[T]:
     """Goes above `@dataclass(frozen=True, slots=True)`. Equality, hash and repr stay as they are; fields that
-    need more than an assignment are not for this (TypeError)."""
+    need more than an assignment and a default are not for this (TypeError)."""
     original: Any = cls.__init__
     names = [one.name for one in fields(cls)]  # type: ignore[arg-type]
     if original.__code__.co_varnames[1 : original.__code__.co_argcount] != tuple(names):
         raise TypeError(f"{cls.__name__} has fields that are not plain arguments")
-    if hasattr(cls, "__post_init__") or any(callable(one.default_factory) for one in fields(cls)):  # type: ignore[arg-type]
+    if hasattr(cls, "__post_init__"):
         raise TypeError(f"{cls.__name__} does more than to keep its arguments")
-    body = "".join(f"\n    self.{name} = {name}" for name in names)
-    made: dict[str, Callable[..., None]] = {}
+    made: dict[str, Any] = {"absent": dataclasses._HAS_DEFAULT_FACTORY}  # type: ignore[attr-defined]
+    body = ""
+    for one in fields(cls):  # type: ignore[arg-type]
+        value = one.name
+        if callable(one.default_factory):
+            made[f"make_{value}"] = one.default_factory
+            value = f"make_{value}() if {value} is absent else {value}"
+        body += f"\n    self.{one.name} = {value}"
     exec(f"def __init__(self, {', '.join(names)}):{body}", made)
     init = made["__init__"]
     init.__defaults__ = original.__defaults__

@@ -14,6 +14,8 @@ from typing import Final
 
 import xxhash
 
+from dragoman import frozen
+
 _PREFIX: Final = "type.googleapis.com/"
 LISTENER: Final = _PREFIX + "envoy.config.listener.v3.Listener"
 ROUTE: Final = _PREFIX + "envoy.config.route.v3.RouteConfiguration"
@@ -98,6 +100,7 @@ NO_NAMES: Final = NameSet()
 NO_REFS: Final[Mapping[str, NameSet]] = MappingProxyType({})
 
 
+@frozen.statically
 @dataclass(frozen=True, slots=True, eq=False)
 class Resource:
     """One xDS resource.

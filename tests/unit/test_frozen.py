@@ -60,11 +60,21 @@ def test_no_attributes_come_from_nowhere() -> None:
         Quick(1).fourth = 4  # type: ignore[attr-defined]
 
 
-def test_what_is_more_than_an_assignment_is_refused() -> None:
-    @dataclass(frozen=True, slots=True)
+def test_defaults_that_are_made_are_made_for_each() -> None:
+    @frozen.statically
+    @dataclass(frozen=True, slots=True, eq=False)
     class Listed:
+        first: int
         items: list[int] = field(default_factory=list)
+        last: str = "last"
 
+    assert Listed(1).items == []
+    assert Listed(1).items is not Listed(1).items
+    assert Listed(1, [2], "b").items == [2]
+    assert Listed(1).last == "last"
+
+
+def test_what_is_more_than_an_assignment_is_refused() -> None:
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Named:
         item: int
@@ -76,6 +86,6 @@ def test_what_is_more_than_an_assignment_is_refused() -> None:
         def __post_init__(self) -> None:
             assert self.item
 
-    for refused in (Listed, Named, Checked):
+    for refused in (Named, Checked):
         with pytest.raises(TypeError):
             frozen.statically(refused)
