@@ -78,7 +78,7 @@ def test_no_more_are_kept_than_said(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(validation._shared(httproute.Match).known) <= 4
 
 
-@pytest.mark.parametrize("folder", sorted(path.name for path in GOLDEN.iterdir() if path.is_dir()))
+@pytest.mark.parametrize("folder", sorted(path.parent.name for path in GOLDEN.glob("*/in.yaml")))
 def test_all_decodes_alike_with_and_without(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def decoded(document: Document) -> Any:
         return decode.decode(document)
