@@ -23,6 +23,7 @@ def statically(cls: type[T]) -> type[T]:
         raise TypeError(f"{cls.__name__} has fields that are not plain arguments")
     if hasattr(cls, "__post_init__"):
         raise TypeError(f"{cls.__name__} does more than to keep its arguments")
+    # What the dataclass's own `__init__` has as the default of a field that is made anew for each object.
     made: dict[str, Any] = {"absent": dataclasses._HAS_DEFAULT_FACTORY}  # type: ignore[attr-defined]
     body = ""
     for one in fields(cls):  # type: ignore[arg-type]

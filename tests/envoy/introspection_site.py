@@ -39,14 +39,19 @@ async def issuer() -> AsyncIterator[Issuer]:
         yield running
 
 
+class AskedSite(Site):
+    """A site whose companion tells its metrics, on the port `companion`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.companion = net.free_port()
+        environment = {"DRAGOMAN_AUTHZ_METRICS_PORT": str(self.companion)}
+        self.plane = Plane(folder, environment=environment, log_level="debug")
+
+
 @pytest_asyncio.fixture
-async def site(tmp_path: Path, envoy_binary: Path) -> AsyncIterator[Site]:
-    """A site whose companion tells its metrics."""
-    made = Site(tmp_path)
-    made.companion = net.free_port()  # type: ignore[attr-defined]
-    environment = {"DRAGOMAN_AUTHZ_METRICS_PORT": str(made.companion)}  # type: ignore[attr-defined]
-    made.plane = Plane(tmp_path, environment=environment, log_level="debug")
-    async with made:
+async def site(tmp_path: Path, envoy_binary: Path) -> AsyncIterator[AskedSite]:
+    async with AskedSite(tmp_path) as made:
         yield made
 
 
@@ -106,9 +111,9 @@ def served(site: Site) -> int:
     return sum(len(one.echo.seen) for one in site.backends.values())
 
 
-async def companion(site: Site, prefix: str) -> dict[str, float]:
+async def companion(site: AskedSite, prefix: str) -> dict[str, float]:
     """The companion's metrics."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", site.companion)  # type: ignore[attr-defined]
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.companion)
     writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
     text = (await reader.read()).decode().partition("\r\n\r\n")[2]
     writer.close()

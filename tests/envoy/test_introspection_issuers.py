@@ -12,7 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.envoy.introspection_site import at, companion, heard, issuer, section, served, site, start
+from tests.envoy.introspection_site import (
+    AskedSite,
+    at,
+    companion,
+    heard,
+    issuer,
+    section,
+    served,
+    site,
+    start,
+)
 from tests.envoy.test_auth import GATEWAY, HOST, ask, bearer, error, policy
 from tests.envoy.test_auth_keys import secret
 from tests.harness import net
@@ -39,7 +49,7 @@ FAILURES: tuple[Mode, ...] = (
 
 
 async def test_an_issuer_that_fails_is_not_the_clients_fault(
-    site: Site, issuer: Issuer, subtests: pytest.Subtests
+    site: AskedSite, issuer: Issuer, subtests: pytest.Subtests
 ) -> None:
     """503 and not 401; nothing of it is remembered; who is to pass then passes, with nothing claimed."""
     await start(site, issuer, timeout="500ms")
@@ -61,7 +71,7 @@ async def test_an_issuer_that_fails_is_not_the_clients_fault(
             assert heard(await ask(site, "/", mine))["X-User-Id"] == ["ann"]
 
 
-async def test_an_issuer_that_is_away_and_comes_back(site: Site, issuer: Issuer) -> None:
+async def test_an_issuer_that_is_away_and_comes_back(site: AskedSite, issuer: Issuer) -> None:
     await start(site, issuer)
     heard(await ask(site, "/", bearer("good")))
     await issuer.stop()
@@ -74,7 +84,7 @@ async def test_an_issuer_that_is_away_and_comes_back(site: Site, issuer: Issuer)
     assert (await ask(site, "/", bearer("other"))).status == 401
 
 
-async def test_a_revoked_token_is_refused_after_its_time(site: Site, issuer: Issuer) -> None:
+async def test_a_revoked_token_is_refused_after_its_time(site: AskedSite, issuer: Issuer) -> None:
     """It passes as long as the answer is believed, and not much longer."""
     await start(site, issuer, remember={"active": "2s", "inactive": "1s"})
     heard(await ask(site, "/", bearer("good")))
@@ -97,7 +107,7 @@ async def test_a_revoked_token_is_refused_after_its_time(site: Site, issuer: Iss
     await net.until("the token that is good again", passes, limit=10)
 
 
-async def test_never_beyond_the_end(site: Site, issuer: Issuer) -> None:
+async def test_never_beyond_the_end(site: AskedSite, issuer: Issuer) -> None:
     """A long memory does not help a token that has ended, although its issuer would still say yes."""
     await start(site, issuer)
     issuer.tokens["short"] = {"active": True, "exp": time.time() + 2}
@@ -110,7 +120,7 @@ async def test_never_beyond_the_end(site: Site, issuer: Issuer) -> None:
     assert error(await ask(site, "/", bearer("short"))) == "token_expired"
 
 
-async def test_many_requests_are_one_question(site: Site, issuer: Issuer) -> None:
+async def test_many_requests_are_one_question(site: AskedSite, issuer: Issuer) -> None:
     await start(site, issuer)
     issuer.delay = 1.0
     replies = await asyncio.gather(*(ask(site, "/", bearer("good")) for _ in range(40)))
@@ -126,7 +136,7 @@ async def test_many_requests_are_one_question(site: Site, issuer: Issuer) -> Non
     assert page['dragoman_authz_requests_total{outcome="allowed",policy="shop/all"}'] >= 40
 
 
-async def test_the_issuers_description_says_where(site: Site, issuer: Issuer) -> None:
+async def test_the_issuers_description_says_where(site: AskedSite, issuer: Issuer) -> None:
     """And the audience is looked at."""
     await start(site, issuer, endpoint=None, issuer=issuer.url, audiences=["shop"])
     for name, claims, status in (
@@ -141,7 +151,7 @@ async def test_the_issuers_description_says_where(site: Site, issuer: Issuer) ->
         assert (await ask(site, "/", bearer(text))).status == status, name
 
 
-async def test_a_new_secret_touches_no_route(site: Site, issuer: Issuer) -> None:
+async def test_a_new_secret_touches_no_route(site: AskedSite, issuer: Issuer) -> None:
     await start(site, issuer)
     heard(await ask(site, "/", bearer("good")))
     issuer.secret = "the next one"
@@ -161,7 +171,7 @@ async def test_a_new_secret_touches_no_route(site: Site, issuer: Issuer) -> None
     assert await site.envoy.stats(r"^http\..*\.rds\..*\.update_success$") == tables
 
 
-async def test_without_the_secret_nobody_passes(site: Site, issuer: Issuer) -> None:
+async def test_without_the_secret_nobody_passes(site: AskedSite, issuer: Issuer) -> None:
     await start(site, issuer)
     site.plane.write(
         "auth.yaml", policy("all", GATEWAY, introspection=section(issuer, clientSecretRef={"name": "gone"}))
@@ -173,7 +183,7 @@ async def test_without_the_secret_nobody_passes(site: Site, issuer: Issuer) -> N
     assert served(site) == before
 
 
-async def test_secrets_and_tokens_are_nowhere(site: Site, issuer: Issuer) -> None:
+async def test_secrets_and_tokens_are_nowhere(site: AskedSite, issuer: Issuer) -> None:
     """Not in the log (at its most talkative), the admin pages, metrics, or what Envoy was given."""
     await start(site, issuer)
     issuer.tokens["token-7f3a"] = {"active": True, "sub": "ann"}
