@@ -36,6 +36,10 @@ LOCAL_CLUSTER: Final = "dragoman-local"
 
 _TYPE: Final = "type.googleapis.com/"
 _CONNECTIONS: Final[Mapping[Kind, int]] = {"edge": 50_000, "sidecar": 10_000}
+_WATCHDOG: Final = {"miss_timeout": "2s", "megamiss_timeout": "5s"}
+"""A thread that did not return to its loop for as long is counted (`server.*.watchdog_miss`, `_mega_miss`).
+Envoy's own 0.2 and 1 s make every thread wake ten times a second, nearly all that an idle Envoy does: with
+16 workers 0.5 % of a core, with these 0.06 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ def bootstrap(
         # A worker makes a cluster at its first request for it: memory for what is used.
         "cluster_manager": {"enable_deferred_cluster_creation": True},
         "overload_manager": overload.manager(connections or _CONNECTIONS[kind], heap),
+        "watchdogs": {"main_thread_watchdog": _WATCHDOG, "worker_watchdog": _WATCHDOG},
         **caching(),
     }
     if zone:
