@@ -25,6 +25,7 @@ from dragoman.envoy import (
     sources,
 )
 from dragoman.envoy.filters import chain as filter_chain
+from dragoman.envoy.scoping import Cut
 from dragoman.ir import client
 from dragoman.proto.envoy.config.common.mutation_rules import v3 as mutation_rules
 from dragoman.proto.envoy.config.core import v3 as core
@@ -72,13 +73,13 @@ def encode(
     settings: client.Http,
     *,
     quic: bool = False,
-    scoped: bool = False,
+    cut: Cut = Cut.WHOLE,
     lazy: bool = False,
 ) -> bytes:
-    """The connection manager of one chain. `scoped`: its table is cut into scopes. `lazy`: clusters are
+    """The connection manager of one chain. `cut`: how its table is. `lazy`: clusters are
     fetched at the first request for them."""
     # Repeated fields go in this order: what clients and policies change early comes before the scope's key.
-    return _shared(settings, quic, lazy) + _own(stat_prefix, table, scoped)
+    return _shared(settings, quic, lazy) + _own(stat_prefix, table, cut)
 
 
 def discovered(
@@ -86,34 +87,35 @@ def discovered(
     stat_prefix: str,
     table: str,
     settings: client.Http,
-    scopes: frozenset[str] | None = None,
+    cut: Cut,
+    scopes: frozenset[str],
     *,
     lazy: bool = False,
 ) -> resource.Resource:
     """The same as the ECDS resource `name`. What all have in common is held once. `scopes`: those that its
-    table is cut into."""
-    shared, own = _shared(settings, quic=False, lazy=lazy), _own(stat_prefix, table, scopes is not None)
+    table is cut into, by `cut`."""
+    shared, own = _shared(settings, quic=False, lazy=lazy), _own(stat_prefix, table, cut)
     head = _head(name, len(shared) + len(own))
     version = resource.digest(head, shared, own)
-    refs = {resource.SCOPE: resource.NameSet(scopes)} if scopes is not None else {}
+    refs = {resource.SCOPE: resource.NameSet(scopes)} if scopes else {}
     return resource.Resource(resource.EXTENSION, name, version, (head, shared, own), refs)
 
 
 def in_chain(
-    stat_prefix: str, table: str, settings: client.Http, *, scoped: bool = False, lazy: bool = False
+    stat_prefix: str, table: str, settings: client.Http, *, cut: Cut = Cut.WHOLE, lazy: bool = False
 ) -> tuple[bytes, ...]:
     """The same as the last filter of a filter chain, to be put behind the rest of it."""
-    shared, own = _shared(settings, quic=False, lazy=lazy), _own(stat_prefix, table, scoped)
+    shared, own = _shared(settings, quic=False, lazy=lazy), _own(stat_prefix, table, cut)
     head = _head(NAME, len(shared) + len(own), "envoy.config.listener.v3.Filter")
     before = framing.tag("envoy.config.listener.v3.FilterChain", "filters")
     return framing.head(before, len(head) + len(shared) + len(own)) + head, shared, own
 
 
-def _own(stat_prefix: str, table: str, scoped: bool) -> bytes:
+def _own(stat_prefix: str, table: str, cut: Cut) -> bytes:
     """What no two have in common."""
     own = hcm.HttpConnectionManager(stat_prefix=stat_prefix)
-    if scoped:
-        scoping.write(own, table)
+    if cut:
+        scoping.write(own, table, cut)
     else:
         own.rds.route_config_name = table
         sources.write_ads(own.rds.config_source)

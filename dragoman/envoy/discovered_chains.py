@@ -21,6 +21,7 @@ from typing import Final
 from dragoman import proto, resource
 from dragoman.envoy import connection_manager, framing, listeners, naming, sources, streams
 from dragoman.envoy.filters import chain as filter_chain
+from dragoman.envoy.scoping import Cut
 from dragoman.ir import client, model as ir
 from dragoman.proto.envoy.config.listener import v3 as listener_proto
 from dragoman.proto.envoy.extensions.matching.common_inputs.network import v3 as inputs
@@ -64,11 +65,11 @@ def encode(
     made: listeners.ChainChunk,
     secrets: Mapping[ir.SecretKey, ir.Secret],
     *,
-    scoped: bool,
+    cut: Cut,
     lazy: bool,
 ) -> Chain:
     """`made`: the same chain as part of its listener. `secrets`: what it uses, as far as it is there."""
-    found = _resource(bind, chain, made, secrets, scoped, lazy) if _whole(chain, secrets) else None
+    found = _resource(bind, chain, made, secrets, cut, lazy) if _whole(chain, secrets) else None
     name = found.name if found is not None else CLOSED
     return Chain(Place(chain.hostname, name, _entry(chain.hostname, name)), found)
 
@@ -99,10 +100,10 @@ def _resource(
     chain: ir.FilterChain,
     made: listeners.ChainChunk,
     secrets: Mapping[ir.SecretKey, ir.Secret],
-    scoped: bool,
+    cut: Cut,
     lazy: bool,
 ) -> resource.Resource:
-    message = listeners.chain_message(bind, chain, made.manager, scoped=scoped, lazy=lazy, held=secrets)
+    message = listeners.chain_message(bind, chain, made.manager, cut=cut, lazy=lazy, held=secrets)
     message.ClearField("filter_chain_match")
     message.ClearField("metadata")
     manager: tuple[bytes, ...] = ()
@@ -110,7 +111,7 @@ def _resource(
     if made.manager is not None:  # here it stands in the chain
         del message.filters[-1]
         manager = connection_manager.in_chain(
-            naming.listener(bind), message.name, chain.client.http, scoped=scoped, lazy=lazy
+            naming.listener(bind), message.name, chain.client.http, cut=cut, lazy=lazy
         )
         refs[resource.EXTENSION] = resource.NameSet(filter_chain.NAMES)
     for type_url, names in ((resource.ROUTE, made.tables), (resource.SCOPE, made.scopes)):

@@ -14,6 +14,7 @@ from typing import Final
 from dragoman import proto, resource
 from dragoman.envoy import clusters, durations, forwarding, limits, naming, scoping, sources
 from dragoman.envoy.filters import cache, chain
+from dragoman.envoy.scoping import Cut
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.cluster import v3 as cluster_proto
 from dragoman.proto.envoy.config.core import v3 as core
@@ -27,9 +28,9 @@ _HEADERS_KB: Final = 8192
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def listener(scope: ir.Scope, *, scoped: bool = False) -> resource.Resource:
+def listener(scope: ir.Scope, *, cut: Cut = Cut.WHOLE) -> resource.Resource:
     """The LDS resource. It does not say that it refers to the table: the outer listener holds that, and
-    each would wait for the other to go first. `scoped`: the table is cut into scopes."""
+    each would wait for the other to go first. `cut`: how the table is."""
     name = naming.inner(scope)
     message = listener_proto.Listener(name=name)
     message.internal_listener.SetInParent()
@@ -37,7 +38,7 @@ def listener(scope: ir.Scope, *, scoped: bool = False) -> resource.Resource:
     network = message.filter_chains.add(name=name).filters.add()
     network.name = "envoy.filters.network.http_connection_manager"
     network.typed_config.type_url = proto.type_url(hcm.HttpConnectionManager)
-    network.typed_config.value = _same_for_all() + _manager(name, naming.route_config(scope), scoped)
+    network.typed_config.value = _same_for_all() + _manager(name, naming.route_config(scope), cut)
     return resource.make(resource.LISTENER, name, proto.serialize(message))
 
 
@@ -70,10 +71,10 @@ def _widen(options: core.HttpProtocolOptions) -> None:
     options.idle_timeout.SetInParent()  # without end: neither side closes what the other is about to use
 
 
-def _manager(name: str, table: str, scoped: bool) -> bytes:
+def _manager(name: str, table: str, cut: Cut) -> bytes:
     own = hcm.HttpConnectionManager(stat_prefix=name)
-    if scoped:
-        scoping.write(own, table)
+    if cut:
+        scoping.write(own, table, cut)
     else:
         own.rds.route_config_name = table
         sources.write_ads(own.rds.config_source)

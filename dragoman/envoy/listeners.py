@@ -31,6 +31,7 @@ from dragoman.envoy import (
     streams,
 )
 from dragoman.envoy.filters import chain as filter_chain
+from dragoman.envoy.scoping import Cut
 from dragoman.ir import client, model as ir
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.config.listener import v3 as listener_proto
@@ -112,17 +113,17 @@ def encode_chain(
     bind: ir.Bind,
     chain: ir.FilterChain,
     *,
-    scoped: bool = False,
+    cut: Cut = Cut.WHOLE,
     lazy: bool = False,
     apart: bool = False,
 ) -> ChainChunk:
-    """One filter chain. Envoy keeps the connections of those that stay as they are. `scoped`: its table is
-    cut into scopes. `lazy`: clusters are fetched at the first request for them. `apart`: its connection
+    """One filter chain. Envoy keeps the connections of those that stay as they are. `cut`: how its table
+    is. `lazy`: clusters are fetched at the first request for them. `apart`: its connection
     manager stands beside it, if it is for one server name."""
     stream = chain.stream
     datagrams = bind.udp and not chain.quic
-    manager = _manager(bind, chain, scoped, lazy) if apart and _can_stand_apart(chain) else None
-    chunk = streams.datagrams(bind, stream) if datagrams else _chain(bind, chain, scoped, lazy, manager)
+    manager = _manager(bind, chain, cut, lazy) if apart and _can_stand_apart(chain) else None
+    chunk = streams.datagrams(bind, stream) if datagrams else _chain(bind, chain, cut, lazy, manager)
     table = naming.route_config(chain.scope)
     return ChainChunk(
         chain.hostname,
@@ -130,8 +131,8 @@ def encode_chain(
         resource.digest(chunk),
         by_server_name(chain),
         chain.quic,
-        frozenset((table,) if stream is None and not scoped else ()),
-        shape.scopes(table) if stream is None and scoped else frozenset(),
+        frozenset((table,) if stream is None and not cut else ()),
+        shape.scopes(table, cut) if stream is None else frozenset(),
         frozenset(map(naming.secret, used_secrets(chain))),
         streams.clusters(stream) if stream is not None else frozenset(),
         manager,
@@ -143,14 +144,15 @@ def _can_stand_apart(chain: ir.FilterChain) -> bool:
     return chain.tls is not None and chain.stream is None and not chain.quic
 
 
-def _manager(bind: ir.Bind, chain: ir.FilterChain, scoped: bool, lazy: bool) -> resource.Resource:
+def _manager(bind: ir.Bind, chain: ir.FilterChain, cut: Cut, lazy: bool) -> resource.Resource:
     table = naming.route_config(chain.scope)
     return connection_manager.discovered(
-        naming.manager(chain.scope, scoped),
+        naming.manager(chain.scope, cut.mark),
         naming.listener(bind),
         table,
         chain.client.http,
-        shape.scopes(table) if scoped else None,
+        cut,
+        shape.scopes(table, cut),
         lazy=lazy,
     )
 
@@ -199,9 +201,9 @@ def _quic_head(bind: ir.Bind, settings: client.PortSettings) -> bytes:
 
 
 def _chain(
-    bind: ir.Bind, chain: ir.FilterChain, scoped: bool, lazy: bool, manager: resource.Resource | None
+    bind: ir.Bind, chain: ir.FilterChain, cut: Cut, lazy: bool, manager: resource.Resource | None
 ) -> bytes:
-    message = chain_message(bind, chain, manager, scoped=scoped, lazy=lazy)
+    message = chain_message(bind, chain, manager, cut=cut, lazy=lazy)
     return framing.frame(_chain_tag(), proto.serialize(message))
 
 
@@ -210,7 +212,7 @@ def chain_message(
     chain: ir.FilterChain,
     manager: resource.Resource | None,
     *,
-    scoped: bool,
+    cut: Cut,
     lazy: bool,
     held: Mapping[ir.SecretKey, ir.Secret] | None = None,
 ) -> listener_proto.FilterChain:
@@ -238,7 +240,7 @@ def chain_message(
         naming.route_config(chain.scope),
         chain.client.http,
         quic=chain.quic,
-        scoped=scoped,
+        cut=cut,
         lazy=lazy,
     )
     return message

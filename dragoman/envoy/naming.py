@@ -101,11 +101,11 @@ def route_config(scope: ir.Scope) -> str:
     return f"{listener(scope.bind)}/{scope.hostname}" if scope.hostname else listener(scope.bind)
 
 
-def manager(scope: ir.Scope, scoped: bool) -> str:
+def manager(scope: ir.Scope, mark: str) -> str:
     """The connection manager of one TLS host name, where it is a resource of its own:
-    `manager:127.0.0.1:8443/*.shop.example`. `scoped`: one whose table is cut into scopes is another, so that
-    a listener that changes over waits for it."""
-    return f"manager:{route_config(scope)}{'#' if scoped else ''}"
+    `manager:127.0.0.1:8443/*.shop.example`. `mark`: of how its table is cut (`scoping.Cut`); with
+    another cut it is another, so that a listener that changes over waits for it."""
+    return f"manager:{route_config(scope)}{mark}"
 
 
 def inner(scope: ir.Scope) -> str:

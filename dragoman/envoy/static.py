@@ -15,6 +15,7 @@ from dragoman import proto, resource
 from dragoman.envoy import bootstrap as production, shape
 from dragoman.envoy.admin import Admin
 from dragoman.envoy.filters import chain as filter_chain, on_demand, sharding
+from dragoman.envoy.scoping import Cut
 from dragoman.proto.envoy.config.bootstrap import v3 as bootstrap_proto
 from dragoman.proto.envoy.config.cluster import v3 as cluster_proto
 from dragoman.proto.envoy.config.core import v3 as core
@@ -127,7 +128,8 @@ def _table(manager: hcm.HttpConnectionManager, tables: Tables) -> None:
 
 def _scopes(target: hcm.ScopedRoutes, scopes: Mapping[str, bytes]) -> None:
     found = target.scoped_route_configurations_list.scoped_route_configurations
-    for name in sorted(shape.scopes(target.name).intersection(scopes)):
+    every = frozenset().union(*(shape.scopes(target.name, cut) for cut in Cut))
+    for name in sorted(every.intersection(scopes)):
         found.add().MergeFromString(scopes[name])
 
 

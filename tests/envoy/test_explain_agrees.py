@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from dragoman import config, explain, proto, resource
-from dragoman.envoy import process, static, trees
+from dragoman.envoy import process, scoping, static, trees
 from dragoman.envoy.admin import Admin
-from dragoman.graph.pipeline import Pipeline
+from dragoman.envoy.scoping import Cut
+from dragoman.graph.pipeline import Pipeline, shapes
 from dragoman.ir.match import Outcome
 from dragoman.ir.request import Request
 from dragoman.proto.envoy.config.bootstrap import v3 as bootstrap_proto
@@ -53,24 +54,29 @@ CLOSED = Answer(0, "", "", "", "", "")
 
 
 @pytest.mark.parametrize(
-    ("scoped", "treed"), [(False, False), (True, False), (False, True)], ids=["plain", "scopes", "trees"]
+    ("cut", "treed"),
+    [(Cut.WHOLE, False), (Cut.COARSE, False), (Cut.FINE, False), (Cut.WHOLE, True)],
+    ids=["plain", "scopes", "fine scopes", "trees"],
 )
 @pytest.mark.parametrize("seed", range(WORLDS))
 async def test_explain_agrees_with_envoy(
-    seed: int, scoped: bool, treed: bool, envoy_binary: Path, monkeypatch: pytest.MonkeyPatch
+    seed: int, cut: Cut, treed: bool, envoy_binary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In whatever shape routes are sent."""
     if treed:
         monkeypatch.setattr(trees, "LEAST", 1)
         monkeypatch.setattr(trees, "COPIES", 1000)
+    if cut is Cut.FINE:
+        monkeypatch.setattr(shapes, "FINE", 1)
+        monkeypatch.setattr(shapes, "COPIES", 1_000_000)
     rng = Random(seed)
     plain, grpc = (net.free_port(), net.free_port()), net.free_port()
     tls, echo = net.free_port(), net.free_port()
     pair = certs.Authority().issue("a.test", "*.test")
-    pipeline = Pipeline(config.Settings(gateways=config.Gateways(scoped_hosts=int(scoped))))
+    pipeline = Pipeline(config.Settings(gateways=config.Gateways(scoped_hosts=int(bool(cut)))))
     pipeline.load(agreement.documents(rng, plain, grpc, tls, echo, (pair.certificate, pair.key)))
     view, snapshot = pipeline.view(), pipeline.snapshot()
-    assert bool(snapshot.resources(resource.SCOPE)) is scoped
+    assert {scoping.within(name)[1] for name in snapshot.resources(resource.SCOPE)} == {cut} - {Cut.WHOLE}
     tables = snapshot.resources(resource.ROUTE).values()
     assert (
         any(b"prefix_match_map" in each.payload or b":path" in each.payload for each in tables) or not treed

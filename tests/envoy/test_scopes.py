@@ -4,6 +4,7 @@ and every change is seen; nobody chooses a scope but the Host header."""
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import pytest_asyncio
 
 from dragoman.envoy import scoping
+from dragoman.envoy.scoping import Cut
+from dragoman.graph.pipeline import shapes
 from tests.envoy.static_site import exchange
 from tests.harness import manifests, net
 from tests.harness.certs import Authority
@@ -47,12 +50,19 @@ async def managers(site: Site) -> list[dict[str, Any]]:
     return found
 
 
-async def shaped(site: Site, scoped: bool) -> None:
+async def shaped(site: Site, cut: Cut) -> None:
     async def done() -> bool:
-        made = await managers(site)
-        return bool(made) and all(("scoped_routes" in each) is scoped for each in made)
+        return {looks_in(each) for each in await managers(site)} == {cut}
 
-    await net.until(f"listeners with{'' if scoped else 'out'} scopes", done)
+    await net.until(f"listeners that look in {cut.name} ones", done)
+
+
+def looks_in(manager: dict[str, Any]) -> Cut:
+    """How the table of a connection manager is cut."""
+    if "scoped_routes" not in manager:
+        return Cut.WHOLE
+    (_, key, *_) = json.dumps(manager["early_header_mutation_extensions"]).split(scoping.HEADER)
+    return Cut.FINE if "##%CEL" in key else Cut.COARSE
 
 
 async def asked(site: Site, host: str, scope: str) -> Reply:
@@ -67,22 +77,51 @@ async def test_a_table_grows_and_shrinks_under_load(site: Site) -> None:
         site.plane.write(f"{name}.yaml", *await site.service(name))
     site.plane.write("routes.yaml", *routes(2))
     await site.served("r0.example")
-    await shaped(site, False)
+    await shaped(site, Cut.WHOLE)
     async with site.load("r0.example") as load, site.load("R1.Example:81") as other:
         site.plane.write("routes.yaml", *routes(3 * LEAST))
         await site.served(f"r{3 * LEAST - 1}.example")
-        await shaped(site, True)
+        await shaped(site, Cut.COARSE)
         for backend in ("s1", "s0", "s1"):  # each change reaches every connection
             site.plane.write("routes.yaml", *routes(3 * LEAST, backend))
             await load.only(backend)
             await other.only(backend)
         site.plane.write("routes.yaml", *routes(2, "s1"))
         await site.served("r7.example", status=404)
-        await shaped(site, False)
+        await shaped(site, Cut.WHOLE)
         for backend in ("s0", "s1"):
             site.plane.write("routes.yaml", *routes(2, backend))
             await load.only(backend)
             await other.only(backend)
+    assert not load.failures, dict(load.failures)
+    assert not other.failures, dict(other.failures)
+
+
+def crowd(hosts: int, backend: str) -> list[manifests.Body]:
+    """So many host names, of few routes."""
+    names = [f"r{number}.example" for number in range(hosts)]
+    return [
+        http_route(f"c{start}", rule(backend), hostnames=names[start : start + 16])
+        for start in range(0, hosts, 16)
+    ]
+
+
+async def test_a_large_table_is_cut_finer_under_load(site: Site) -> None:
+    for name in ("s0", "s1"):
+        site.plane.write(f"{name}.yaml", *await site.service(name))
+    site.plane.write("routes.yaml", *crowd(shapes.FINE - 32, "s0"))
+    await site.served("r0.example")
+    await shaped(site, Cut.COARSE)
+    async with site.load("r0.example") as load, site.load("R1.Example:81") as other:
+        for count, cut in ((shapes.FINE, Cut.FINE), (shapes.FINE // 2 - 32, Cut.COARSE)):
+            site.plane.write("routes.yaml", *crowd(count, "s0"))
+            await shaped(site, cut)
+            await site.served(f"r{count - 1}.example")
+            await site.served(f"r{count}.example", status=404)
+            for backend in ("s1", "s0"):  # each change reaches every connection
+                site.plane.write("routes.yaml", *crowd(count, backend))
+                await load.only(backend)
+                await other.only(backend)
     assert not load.failures, dict(load.failures)
     assert not other.failures, dict(other.failures)
 
@@ -102,14 +141,14 @@ async def test_tables_that_are_cut_again_find_their_scopes(
         for backend in ("s0", "s1"):
             site.plane.write("routes.yaml", *routes(2, backend))
             await site.served("r0.example")
-            await shaped(site, False)
+            await shaped(site, Cut.WHOLE)
             await net.until("nothing drained any more", lambda: drained(site))
             async with (
                 site.load("r0.example", fresh=True) as load,
                 Load(port, "r1.example", fresh=True) as second,
             ):
                 site.plane.write("routes.yaml", *routes(3 * LEAST, backend))
-                await shaped(site, True)
+                await shaped(site, Cut.COARSE)
                 await load.more(100)
                 await second.more(100)
             assert not load.failures, dict(load.failures)
@@ -178,7 +217,7 @@ async def test_it_does_not_flap(site: Site) -> None:
     site.plane.write("s0.yaml", *await site.service("s0"))
     site.plane.write("routes.yaml", *routes(LEAST))
     await site.served("r0.example")
-    await shaped(site, True)
+    await shaped(site, Cut.COARSE)
     before = await site.envoy.stats(r"^listener_manager\.(lds\.update_success|listener_in_place_updated)$")
     for count in (LEAST - 1, LEAST, LEAST - 2, LEAST + 1):
         site.plane.write("routes.yaml", *routes(count))
@@ -193,9 +232,9 @@ async def test_clients_do_not_choose_their_scope(site: Site) -> None:
     site.plane.write("s0.yaml", *await site.service("s0"))
     site.plane.write("routes.yaml", *routes(2 * LEAST))
     await site.served("r0.example")
-    await shaped(site, True)
-    for number in range(scoping.FOLDS):
-        scope = scoping.name(f"127.0.0.1:{site.port}", number)
+    await shaped(site, Cut.COARSE)
+    for number in Cut.COARSE.numbers:
+        scope = scoping.name(f"127.0.0.1:{site.port}", Cut.COARSE, number)
         assert (await asked(site, "nobody.example", scope)).status == 404
         reply = await asked(site, "r1.example", scope)
         assert reply.status == 200

@@ -46,8 +46,8 @@ class Discovery:
                 for used in listeners.used_secrets(chain)
                 if (found := held(ctx, used)) is not None
             }
-            scoped = shapes.of(ctx, (key.port.group, chain.scope)).scoped
-            return discovered_chains.encode(key.port.bind, chain, made, secrets, scoped=scoped, lazy=lazy)
+            cut = shapes.of(ctx, (key.port.group, chain.scope)).cut
+            return discovered_chains.encode(key.port.bind, chain, made, secrets, cut=cut, lazy=lazy)
 
         made: Collection[NameKey, discovered_chains.Chain] = graph.map_one(
             "filter chains discovered", chains, encode

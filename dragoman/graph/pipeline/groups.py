@@ -21,6 +21,7 @@ from dragoman.envoy import (
     secrets,
     shape,
 )
+from dragoman.envoy.scoping import Cut
 from dragoman.graph.collection import Collection, Context, Graph, Source
 from dragoman.graph.pipeline import (
     assembly,
@@ -86,7 +87,7 @@ class Groups:
             lambda ctx, key, chain: listeners.encode_chain(
                 key.port.bind,
                 chain,
-                scoped=self.shapes.of(ctx, (key.port.group, chain.scope)).scoped,
+                cut=self.shapes.of(ctx, (key.port.group, chain.scope)).cut,
                 lazy=settings.lazy_clusters,
                 apart=True,
             ),
@@ -175,7 +176,7 @@ class Groups:
         self.inner_listeners: Collection[tuple[str, ir.Scope], Resource] = graph.map_one(
             "inner LDS",
             caches,
-            lambda ctx, key, __: inner.listener(key[1], scoped=self.shapes.of(ctx, key).scoped),
+            lambda ctx, key, __: inner.listener(key[1], cut=self.shapes.of(ctx, key).cut),
         )
         self.inner_clusters: Collection[tuple[str, ir.Scope], Resource] = graph.map_one(
             "inner CDS", caches, lambda _, key, __: inner.cluster(key[1])
@@ -364,10 +365,10 @@ def _table(
     settings: ir.TableSettings | None,
     choice: shapes.Choice,
 ) -> Resource | None:
-    if not choice.table:
+    if Cut.WHOLE not in choice.kept:
         return None
     chunks = {bucket[2]: chunk for bucket, chunk in found.items()}
-    return shape.route_configuration(scope, chunks, settings or ir.TableSettings(), spare=choice.scoped)
+    return shape.route_configuration(scope, chunks, settings or ir.TableSettings(), spare=bool(choice.cut))
 
 
 def _managers(

@@ -79,7 +79,7 @@ class Pipeline:
             self._watch(groups.discovery.wholes, resource.WHOLE, lambda key: naming.listener(key[1]))
         self._watch(groups.tables, resource.ROUTE, lambda key: naming.route_config(key[1]))
         self._watch(
-            groups.scopes, resource.SCOPE, lambda key: scoping.name(naming.route_config(key[1]), key[2])
+            groups.scopes, resource.SCOPE, lambda key: scoping.name(naming.route_config(key[1]), *key[2:])
         )
         self._watch(groups.clusters, resource.CLUSTER, lambda key: naming.cluster(key[1]))
         self._watch(groups.inner_listeners, resource.LISTENER, lambda key: naming.inner(key[1]))

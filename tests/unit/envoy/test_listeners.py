@@ -9,6 +9,7 @@ import pytest
 
 from dragoman import proto, resource
 from dragoman.envoy import listeners
+from dragoman.envoy.scoping import Cut
 from dragoman.ir import client, model as ir
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.config.listener import v3 as listener_proto
@@ -132,7 +133,7 @@ def test_chains_keep_their_bytes() -> None:
 
 
 def apart(
-    hostname: str, settings: client.ClientSettings = ir.DEFAULT_CLIENTS, **more: bool
+    hostname: str, settings: client.ClientSettings = ir.DEFAULT_CLIENTS, **more: Any
 ) -> listeners.ChainChunk:
     made = replace(chain(hostname), client=settings)
     return listeners.encode_chain(BIND, made, apart=True, **more)
@@ -175,11 +176,12 @@ def test_a_changed_manager_keeps_its_name_and_changes_its_chain() -> None:
     assert apart("a") == one
 
 
-def test_a_manager_of_scopes_is_another() -> None:
-    whole, cut = apart("a"), apart("a", scoped=True)
+@pytest.mark.parametrize(("cut", "mark"), [(Cut.COARSE, "#"), (Cut.FINE, "##")])
+def test_a_manager_of_scopes_is_another(cut: Cut, mark: str) -> None:
+    whole, other = apart("a"), apart("a", cut=cut)
     assert whole.manager is not None
-    assert cut.manager is not None
-    assert cut.manager.name == f"{whole.manager.name}#"
+    assert other.manager is not None
+    assert other.manager.name == f"{whole.manager.name}{mark}"
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_a_changed_host_changes_one_piece() -> None:
     hosts["h7.example"] = host("h7.example", "b")
     after = table(hosts.values())
     assert sum(a != b for a, b in zip(before.chunks, after.chunks, strict=True)) == 1
-    assert scoping.FOLDS // 2 < len(before.chunks) <= scoping.FOLDS + 1
+    assert 256 < len(before.chunks) <= scoping.FOLDS + 1
 
 
 def test_buckets_are_stable() -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from dragoman import config, resource
 from dragoman.document import Document
-from dragoman.envoy import scoping
 from dragoman.graph.pipeline import Pipeline, shapes
 from dragoman.refs import Ref
 from dragoman.sources.base import Update
@@ -73,7 +72,8 @@ def document(body: manifests.Body) -> Document:
 
 
 WHOLE = (False, True, 0)
-CUT = (True, False, scoping.FOLDS)
+CUT = (True, False, 256)
+FINE = (True, False, 1024)
 
 
 def test_size_decides() -> None:
@@ -96,7 +96,7 @@ def test_both_are_there_for_a_while() -> None:
     world.numbered(3)
     assert world.shape() == WHOLE
     world.numbered(20)
-    assert world.shape() == (True, True, scoping.FOLDS)
+    assert world.shape() == (True, True, 256)
     (table,) = world.pipeline.snapshot().resources(resource.ROUTE).values()
     assert table.spare
     world.now = shapes.TABLES_LINGER
@@ -105,7 +105,7 @@ def test_both_are_there_for_a_while() -> None:
     world.numbered(LEAST // 2)  # with the listener's host a little more than half
     assert world.shape() == CUT
     world.numbered(1)
-    assert world.shape() == (False, True, scoping.FOLDS)
+    assert world.shape() == (False, True, 256)
     (table,) = world.pipeline.snapshot().resources(resource.ROUTE).values()
     assert not table.spare
     world.now += shapes.SCOPES_LINGER
@@ -119,18 +119,52 @@ def test_going_back_while_both_are_there() -> None:
     world.numbered(3)
     world.numbered(20)
     world.numbered(1)
-    assert world.shape() == (False, True, scoping.FOLDS)
+    assert world.shape() == (False, True, 256)
     world.now = shapes.TABLES_LINGER
     world.pipeline.expire()
-    assert world.shape() == (False, True, scoping.FOLDS)
+    assert world.shape() == (False, True, 256)
     world.numbered(20)
-    assert world.shape() == (True, True, scoping.FOLDS)
+    assert world.shape() == (True, True, 256)
 
 
-def test_a_change_costs_one_scope() -> None:
+def test_large_ones_are_cut_finer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was there before is kept for its connections, each for its time."""
+    monkeypatch.setattr(shapes, "FINE", 300)
+    world = World()
+    world.pipeline.activate("*")
+    world.numbered(3)
+    world.numbered(200)
+    assert world.shape() == (True, True, 256)
+    world.now = 10
+    world.numbered(300)
+    assert world.shape() == (True, True, 256 + 1024)
+    world.now = shapes.TABLES_LINGER
+    world.pipeline.expire()
+    assert world.shape() == (True, False, 256 + 1024)
+    world.now = 10 + shapes.SCOPES_LINGER
+    world.pipeline.expire()
+    assert world.shape() == FINE
+    world.numbered(150)
+    assert world.shape() == FINE
+    world.numbered(140)
+    assert world.shape() == (True, False, 256 + 1024)
+    world.numbered(1)
+    assert world.shape() == (False, True, 256 + 1024)
+    world.numbered(300)
+    assert world.shape() == (True, True, 256 + 1024)
+    world.now += shapes.SCOPES_LINGER
+    world.pipeline.expire()
+    assert world.shape() == FINE
+
+
+@pytest.mark.parametrize("fine", [50, 1000])
+def test_a_change_costs_one_scope(fine: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shapes, "FINE", fine)
+    monkeypatch.setattr(shapes, "COPIES", 20)
     world = World()
     view = world.pipeline.activate("*")
     world.numbered(100)
+    assert world.shape()[2] == (1024 if fine == 50 else 256)
     world.now = shapes.TABLES_LINGER
     world.pipeline.expire()
     changes: list[dict[str, Iterable[str]]] = []
@@ -159,6 +193,17 @@ def other(hostname: str) -> manifests.Body:
 def test_many_wildcards_keep_a_table_whole(wildcards: int, others: int, shape: object) -> None:
     world = World()
     hosts = [f"h{number}.test" for number in range(others)]
+    world.hosts(*hosts, *(f"*.w{number}.test" for number in range(wildcards)))
+    assert world.shape() == shape
+
+
+@pytest.mark.parametrize(("wildcards", "shape"), [(0, FINE), (1, CUT)])
+def test_more_wildcards_keep_it_in_fewer_scopes(
+    wildcards: int, shape: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shapes, "FINE", 300)
+    world = World()
+    hosts = [f"h{number}.test" for number in range(300)]  # four copies for each: with the listener's own one
     world.hosts(*hosts, *(f"*.w{number}.test" for number in range(wildcards)))
     assert world.shape() == shape
 
