@@ -47,11 +47,12 @@ _NO_CLUSTERS: Final[frozenset[str]] = frozenset()
 @dataclass(frozen=True, slots=True)
 class EncodedRoute:
     """One route as a `routes` entry of a VirtualHost, the clusters it may send to, and the parts of shared
-    filter configurations that it names. `sensitive`: it holds something that nobody should see. `stem`: what
-    the paths that it matches begin with. `first`: entries that come before those of all other routes."""
+    filter configurations that it names. Each cluster is named once, in order. `sensitive`: it holds something
+    that nobody should see. `stem`: what the paths that it matches begin with. `first`: entries that come
+    before those of all other routes."""
 
     chunk: bytes = field(repr=False)
-    clusters: frozenset[str]
+    clusters: tuple[str, ...]
     demands: frozenset[chain.Demand] = frozenset()
     sensitive: bool = False
     stem: trees.Stem | None = None
@@ -66,7 +67,7 @@ class HostChunk:
     domain: str
     chunk: bytes = field(repr=False, compare=False)
     digest: str
-    clusters: frozenset[str] = field(compare=False)
+    clusters: tuple[str, ...] = field(compare=False)
     sensitive: bool = field(default=False, compare=False)
 
 
@@ -118,7 +119,8 @@ def encode_route(route: ir.Route, scope: ir.Scope | None = None) -> EncodedRoute
         clusters |= {authz.CLUSTER}
     sensitive = route.auth is not None and route.auth.basic is not None  # hashes of passwords
     stem = trees.stem(route.match.path)
-    return EncodedRoute(chunk + _framed(message), clusters, chain.demands(route), sensitive, stem, first)
+    chunk += _framed(message)
+    return EncodedRoute(chunk, _ordered(clusters), chain.demands(route), sensitive, stem, first)
 
 
 def encode_virtual_host(
@@ -266,10 +268,18 @@ def _only(name: str) -> frozenset[str]:
     return frozenset((name,))
 
 
-def _union(sets: Sequence[frozenset[str]]) -> frozenset[str]:
+@functools.lru_cache(maxsize=256)
+def _ordered(names: frozenset[str]) -> tuple[str, ...]:
+    """The same as what is kept: a set of one takes four times as much."""
+    return tuple(sorted(names))
+
+
+def _union(given: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """All of them; the first one itself where the others have no more, so that it is there once."""
-    first, *others = sets or (_NO_CLUSTERS,)
-    return first if all(first.issuperset(one) for one in others) else first.union(*others)
+    first, *others = given or ((),)
+    if all(one == first for one in others):
+        return first
+    return tuple(sorted({name for names in given for name in names}))
 
 
 @functools.cache

@@ -39,8 +39,9 @@ class Stem(NamedTuple):
     below: str | None
 
 
+@functools.lru_cache(maxsize=1024)
 def stem(path: ir.PathMatch) -> Stem | None:
-    """The stem of a match; None: any path may match."""
+    """The stem of a match; None: any path may match. Kept, because most routes have one of a few paths."""
     match path:
         case ir.SegmentPrefix(value):
             text = value.rstrip("/")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dragoman.graph.derived import NOBODY, Change, Collection, Context, Derived
 
@@ -144,6 +144,13 @@ class Inlet:
                 self._node._move(set(before), set(after))
 
 
+class _Sorted(NamedTuple):
+    """The members of a group that has several, in order."""
+
+    keys: list[Any]
+    values: list[Any]
+
+
 class SortedGroups(Derived[K2, W], Generic[K, V, K2, W]):
     """Groups whose members stay sorted, so that one change among N costs a binary search and not a sort."""
 
@@ -163,7 +170,8 @@ class SortedGroups(Derived[K2, W], Generic[K, V, K2, W]):
         self._group_of = group_of
         self._order_of = order_of
         self._reduce = reduce
-        self._members: dict[Hashable, tuple[list[Any], list[V]]] = {}  # keys, values
+        # group -> its one member's key and value, or several (_Sorted). Most have one.
+        self._members: dict[Hashable, tuple[Any, Any]] = {}
         graph._depend(over, self)
 
     def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
@@ -171,21 +179,33 @@ class SortedGroups(Derived[K2, W], Generic[K, V, K2, W]):
         for key, old, new in changes:
             if old is not None:
                 group = self._group_of(key, old)
-                keys, values = self._members[group]
-                at = self._place(keys, values, key, old)
-                del keys[at], values[at]
+                self._leave_group(group, key, old)
                 self._dirty[group] = None
             if new is not None:
                 group = self._group_of(key, new)
-                keys, values = self._members.setdefault(group, ([], []))
-                at = self._place(keys, values, key, new)
-                keys.insert(at, key)
-                values.insert(at, new)
+                self._enter_group(group, key, new)
                 self._dirty[group] = None
-        for group in self._dirty:
-            if group in self._members and not self._members[group][0]:
-                del self._members[group]
         self._graph._wake(self)
+
+    def _enter_group(self, group: Hashable, key: Any, value: V) -> None:
+        present = self._members.get(group)
+        if present is None:
+            self._members[group] = key, value
+            return
+        if type(present) is not _Sorted:
+            present = self._members[group] = _Sorted([present[0]], [present[1]])
+        keys, values = present
+        at = self._place(keys, values, key, value)
+        keys.insert(at, key)
+        values.insert(at, value)
+
+    def _leave_group(self, group: Hashable, key: Any, value: V) -> None:
+        present = self._members[group]
+        if type(present) is _Sorted and len(present.keys) > 1:
+            at = self._place(present.keys, present.values, key, value)
+            del present.keys[at], present.values[at]
+        else:
+            del self._members[group]
 
     def _place(self, keys: list[Any], values: list[V], key: Any, value: Any) -> int:
         """Where a member stands or belongs."""
@@ -199,5 +219,9 @@ class SortedGroups(Derived[K2, W], Generic[K, V, K2, W]):
         return bisect.bisect_left(range(len(keys)), (order(key, value), key), key=at)
 
     def _compute(self, ctx: Context, key: Any) -> None:
-        members = self._members.get(key)
-        self._put(key, self._reduce(ctx, key, members[1]) if members else None)
+        present = self._members.get(key)
+        if present is None:
+            self._put(key, None)
+        else:
+            values = present.values if type(present) is _Sorted else [present[1]]
+            self._put(key, self._reduce(ctx, key, values))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error
@@ -30,6 +31,7 @@ _CLEAR: Final = {
     "grpc": ir.AppProtocol.HTTP2,
 }
 _NOBODY: Final[frozenset[Ref]] = frozenset()
+_UNPROTECTED: Final[Mapping[str, tlspolicies.Effect]] = MappingProxyType({})
 _TLS: Final = {"https": ir.AppProtocol.AUTO, "kubernetes.io/wss": ir.AppProtocol.HTTP1}
 _SECURED: Final = (ir.Transport.APPLICATION, ir.Transport.GRPC, ir.Transport.BYTES)
 """Where Envoy adds TLS of its own, if somebody wants it."""
@@ -43,12 +45,12 @@ _SPOKEN: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What references see of a Service. `keys`: the clusters of its ports that requests can be forwarded to;
-    `policies`: port's name, or "" -> what its BackendTLSPolicy does."""
+    """What references see of a Service. `keys`: the clusters of its ports that requests can be forwarded to,
+    each port once; `policies`: port's name, or "" -> what its BackendTLSPolicy does."""
 
     spec: service.ServiceSpec
-    keys: Mapping[int, ir.ClusterKey] = field(compare=False)
-    policies: Mapping[str, tlspolicies.Effect] = field(default_factory=dict)
+    keys: tuple[ir.ClusterKey, ...] = field(compare=False)
+    policies: Mapping[str, tlspolicies.Effect] = field(default_factory=lambda: _UNPROTECTED)
 
     def policy(self, port: service.ServicePort) -> tlspolicies.Effect | None:
         """The policy in force for a port: its own, else that of the whole Service."""
@@ -94,7 +96,7 @@ def build(
     """The collections that references are looked up in."""
 
     def seen(ctx: Context, ref: Ref, item: base.Object[service.Service]) -> Service:
-        return _seen(ref, item.spec.spec, ctx.fetch(policies.by_service, ref) or {})
+        return _seen(ref, item.spec.spec, ctx.fetch(policies.by_service, ref) or _UNPROTECTED)
 
     service_objects = objects[meta.CORE_GROUP, "Service"]
     backend_objects = objects[meta.DRAGOMAN_GROUP, "Backend"]
@@ -170,9 +172,9 @@ def resolve(
 
 def _seen(ref: Ref, spec: service.ServiceSpec, policies: Mapping[str, tlspolicies.Effect]) -> Service:
     if spec.type == "ExternalName":
-        return Service(spec, {}, policies)
-    numbers = [one.port for one in spec.ports]
-    keys = {number: ir.ClusterKey(ref, number) for number in numbers if _spoken(spec, number)}
+        return Service(spec, (), policies)
+    numbers = dict.fromkeys([one.port for one in spec.ports])
+    keys = tuple([ir.ClusterKey(ref, number) for number in numbers if _spoken(spec, number)])
     return Service(spec, keys, policies)
 
 
@@ -185,8 +187,10 @@ def _spoken(spec: service.ServiceSpec, number: int) -> bool:
 def _service(
     target: Ref, found: Service, number: int, origin: Origin, transport: ir.Transport
 ) -> ir.ClusterKey | Unresolved:
-    if not found.policies and transport is ir.Transport.APPLICATION and number in found.keys:
-        return found.keys[number]
+    if not found.policies and transport is ir.Transport.APPLICATION:
+        for key in found.keys:
+            if key.port == number:
+                return key
     datagrams = transport is ir.Transport.DATAGRAMS
     port = port_of(found.spec, number, "UDP" if datagrams else "TCP")
     stream = transport not in (ir.Transport.APPLICATION, ir.Transport.GRPC)

@@ -16,10 +16,11 @@ from dragoman.diagnostics import Diagnostic, error, warning
 from dragoman.graph.collection import Context
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
-from dragoman.translators.gateway import backends
+from dragoman.translators.gateway import backends, identical
 from dragoman.translators.gateway.models import httproute as model
 
 _NAME: Final = re.compile(r"[a-z0-9!#$%&'*+\-.^_`|~]+")
+_known: Final[identical.Translations[ir.HeaderMutation]] = identical.Translations()
 
 
 @dataclass(slots=True)
@@ -145,11 +146,14 @@ def _mutation(
     Envoy refuses a route table that changes `Host` or pseudo headers this way, so they are left out. `host`:
     whoever calls sets Host by other means.
     """
+    known = _known.of(given)
+    if known is not None:
+        return known
     made = ir.HeaderMutation(
         _first(given.set), _first(given.add), tuple(dict.fromkeys(n.lower() for n in given.remove))
     )
     if all(map(_changeable, (*dict(made.set), *dict(made.add), *made.remove))):
-        return made
+        return _known.keep(given, made)
     for part, names in (("set", dict(made.set)), ("add", dict(made.add)), ("remove", made.remove)):
         for name in names:
             if not _changeable(name) and not (host and part == "set"):

@@ -13,6 +13,7 @@ import re2
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.ir import model as ir, order
 from dragoman.refs import Origin
+from dragoman.translators.gateway import identical
 from dragoman.translators.gateway.models import httproute as model
 
 _ROOT: Final = ir.SegmentPrefix("/")
@@ -26,10 +27,19 @@ _PROGRAM: Final = 100
 """Instructions. Envoy refuses larger RE2 programs unless its runtime key
 `re2.max_program_size.error_level` is raised; and it refuses the whole route table with them.
 """
+_known: Final[identical.Translations[ir.RouteMatch]] = identical.Translations()
 
 
 def translate(match: model.Match, rule: Origin, at: int) -> ir.RouteMatch | Diagnostic:
     """The match number `at` of a rule, or the reason why there is none."""
+    known = _known.of(match)
+    if known is not None:
+        return known
+    made = _translate(match, rule, at)
+    return made if isinstance(made, Diagnostic) else _known.keep(match, made)
+
+
+def _translate(match: model.Match, rule: Origin, at: int) -> ir.RouteMatch | Diagnostic:
     path = match.path
     if path.type == "PathPrefix":
         trimmed = path.value.rstrip("/")

@@ -74,7 +74,7 @@ def test_one_try_more_goes_to_the_reserve() -> None:
     pair = cluster("v1")._replace(reserve=(cluster("v2"),))
     assert found["cluster"] == naming.cluster(pair)
     names = {naming.cluster(key) for key in (pair, cluster("v1"), cluster("v2"))}
-    assert routes.encode_route(route(item)).clusters == names
+    assert set(routes.encode_route(route(item)).clusters) == names
 
 
 def test_a_backend_is_no_reserve_of_its_own() -> None:

@@ -98,7 +98,7 @@ def test_an_invalid_share_leads_nowhere() -> None:
     assert (nowhere["name"], nowhere["weight"]) == (naming.INVALID_CLUSTER, 3)
     asks = nowhere["typed_per_filter_config"]["envoy.filters.http.on_demand"]
     assert "odcds" not in asks, "nobody asks for it"
-    assert encoded.clusters == {"Service/shop/a/8080"}
+    assert set(encoded.clusters) == {"Service/shop/a/8080"}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_nowhere_to_go_is_500(shares: tuple[ir.WeightedBackend, ...]) -> None:
     assert made["direct_response"] == {"status": 500}
     assert "route" not in made
     assert made["response_headers_to_add"][0]["header"] == {"key": "x", "value": "y"}
-    assert routes.encode_route(item).clusters == frozenset()
+    assert set(routes.encode_route(item).clusters) == set()
 
 
 def test_header_changes() -> None:
@@ -210,7 +210,7 @@ def test_mirrors(numerator: int, denominator: int, written: dict[str, Any] | Non
     assert made.pop("cluster") == "Service/shop/m/8080"
     assert made.pop("disable_shadow_host_suffix_append") is True
     assert made == ({} if written is None else {"runtime_fraction": {"default_value": written}})
-    assert routes.encode_route(item).clusters == {V1, "Service/shop/m/8080"}
+    assert set(routes.encode_route(item).clusters) == {V1, "Service/shop/m/8080"}
 
 
 def test_websockets_can_be_refused() -> None:
@@ -300,7 +300,7 @@ def test_a_virtual_host_joins_its_routes() -> None:
     host = decode(made.chunk)
     assert (host.name, list(host.domains)) == ("*.shop.example", ["*.shop.example"])
     assert [each.name for each in host.routes] == [item.name for item in items]
-    assert made.clusters == {"Service/shop/a/8080", "Service/shop/b/8080"}
+    assert set(made.clusters) == {"Service/shop/a/8080", "Service/shop/b/8080"}
     assert made == routes.encode_virtual_host(PLAIN, "*.shop.example", encoded, False)
     assert made != routes.encode_virtual_host(PLAIN, "*.shop.example", encoded[::-1], False)
 
