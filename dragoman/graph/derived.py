@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from dragoman.graph import reads as records
+
 if TYPE_CHECKING:
     from dragoman.graph.collection import Graph
 
@@ -40,8 +42,8 @@ class Collection(Generic[K, V]):
         self._graph = graph
         self._values: dict[K, V] = {}
         self._changed: dict[K, V | None] = {}  # key -> value before this commit
-        # node -> key read here -> the key there that read it, or several (_Many). Most are read by one key,
-        # and many by the same key, which is not kept here: the reader knows (`_reads_its_own`).
+        # node -> key read here -> the key there that read it, or several (records.Many). Most are read by one
+        # key, and many by the same key, which is not kept here: the reader knows (`records.OWN`).
         self._readers: dict[Derived[Any, Any], dict[Hashable, Any]] = {}
         self._observers: list[Callable[[list[Change[K, V]]], None]] = []
         self._index = graph._register(self)
@@ -110,13 +112,14 @@ class Collection(Generic[K, V]):
                 node._input_changed(changes)
             for node, readers in self._readers.items():
                 for change in changes:
-                    reader: Any = readers.get(change.key, NOBODY)
-                    if type(reader) is _Many:
-                        node._mark(reader)
+                    key = change.key
+                    reader: Any = readers.get(key, NOBODY)
+                    if type(reader) is records.Many:
+                        node._mark(node._present(reader, self, key))
                     elif reader is not NOBODY:
                         node._mark((reader,))
-                    if node._reads_its_own(self, change.key):
-                        node._mark((change.key,))
+                    if node._does_read(key, self, records.OWN):
+                        node._mark((key,))
         return changes
 
 
@@ -148,24 +151,19 @@ class Context:
         return collection._values.get(key)
 
 
-class _Many(set[Any]):
-    """Several readers of one key."""
-
-    __slots__ = ()
-
-
 NOBODY = object()
 
 
 class Derived(Collection[K, V]):
     """What the derived collections share: dirty keys, and the record of fetches."""
 
-    __slots__ = ("_dirty", "_reads", "runs")
+    __slots__ = ("_commons", "_dirty", "_reads", "runs")
 
     def __init__(self, graph: Graph, name: str) -> None:
         super().__init__(graph, name)
         self._dirty: dict[Hashable, None] = {}
-        self._reads: dict[Hashable, tuple[Any, ...]] = {}
+        self._reads: dict[Hashable, tuple[Any, ...]] = {}  # as `records` has it
+        self._commons = records.Shared()
         self.runs = 0  # transforms run so far: tests and metrics read it
 
     def _mark(self, keys: Iterable[Hashable]) -> None:
@@ -186,38 +184,59 @@ class Derived(Collection[K, V]):
         for count, key in enumerate(dirty, 1):
             compute(ctx, key)
             if reads or key in known:
-                self._record(key, tuple(reads))
+                self._record(key, reads)
                 reads.clear()
             if not count % _PIECE:
                 yield
 
-    def _record(self, key: Hashable, reads: tuple[Any, ...]) -> None:
+    def _record(self, key: Hashable, flat: list[Any]) -> None:
         """Registers at what was read and leaves what no longer is."""
-        before = self._reads.get(key, ())
+        before = self._reads.get(key)
+        reads = self._made(key, flat, enter=before is None)
         if before == reads:
             return
-        if before:
-            kept = set(_pairs(reads))
-            for collection, read in set(_pairs(before)) - kept:
-                if read != key:
-                    self._leave(collection._readers[self], read, key)
-        for collection, read in _pairs(reads):
-            try:
-                readers = collection._readers[self]
-            except KeyError:
-                readers = self._begin_to_read(collection)
-            if read == key:
-                continue
-            present = readers.setdefault(read, key)
-            if present is not key and present != key:
-                if type(present) is _Many:
-                    present.add(key)
-                else:
-                    readers[read] = _Many((present, key))
         if reads:
             self._reads[key] = reads
-        else:
+        elif before is not None:
             del self._reads[key]
+        if before is None:
+            return
+        former, now = set(records.pairs(before)), set(records.pairs(reads))
+        for collection, read in now - former:
+            if read is not records.OWN:
+                self._enter(collection._readers[self], read, key)
+        for collection, read in former - now:
+            if read is not records.OWN:
+                self._leave(collection, read, key)
+
+    def _made(self, key: Hashable, flat: list[Any], *, enter: bool) -> tuple[Any, ...]:
+        """The record of what was read, each once. `enter`: nothing of it is known, and all is registered."""
+        common: list[Any] = []
+        single: list[Any] = []
+        for at in range(0, len(flat), 2):
+            collection, read = flat[at], flat[at + 1]
+            for to in range(0, at, 2):
+                if flat[to] is collection and (flat[to + 1] is read or flat[to + 1] == read):
+                    break
+            else:
+                try:
+                    readers = collection._readers[self]
+                except KeyError:
+                    readers = self._begin_to_read(collection)
+                if read is key or read == key:
+                    common += collection, records.OWN
+                    continue
+                present = readers.get(read, NOBODY)
+                many = type(present) is records.Many
+                into = common if many and len(present) >= records.COMMON else single
+                into += collection, read
+                if not enter:
+                    continue
+                if many:
+                    present.append(key)
+                else:
+                    readers[read] = key if present is NOBODY else records.Many(present, key)
+        return (self._commons.of(common), *single) if common else tuple(single)
 
     def _begin_to_read(self, collection: Collection[Any, Any]) -> dict[Hashable, Any]:
         if collection._index >= self._index:
@@ -225,28 +244,37 @@ class Derived(Collection[K, V]):
         readers = collection._readers[self] = {}
         return readers
 
-    def _reads_its_own(self, collection: Collection[Any, Any], key: Hashable) -> bool:
-        """Whether what is here under `key` has read what is there under the same."""
+    def _does_read(self, key: Hashable, collection: Collection[Any, Any], read: Hashable) -> bool:
+        """Whether what is here under `key` has read what is there under `read`."""
         reads = self._reads.get(key)
-        return reads is not None and any(other is collection and read == key for other, read in _pairs(reads))
+        return reads is not None and any(
+            other is collection and one == read for other, one in records.pairs(reads)
+        )
+
+    def _present(
+        self, readers: records.Many, collection: Collection[Any, Any], read: Hashable
+    ) -> Iterable[Hashable]:
+        return readers.present(lambda one: self._does_read(one, collection, read))
 
     @staticmethod
-    def _leave(readers: dict[Hashable, Any], read: Hashable, key: Hashable) -> None:
+    def _enter(readers: dict[Hashable, Any], read: Hashable, key: Hashable) -> None:
+        present = readers.setdefault(read, key)
+        if type(present) is records.Many:
+            present.append(key)
+        elif present is not key and present != key:
+            readers[read] = records.Many(present, key)
+
+    def _leave(self, collection: Collection[Any, Any], read: Hashable, key: Hashable) -> None:
+        readers = collection._readers[self]
         present = readers[read]
-        if type(present) is _Many:
-            present.discard(key)
-            if not present:
-                del readers[read]
-        else:
-            del readers[read]
+        if type(present) is records.Many:
+            present.leave(key, lambda one: self._does_read(one, collection, read))
+            if present:
+                return
+        del readers[read]
 
     def _compute(self, ctx: Context, key: Any) -> None:
         raise NotImplementedError
-
-
-def _pairs(flat: tuple[Any, ...]) -> Iterator[tuple[Collection[Any, Any], Hashable]]:
-    each = iter(flat)
-    return zip(each, each, strict=True)
 
 
 class MapOne(Derived[K, W], Generic[K, V, W]):

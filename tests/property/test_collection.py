@@ -360,6 +360,47 @@ def test_what_is_no_longer_read_wakes_nobody(changes: list[tuple[str, str, int]]
     assert dict(followed.items()) == {reader: (aim, known.get(aim)) for reader, aim in aims.items()}
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 39), st.integers(0, 24), st.sampled_from(("all", "a", "b", "own", "gone"))),
+        max_size=40,
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_many_readers_of_one_key_come_and_go(moves: list[tuple[int, int, str]]) -> None:
+    graph = Graph()
+    pointers: Source[str, str] = graph.source("pointers")
+    data: Source[str, int] = graph.source("data")
+    computed: list[str] = []
+
+    def follow(ctx: Context, key: str, pointer: str) -> tuple[int | None, ...]:
+        computed.append(key)
+        wanted = {"all": ("a", "b", "a", key), "own": (key,)}.get(pointer, (pointer,))
+        return tuple([ctx.fetch(data, one) for one in wanted])
+
+    graph.map_one("followed", pointers, follow)
+    aims: dict[str, str] = {}
+    number = 0
+    for first, more, aim in [(0, 39, "all"), *moves]:
+        for reader in (f"r{n}" for n in range(first, min(first + more, 39) + 1)):
+            if aim == "gone":
+                pointers.remove(reader)
+                aims.pop(reader, None)
+            else:
+                pointers.put(reader, aim)
+                aims[reader] = aim
+        graph.commit()
+        for key in ("a", "b", "r3"):
+            number += 1
+            data.put(key, number)
+            computed.clear()
+            graph.commit()
+            reads = {key, "all"} if key in "ab" else set()
+            expected = {reader for reader, its in aims.items() if its in reads}
+            expected |= {key} if aims.get(key) in ("own", "all") else set()
+            assert sorted(computed) == sorted(expected)
+
+
 def test_what_reads_its_own_key_elsewhere_runs_again_for_that_alone() -> None:
     graph = Graph()
     left: Source[str, Value] = graph.source("left")
