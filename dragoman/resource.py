@@ -29,6 +29,10 @@ WHOLE: Final = "dragoman/whole-listener"
 """A listener with its filter chains in it, for who cannot fetch them one by one (`xds.whole`). It is sent as
 a listener."""
 
+FETCHING: Final = "-chains"
+"""What the version of a listener ends with that names filter chains to be fetched (FCDS). A proxy that comes
+back says the versions that it has, and so which of its listeners will ask for chains (`xds.planner`)."""
+
 LIMITS: Final = _PREFIX + "dragoman.v1alpha1.RateLimits"
 """One Gateway's limits for our own rate-limit service (`dragoman.ratelimit.published`)."""
 GO_LIMITS: Final = _PREFIX + "ratelimit.config.ratelimit.v3.RateLimitConfig"
@@ -174,6 +178,11 @@ class Resource:
         """The same for a client that would take it for known."""
         return replace(self, version=f"{self.version}.{times}", chunks=(*self.chunks, self.again * times))
 
+    @property
+    def fetches(self) -> bool:
+        """Whether it is a listener whose filter chains are fetched, be there any by now or not."""
+        return CHAIN in self.refs
+
     def refers(self, type_url: str) -> NameSet:
         """The names of `type_url` that this resource needs."""
         return self.refs.get(type_url, NO_NAMES)
@@ -189,7 +198,10 @@ def make(
 ) -> Resource:
     """A resource from one piece of bytes."""
     named = _refs(refs) if refs else NO_REFS
-    return Resource(type_url, name, digest(payload), (payload,), named, sensitive)
+    version = digest(payload)
+    if type_url == LISTENER and named.get(CHAIN):
+        version += FETCHING
+    return Resource(type_url, name, version, (payload,), named, sensitive)
 
 
 def _refs(given: Mapping[str, Iterable[str]]) -> Mapping[str, NameSet]:
@@ -205,6 +217,11 @@ def _refs(given: Mapping[str, Iterable[str]]) -> Mapping[str, NameSet]:
 def _named(names: Iterable[str]) -> NameSet:
     found = frozenset(names)
     return NameSet(tuple(found) if len(found) < _FEW else found)
+
+
+def owner(chain: str) -> str:
+    """The listener that a filter chain is for: `127.0.0.1:8443` of `127.0.0.1:8443/*.shop.example`."""
+    return chain.partition("/")[0]
 
 
 def digest(*chunks: bytes) -> str:

@@ -119,8 +119,8 @@ def decoded(item: Resource) -> Data:
 
 
 def proxies(ledger: Ledger) -> list[Data]:
-    """Every connected stream: who, for which group, and per type SYNCED, STALE (an answer is awaited), NACK
-    or NOT_SENT.
+    """Every connected stream: who, for which group, and per type SYNCED, STALE (an answer is awaited, or
+    something keeps the newest from being sent: `detail`), NACK or NOT_SENT.
 
     `age` is how long it has been so, `connected` how long the stream lasts, both in seconds.
     """
@@ -157,6 +157,8 @@ def _type_state(state: TypeState, now: float) -> Data:
     }
     if state.error:
         out |= {"detail": state.error.strip(), "names": list(state.error_names)}
+    elif state.waits:
+        out["detail"] = state.waits
     return out
 
 

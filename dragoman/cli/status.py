@@ -102,6 +102,8 @@ def _proxies(proxies: Sequence[Data]) -> str:
         for name, state in proxy["types"].items():
             if state["state"] == "NACK":
                 notes.append(click.style(f"{proxy['node']} refuses {name}: {state['detail']}", fg="red"))
+            elif "detail" in state:
+                notes.append(click.style(f"{proxy['node']} waits for {name}: {state['detail']}", fg="yellow"))
     return "\n".join([render.table(("PROXY", "GROUP", *_TYPES, "CONNECTED"), rows), *notes])
 
 

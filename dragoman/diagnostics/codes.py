@@ -118,6 +118,7 @@ CODES: Final[dict[str, str]] = {
     "DRG4101": "a proxy refused a resource",
     "DRG4102": "a proxy was turned away",
     "DRG4103": "a new certificate of a port of ours is not usable",
+    "DRG4104": "a proxy does not say which filter chains it has",
     # 39xx: Gateways that meet in one Envoy (graph/pipeline)
     "DRG3901": "another Gateway holds the port with another protocol",
     "DRG3902": "listeners of one port share what a ClientPolicy says",

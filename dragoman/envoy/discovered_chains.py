@@ -84,7 +84,10 @@ def join(
     head = listeners.encode_head(bind, True, settings)
     chunks = (head, _own(bind), framing.frame(_list_tag(), _list(ordered)))
     refs = {resource.CHAIN: resource.NameSet(names)}
-    return resource.Resource(resource.LISTENER, naming.listener(bind), resource.digest(*chunks), chunks, refs)
+    version = resource.digest(*chunks)
+    if names:
+        version += resource.FETCHING
+    return resource.Resource(resource.LISTENER, naming.listener(bind), version, chunks, refs)
 
 
 def _whole(chain: ir.FilterChain, secrets: Mapping[ir.SecretKey, ir.Secret]) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from dragoman.resource import SHORT
+from dragoman.resource import LISTENER, SHORT
 from dragoman.xds.session import Session
 from dragoman.xds.types import Node, Peer, Rejection
 from dragoman.xds.wire import Form
@@ -56,12 +56,16 @@ class TypeState:
     nacks: int = 0
     stale_answers: int = 0
     bytes_sent: int = 0
+    waits: str = ""
+    """Why the newest content is not sent, where that can last."""
 
     @property
     def status(self) -> Status:
-        """ERROR while the last answer was a NACK; STALE while one is awaited."""
+        """ERROR while the last answer was a NACK; STALE while one is awaited, or cannot be sent yet."""
         if self.error:
             return Status.ERROR
+        if self.waits:
+            return Status.STALE
         if not self.nonce_sent:
             return Status.NOT_SENT
         return Status.SYNCED if self.nonce_acked == self.nonce_sent else Status.STALE
@@ -139,6 +143,8 @@ class Stream:
 
     def proxy(self) -> Proxy:
         types = {url: replace(state) for url, state in self.types.items()}
+        if self.session is not None and (silent := self.session.silent):
+            types[LISTENER].waits = _silent(silent)
         return Proxy(
             self.id, self.node, self.group, self.peer, self.form, self.service, self.connected_at, types
         )
@@ -191,9 +197,28 @@ class Stream:
     def stale(self, type_url: str) -> None:
         self.types[type_url].stale_answers += 1
 
+    def silent(self, names: tuple[str, ...]) -> None:
+        log.warning(
+            "DRG4104 %s keeps what it had: %s",
+            self.node.id,
+            _silent(names),
+            extra={"fields": {"node": self.node.id, "group": self.group, "type": SHORT[LISTENER]}},
+        )
+
     def close(self) -> None:
         """The stream has ended."""
         self._ledger.close(self)
+
+
+def _silent(names: tuple[str, ...]) -> str:
+    return (
+        f"{_few(names)} not sent: the proxy came back with listeners whose filter chains it has fetched, and"
+        " does not say which chains it has"
+    )
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 class Ledger:
@@ -244,13 +269,12 @@ class Ledger:
 
     def rejected(self, rejection: Rejection) -> None:
         """A NACK came in."""
-        shown = ", ".join(rejection.names[:5]) + (", ..." if len(rejection.names) > 5 else "")
         kind = SHORT.get(rejection.type_url, rejection.type_url)
         log.warning(
             "DRG4101 %s refused %s %s and keeps what it had; restarted it would fail to load this: %s",
             rejection.node,
             kind,
-            shown,
+            _few(rejection.names),
             rejection.detail,
             extra={"fields": {"node": rejection.node, "group": rejection.group, "type": kind}},
         )

@@ -24,7 +24,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from dragoman.resource import CHAIN, CLUSTER, ENDPOINT, EXTENSION, LISTENER, ROUTE, SCOPE, SECRET, Resource
+from dragoman.resource import (
+    CHAIN,
+    CLUSTER,
+    ENDPOINT,
+    EXTENSION,
+    LISTENER,
+    ROUTE,
+    SCOPE,
+    SECRET,
+    Resource,
+    owner,
+)
 from dragoman.xds.substream import Known, Substream, Unproven
 from dragoman.xds.wire import Form
 
@@ -251,28 +262,50 @@ def _after_chains(
 ) -> None:
     """Filter chains that go are taken from the client before the listener stops to name them, however long
     that takes: Envoy 1.40 crashes when a listener lets go of a chain that still has connections. Who comes
-    back says presently which chains it has."""
+    back to such a listener is going to say which chains it has; and who comes back to another may have such a
+    one all the same, of a response that it refused in part, and is given some time."""
     # One that the client does not have has no connections either.
-    fetching = [n for n, item in out.upserts.items() if item.refers(CHAIN) and sub.pending[n] is not None]
-    if not fetching:
-        return
+    fetching = [name for name, item in out.upserts.items() if item.fetches and sub.pending[name] is not None]
     chains = streams.get(CHAIN)
-    if chains is None:
-        if not (sub.returning and expecting):
-            return
+    if chains is not None:
+        waiting = fetching if _loses_chains(chains) else []
+    elif fetching and sub.returning and expecting:
         out._wake_at(now + patience)
-    elif not _loses_chains(chains):
-        return
-    for name in fetching:
+        waiting = fetching
+    else:
+        waiting = [name for name in fetching if name in sub.brought]
+    for name in waiting:
         del out.upserts[name]
         out.held.add(name)
 
 
 def _loses_chains(chains: Substream) -> bool:
     """Whether some are to be taken from the client, or have been and it has not said so."""
-    gone = (name for name, known in chains.pending.items() if isinstance(known, Resource | str))
+    gone = (name for name, known in chains.pending.items() if known is not None)
     under_way = chains.flight.names if chains.flight is not None else ()
-    return any(chains.target(name) is None for each in (gone, under_way) for name in each)
+    return any(
+        chains.target(name) is None and not _stays(chains, name)
+        for each in (gone, under_way)
+        for name in each
+    )
+
+
+def _stays(chains: Substream, name: str) -> bool:
+    """Whether a filter chain is left to the client although it is gone: its listener has all of its chains in
+    it by now. That is another listener for Envoy, and the former serves with its chains until the new one is
+    warm, drains, and lets go of them by itself."""
+    listener = chains.view.get(LISTENER, owner(name))
+    return listener is not None and not listener.fetches
+
+
+def silent(streams: Mapping[str, Substream]) -> tuple[str, ...]:
+    """Listeners that wait because the client came back with them and does not say which filter chains it
+    has."""
+    sub = streams.get(LISTENER)
+    if sub is None or CHAIN in streams:
+        return ()
+    found = ((name, sub.target(name)) for name in sorted(sub.brought & sub.pending.keys()))
+    return tuple(name for name, item in found if item is not None and item.fetches)
 
 
 # --- removals: wait for whom they are used by ------------------------------------------------------------
@@ -312,7 +345,7 @@ def _remove(
             if isinstance(known, Resource):
                 pinned |= _uses(known, sub.type_url, names)
     for name in gone:
-        if name in pinned:
+        if name in pinned or (sub.type_url == CHAIN and name in names and _stays(sub, name)):
             out.parked.add(name)
             continue
         if name in used:

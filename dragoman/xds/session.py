@@ -52,6 +52,9 @@ class Recorder(Protocol):
     def stale(self, type_url: str) -> None:
         """An answer to a response that is not the latest."""
 
+    def silent(self, names: tuple[str, ...]) -> None:
+        """Listeners wait for long because the client does not say which filter chains it has (`silent`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -91,12 +94,19 @@ class Session:
         self._patience = patience
         self._nonce = 0
         self._opened = float("inf")
+        self._complained = False  # of a silent client
         self._owed: set[str] = set()  # endpoints of clusters sent before the client asked for any
 
     @property
     def settled(self) -> bool:
         """Whether the client has asked for something, and answered everything that it was sent."""
         return bool(self.streams) and all(sub.flight is None for sub in self.streams.values())
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Listeners that wait because the client came back with them and has not said which filter chains it
+        has. They wait as long as it takes: without them it goes on as it is, with them it might crash."""
+        return planner.silent(self.streams)
 
     # --- in ----------------------------------------------------------------------------------------------
 
@@ -196,6 +206,12 @@ class Session:
                 sub.owed.clear()
                 if plan.wake is not None:
                     self._wake_at(plan.wake)
+        if not self._complained and (silent := self.silent):
+            if now < self._opened + self._patience:
+                self._wake_at(self._opened + self._patience)
+            else:
+                self._complained = True
+                self._recorder.silent(silent)
         return None
 
     def _wake_at(self, moment: float) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dragoman.resource import CHAIN, CLUSTER, GO_LIMITS, LIMITS, LISTENER, SCOPE, Resource
+from dragoman.resource import CHAIN, CLUSTER, FETCHING, GO_LIMITS, LIMITS, LISTENER, SCOPE, Resource
 from dragoman.xds import subscription
 from dragoman.xds.snapshot import MODULUS, fingerprint, version_of
 from dragoman.xds.types import ResourceView
@@ -76,6 +76,7 @@ class Substream:
         "_total",
         "answer",
         "attempts",
+        "brought",
         "complaints",
         "dirty_since",
         "flight",
@@ -119,6 +120,7 @@ class Substream:
         self.paced: dict[str, float] = {}  # when spare resources were sent last
         self.unproven: list[Unproven] = []
         self.returning = False  # the client brought state from an earlier stream
+        self.brought: frozenset[str] = frozenset()  # ... and these listeners of it name filter chains
         self.opaque = False  # ... which nobody can see (SotW), until it ACKs what we sent
         self.dirty_since: float | None = None
         self._total = 0
@@ -216,6 +218,7 @@ class Substream:
         wants, has = self.subscription, request.versions
         wants.update(request.names, request.unsubscribe, first=True)
         self.returning = bool(has)
+        self.brought = frozenset(name for name, version in has.items() if version.endswith(FETCHING))
         there = self.view.resources(self.type_url)
         if wants.wildcard:
             if has:
@@ -391,7 +394,7 @@ class Substream:
         if not self.divisible or len(names) < 2:
             return False
         for name in names:
-            self.pending[name] = self.replaced.get(name)
+            self.pending[name] = self.replaced.get(name, UNKNOWN)  # it may have it (75)
             self.attempts[name] = self.attempts.get(name, 0) + 1
         self.replaced.clear()
         self.flight = None

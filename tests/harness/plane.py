@@ -58,6 +58,10 @@ class Plane:
     def remove(self, name: str) -> None:
         (self.folder / name).unlink()
 
+    def set(self, **environment: str) -> None:
+        """What is different in the environment of the next start."""
+        self._environment |= environment
+
     async def start(self, *, ready: bool = True, limit: float = 60) -> None:
         """`ready` waits, `limit` seconds, until it says that every file is read and xDS is served."""
         environment = os.environ | self._environment

@@ -65,6 +65,8 @@ def secret(name: str) -> Resource:
 
 
 def listener(port: int, names: Iterable[str]) -> Resource:
+    """Of each name what stands behind its last slash is the host."""
+
     def to(name: str) -> dict[str, Any]:
         value = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": name}
         return {"action": {"name": "chain", "typed_config": value}}
@@ -84,7 +86,9 @@ def listener(port: int, names: Iterable[str]) -> Resource:
         "filter_chain_matcher": {
             "matcher_tree": {
                 "input": {"name": "name", "typed_config": {"@type": f"{INPUTS}.ServerNameInput"}},
-                "exact_match_map": {"map": {f"{name}.shop.example": to(name) for name in names}},
+                "exact_match_map": {
+                    "map": {f"{name.rpartition('/')[2]}.shop.example": to(name) for name in names}
+                },
             }
         },
     }

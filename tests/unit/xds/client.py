@@ -86,6 +86,7 @@ class Recorded:
     acks: list[tuple[str, str]] = field(default_factory=list)
     nacks: list[tuple[str, tuple[str, ...], str]] = field(default_factory=list)
     stales: list[str] = field(default_factory=list)
+    silences: list[tuple[str, ...]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
     def subscribed(self, type_url: str, names: int, wildcard: bool) -> None: ...
@@ -104,6 +105,9 @@ class Recorded:
 
     def stale(self, type_url: str) -> None:
         self.stales.append(type_url)
+
+    def silent(self, names: tuple[str, ...]) -> None:
+        self.silences.append(names)
 
 
 class Client:

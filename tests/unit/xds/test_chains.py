@@ -93,6 +93,122 @@ def test_rule_64_who_comes_back_is_first_told_which_chains_are_gone() -> None:
     assert then.names == {"l"}
 
 
+def test_rule_64_who_does_not_say_which_chains_it_has_waits_as_long_as_it_takes() -> None:
+    """Of all listeners that one alone."""
+    before = connected("a", "b")
+    view = View([listener("a"), chain("a"), resource.make(L, "plain", b"plain:2")])
+    client = Client(view, Form.DELTA)
+    [sent] = client.ask(L, has={**before.has[L], "plain": "old"})
+    assert sent.names == {"plain"}
+    client.ack(L)
+    assert client.wait(PATIENCE - 1) == []
+    assert client.recorded.silences == []
+    assert client.wait(100 * PATIENCE) == []
+    view.apply(changes(listener("a", "c"), chain("c")))
+    assert client.wait(PATIENCE) == []
+    assert client.recorded.silences == [("l",)], "said once"
+    assert client.session.silent == ("l",)
+    [gone] = client.ask(CHAIN, "a", "b", has=before.has[CHAIN])
+    assert gone.removed == ["b"]
+    assert client.session.silent == ()
+    [then] = client.ack(CHAIN)
+    assert then.names == {"l"}
+
+
+def test_a_silent_client_gets_a_listener_with_everything_in_it_at_once() -> None:
+    """Envoy makes another listener of it, and drains the former with its chains."""
+    before = connected("a", "b")
+    client = Client(View([resource.make(L, "l", b"l:whole")]), Form.DELTA)
+    [sent] = client.ask(L, has=before.has[L])
+    assert sent.bodies == {"l": "l:whole"}
+
+
+def test_chains_stay_with_a_listener_that_has_all_in_it_by_now() -> None:
+    """Until the client lets go of them. One that fetches chains again waits for their removal."""
+    client = connected("l/a", "l/b", "k/a")
+    client.view.apply(
+        changes(resource.make(L, "l", b"l:whole"), gone=[(CHAIN, "l/a"), (CHAIN, "l/b"), (CHAIN, "k/a")])
+    )
+    sent = client.take()
+    assert [(one.kind, one.removed) for one in sent] == [("FCDS", ["k/a"]), ("LDS", [])]
+    client.ack(CHAIN)
+    client.ack(L)
+    assert client.wait(10 * PATIENCE) == []
+    client.ask(CHAIN, drop=["l/b"])
+    client.view.apply(changes(listener("l/b"), chain("l/b")))
+    [gone] = client.take()
+    assert gone.removed == ["l/a"]
+    [then] = client.ack(CHAIN)
+    assert then.names == {"l"}
+
+
+def test_other_listeners_do_not_wait_for_chains_that_stay() -> None:
+    other = resource.make(L, "k", b"k:1", {CHAIN: ["k/a"]})
+    client = connected("l/a", more=(other, chain("k/a")))
+    client.ask(CHAIN, "k/a")
+    client.ack(CHAIN)
+    client.view.apply(changes(resource.make(L, "l", b"l:whole"), gone=[(CHAIN, "l/a")]))
+    [sent] = client.take()
+    assert sent.names == {"l"}
+    client.ack(L)
+    client.view.apply(changes(resource.make(L, "k", b"k:2", {CHAIN: ["k/a", "k/b"]}), chain("k/b")))
+    [sent] = client.take()
+    assert sent.names == {"k"}
+
+
+def test_a_listener_that_names_no_chain_any_more_waits_as_others_do() -> None:
+    """Every host lacks a certificate, say."""
+    client = connected("a")
+    client.view.apply(changes(chain("a", "2")))
+    client.take()  # and no answer yet
+    client.view.apply(changes(listener(), gone=[(CHAIN, "a")]))
+    assert client.take() == []
+    [gone] = client.ack(CHAIN)
+    assert gone.removed == ["a"]
+    [then] = client.ack(CHAIN)
+    assert then.names == {"l"}
+
+
+def test_a_listener_that_named_no_chain_is_not_waited_for() -> None:
+    """Who has it never asks for chains."""
+    view = View([listener("a"), chain("a")])
+    client = Client(view, Form.DELTA)
+    has = {"l": listener().version}
+    assert client.ask(L, has=has) == []
+    [sent] = client.wait(PATIENCE + 1)
+    assert sent.names == {"l"}
+    assert client.recorded.silences == []
+
+
+def test_chains_of_a_refused_response_count_as_there() -> None:
+    """Envoy takes those before the bad one, and they may have connections."""
+    client = connected("a")
+    client.view.apply(changes(listener("a", "b", "c"), chain("b"), chain("c")))
+    client.take()
+    client.ack(L)
+    client.ask(CHAIN, "b", "c")
+    [first] = client.nack(CHAIN, "something with c")
+    assert first.names == {"b"}
+    client.view.apply(changes(listener("a"), gone=[(CHAIN, "b"), (CHAIN, "c")]))
+    assert client.take() == []
+    [gone] = client.ack(CHAIN)
+    assert gone.removed == ["b", "c"]
+    [then] = client.ack(CHAIN)
+    assert then.names == {"l"}
+
+
+def test_a_chain_that_comes_back_without_a_version_counts_as_there() -> None:
+    """The client asks for it: some refused response had it."""
+    view = View([listener("a"), chain("a", "2")])
+    client = Client(view, Form.DELTA)
+    before = connected("a", "b")
+    client.ask(L, has=before.has[L])
+    [sent] = client.ask(CHAIN, "a", "b", has={"a": before.has[CHAIN]["a"]})
+    assert (sent.kind, sent.names, sent.removed) == ("FCDS", set(), ["b"])
+    sent = client.ack(CHAIN)
+    assert [one.kind for one in sent] == ["FCDS", "LDS"]
+
+
 def test_who_comes_back_without_chains_waits_no_longer_than_others() -> None:
     view = View([listener("a"), chain("a")])
     client = Client(view, Form.DELTA)
