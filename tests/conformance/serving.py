@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,9 @@ from dragoman.xds.types import Rejection, ResourceView
 from tests.conformance.run import Run
 from tests.conformance.world import World
 from tests.harness import envoy, net
+
+SETTINGS = {name: text for name, text in os.environ.items() if name.startswith("DRAGOMAN_GATEWAYS_")}
+"""Settings other than the defaults, to see whether the cases pass with them too."""
 
 _LOCK = Path(tempfile.gettempdir()) / "dragoman-conformance.lock"
 
@@ -43,7 +47,7 @@ def _note(pipeline: Pipeline, rejection: Rejection) -> None:
 async def serve(world: World, folder: Path) -> AsyncIterator[Run]:
     """One Envoy for all Gateways, each on an address of its own."""
     flags = {"xds.port": net.free_port(), "gateways.addresses": "per-gateway"}
-    settings = config.load(environment={}, flags=flags)
+    settings = config.load(environment=SETTINGS, flags=flags)
     with _LOCK.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
