@@ -39,7 +39,7 @@ NOT_BY_EXAMPLE = {
     **dict.fromkeys(("DRG1971", "DRG1972"), "tests/unit/ir/test_quota.py"),
     "DRG1652": "tests/envoy/test_client_policy_tls.py",  # it takes a certificate
     "DRG4001": "tests/envoy",
-    **dict.fromkeys(("DRG4101", "DRG4102", "DRG4103"), "tests/wire"),
+    **dict.fromkeys(("DRG4101", "DRG4102", "DRG4103", "DRG4104"), "tests/wire"),
     **dict.fromkeys((code for code in codes.CODES if code.startswith("DRG5")), "of commands, not of objects"),
 }
 
