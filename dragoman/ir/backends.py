@@ -146,6 +146,12 @@ class Cluster:
     origin: Origin | None = field(default=None, compare=False)
     said: tuple[Said, ...] = field(default=(), compare=False)
 
+    @property
+    def piecemeal(self) -> bool:
+        """Whether Envoy resolves it name by name: it takes the cluster for ready when it knows of one, which
+        may be none of those that are there and well."""
+        return self.discovery is Discovery.DNS and len(self.endpoints) > 1
+
 
 class SecretKey(NamedTuple):
     """A secret's identity and use: `tls` (certificate and key), `ca` (trusted certificates) or `crl` (revoked

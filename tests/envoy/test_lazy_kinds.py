@@ -141,7 +141,8 @@ async def test_a_name_that_nobody_knows(site: Site) -> None:
     await only(site, "one")
 
 
-async def test_names_and_health_checks(site: Site) -> None:
+async def test_several_names_are_not_waited_for(site: Site) -> None:
+    """Envoy would take the first one that is resolved for the whole, and b may be the first."""
     pods = {name: await pod(site, name) for name in "ab"}
     pods["b"].mood.health = 500
     names = [{"hostname": "localhost", "port": one.port} for one in pods.values()]
@@ -149,9 +150,24 @@ async def test_names_and_health_checks(site: Site) -> None:
     check["spec"]["targetRefs"][0]["group"] = "dragoman.dev"
     site.plane.write("shop.yaml", named(*names), route("shop", "shop", kind="Backend"), check)
     await written(site)
+    assert await has(site, "shop")
+    await net.until("a checked", lambda: pods["a"].mood.checked > 1)
     assert await at_once(site, 8) == {"a": 8}
     pods["b"].mood.health = 200
     await only(site, "a", "b")
+
+
+async def test_one_name_and_health_checks(site: Site) -> None:
+    one = await pod(site, "one")
+    check = policy("p", "Backend", "shop", healthCheck=CHECKED)
+    check["spec"]["targetRefs"][0]["group"] = "dragoman.dev"
+    name = named({"hostname": "localhost", "port": one.port})
+    site.plane.write("shop.yaml", name, route("shop", "shop", kind="Backend"), check)
+    await written(site)
+    assert not await has(site, "shop")
+    assert await at_once(site, 8) == {"one": 8}
+    one.mood.health = 500
+    await only(site, "503")
 
 
 def named(*endpoints: dict[str, object]) -> dict[str, object]:

@@ -196,6 +196,9 @@ class Groups:
             found = encode(ctx, key)
             if found is None or eager is None or ctx.fetch(eager, key):
                 return found
+            plain = ctx.fetch(outputs.clusters, key[1]._replace(certificate=ir.NOBODY, reserve=()))
+            if plain is not None and plain.piecemeal:
+                return found
             return replace(found, lazy=True, version=resource.digest(found.version.encode(), b"lazy"))
 
         def encode(ctx: Context, key: tuple[str, ir.ClusterKey]) -> Resource | None:

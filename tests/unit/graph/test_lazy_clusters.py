@@ -25,6 +25,8 @@ ROUTES = """
   {matches: [{path: {value: /shares}}], backendRefs: [{name: half, weight: 1}, {name: other, weight: 9}]},
   {matches: [{path: {value: /copied}}], backendRefs: [{name: copied}],
    filters: [{type: RequestMirror, requestMirror: {backendRef: {name: copy}}}]},
+  {matches: [{path: {value: /name}}], backendRefs: [{name: name}]},
+  {matches: [{path: {value: /names}}], backendRefs: [{name: names}]},
   {matches: [{path: {value: /both}}], backendRefs: [{name: copy}]}]}}
 ---
 {kind: HTTPRoute, metadata: {name: guarded}, spec: {rules: [{backendRefs: [{name: guarded}]}]}}
@@ -47,8 +49,10 @@ ROUTES = """
 """
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 OWN = "dragoman.dev/v1alpha1"
-EAGER = {"copy", "asked", "failing", "reserve", "cached", "bytes"}
-LAZY = {"alone", "half", "other", "copied", "guarded"}
+EAGER = {"copy", "asked", "failing", "reserve", "cached", "bytes", "names"}
+LAZY = {"alone", "half", "other", "copied", "guarded", "name"}
+NAMES = {"name": ("one.example",), "names": ("one.example", "two.example")}
+"""Backends of names that are resolved: several at a time make a cluster that is ready before it knows all."""
 
 
 def _completed(body: Any) -> Any:
@@ -76,7 +80,8 @@ def _documents() -> list[Document]:
             target["group"] = GATEWAY_API.partition("/")[0]
         found.append(body)
     for name in EAGER | LAZY:
-        spec = {"endpoints": [{"address": "127.0.0.1", "port": 9001}]}
+        places = [{"hostname": each} for each in NAMES.get(name, ())] or [{"address": "127.0.0.1"}]
+        spec = {"endpoints": [{**place, "port": 9001} for place in places]}
         about = {"name": name, "namespace": "shop"}
         found.append({"apiVersion": OWN, "kind": "Backend", "metadata": about, "spec": spec})
     return [_document(body) for body in found]
