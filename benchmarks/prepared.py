@@ -46,15 +46,15 @@ def subscriptions(view: View) -> dict[str, tuple[str, ...]]:
 
 class Prepared:
     """A loaded pipeline. `changed` gives the one resource that a change of documents changes. `whole`: its
-    tables are not cut into scopes."""
+    tables are not cut into scopes. `alone`: as `worlds.everything` says."""
 
-    def __init__(self, count: int, *, listen: int, backend: int, whole: bool = False) -> None:
+    def __init__(
+        self, count: int, *, listen: int, backend: int, whole: bool = False, alone: bool = False
+    ) -> None:
         settings = config.Settings(gateways=config.Gateways(scoped_hosts=0)) if whole else None
         self.pipeline = Pipeline(settings or config.load(environment={}))
-        bodies = (
-            body for group in worlds.everything(count, listen=listen, backend=backend) for body in group
-        )
-        self.pipeline.load([document(body) for body in bodies])
+        groups = worlds.everything(count, listen=listen, backend=backend, alone=alone)
+        self.pipeline.load([document(body) for group in groups for body in group])
         self.view = self.pipeline.activate("*")
 
     def apply(self, item: Document) -> None:

@@ -26,7 +26,6 @@ from tests.harness.manifests import Body
 from tests.harness.plane import Plane
 
 _POLL: Final = 0.005
-_SHARED: Final = 999_999
 _BLOCKS: Final = 10
 _MEAN_MS: Final = 8.0
 _GROWTH: Final = 1.2
@@ -65,7 +64,7 @@ class Bench:
 
     def added(self, number: int) -> list[Body]:
         """A new route, to the backend that is there."""
-        return [worlds.route(number, service=_SHARED)]
+        return [worlds.route(number, service=worlds.SHARED)]
 
     def served(self, number: int) -> float:
         """The time at which a new route answers."""
@@ -98,8 +97,7 @@ async def running(
         plane = Plane(folder, log_level="warning", environment=environment)
         listen = net.free_port()
         worlds.write(plane.folder, count, listen=listen, backend=backend, apart=apart)
-        shared = [worlds.service(_SHARED), worlds.endpoints(_SHARED, backend)]
-        (plane.folder / "shared.yaml").write_text(worlds.text(shared))
+        (plane.folder / "shared.yaml").write_text(worlds.text(worlds.shared(backend)))
         await plane.start()
         stack.push_async_callback(plane.stop)
         bootstrap = await asyncio.to_thread(bootstraps.written, plane.xds_port)

@@ -19,6 +19,10 @@ from tests.harness.manifests import Body
 NAMESPACE = "shop"
 
 
+SHARED = 999_999
+"""The number of the Service for all."""
+
+
 def host(number: int) -> str:
     return f"r{number}.example.com"
 
@@ -57,21 +61,33 @@ def bundle(number: int, backend: int, *, revision: int = 0) -> list[Body]:
     return [route(number, revision=revision), service(number), endpoints(number, backend)]
 
 
-def everything(count: int, *, listen: int, backend: int) -> Iterator[list[Body]]:
+def everything(count: int, *, listen: int, backend: int, alone: bool = False) -> Iterator[list[Body]]:
+    """`alone`: routes without Services of their own, and one for all."""
     yield gateway(listen)
+    if alone:
+        yield shared(backend)
     for number in range(count):
-        yield bundle(number, backend)
+        yield [route(number, service=SHARED)] if alone else bundle(number, backend)
 
 
-def write(folder: Path, count: int, *, listen: int, backend: int, apart: bool = False) -> None:
+def shared(backend: int) -> list[Body]:
+    """A Service for routes that have none of their own."""
+    return [service(SHARED), endpoints(SHARED, backend)]
+
+
+def write(
+    folder: Path, count: int, *, listen: int, backend: int, apart: bool = False, alone: bool = False
+) -> None:
     """One YAML file per route, block style, as people write it. `apart`: one per object, as they change in
-    Kubernetes."""
+    Kubernetes. `alone`: as `everything` says."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gateway.yaml").write_text(text(gateway(listen)))
     # One dump, then replacement of the few things that differ: dumping 10,000 files would take a minute.
     marker, other = 987654321, 987654320
-    whole = bundle(marker, other)
-    files = dict(zip((path, service_path, endpoints_path), ([one] for one in whole), strict=True))
+    whole = [route(marker, service=SHARED)] if alone else bundle(marker, other)
+    if alone:
+        (folder / "shared.yaml").write_text(text(shared(backend)))
+    files = dict(zip((path, service_path, endpoints_path), ([one] for one in whole), strict=not alone))
     patterns = {place: text(bodies) for place, bodies in (files if apart else {path: whole}).items()}
     for number in range(count):
         for place, pattern in patterns.items():
