@@ -16,8 +16,10 @@ from typing import Any, ClassVar
 from dragoman.diagnostics import Diagnostic, Span
 from dragoman.document import Document
 from dragoman.refs import FieldPath, Ref
-from dragoman.sources import base, locate, objects, yamldoc
+from dragoman.sources import base, locate, objects, packing, yamldoc
 
+_LOOSE = 64
+"""Texts that are kept as they are after a change."""
 _NAMED = 3
 """How many objects a note names before it counts the others."""
 
@@ -50,12 +52,12 @@ class _Entry(locate.TextLocator):
         self.start = line
 
 
-class _Piece:
+class _Piece(packing.Kept):
     """One document of a text: the objects in it and what is wrong with it. `start` is the line in which it
     begins.
     """
 
-    __slots__ = ("entries", "problems", "start", "text")
+    __slots__ = ("entries", "problems", "start")
 
     def __init__(
         self,
@@ -63,7 +65,8 @@ class _Piece:
         entries: tuple[_Entry, ...] = (),
         problems: tuple[yamldoc.Problem, ...] = (),
     ) -> None:
-        self.start, self.text = chunk
+        super().__init__(chunk.text)
+        self.start = chunk.line
         self.entries = entries
         self.problems = problems
 
@@ -101,6 +104,9 @@ class Holdings:
         self._touched: dict[Ref, _Entry | None] = {}
         self._bodies: dict[_Entry, Mapping[str, Any]] = {}
         self._reported: tuple[Diagnostic, ...] = ()
+        self._packer = packing.Packer()
+        self._loose: dict[str, str] = {}
+        """Texts that were put in lately, the oldest first: whoever edits a file once does so again."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._texts
@@ -150,6 +156,11 @@ class Holdings:
             piece.move(line)
         self._exchange(gone, [entry for piece in fresh for entry in piece.entries])
         self._keep(name, new, faulty=broken)
+        self._loose.pop(name, None)
+        self._loose[name] = text
+        if len(self._loose) > _LOOSE:
+            oldest = next(iter(self._loose))
+            self._pack(self._texts[oldest], self._loose.pop(oldest))
         return True
 
     def _put_first(self, name: str, text: str) -> None:
@@ -165,9 +176,11 @@ class Holdings:
             for entry in piece.entries:
                 self._claim(entry)
         self._keep(name, new, faulty=broken)
+        self._pack(new, text)
 
     def fail(self, name: str, diagnostic: Diagnostic) -> None:
         """The text cannot be had at all; what it held is kept."""
+        self._loose.pop(name, None)
         old = self._texts.get(name) or _Text()
         new = _Text()
         kept = {entry.ref: entry for entry in old.entries()}
@@ -178,6 +191,7 @@ class Holdings:
 
     def remove(self, name: str) -> None:
         """The text is gone, and what it held with it."""
+        self._loose.pop(name, None)
         if (old := self._texts.pop(name, None)) is not None:
             self._exchange(old.entries(), [])
             self._faulty.pop(name, None)
@@ -251,6 +265,14 @@ class Holdings:
             self._faulty[name] = None
         else:
             self._faulty.pop(name, None)
+
+    def _pack(self, held: _Text, text: str) -> None:
+        """From now on what is held of a text is held packed."""
+        texts = self._packer.pack(text)
+        for number, piece in enumerate(held.pieces):
+            piece.pack(texts, number)
+            for entry in piece.entries:
+                entry.pack(texts, number)
 
     def _touch(self, ref: Ref) -> None:
         if ref not in self._touched:

@@ -16,7 +16,7 @@ import yaml
 
 from dragoman.diagnostics import Span
 from dragoman.refs import FieldPath
-from dragoman.sources import yamlnodes
+from dragoman.sources import packing, yamlnodes
 
 OPEN_FIELDS: Final = frozenset({"apiVersion", "kind", "metadata", "type", "immutable"})
 """Fields of a Secret that may be shown. All others may be `data` misspelt."""
@@ -39,7 +39,7 @@ _ODD_BREAKS = str.maketrans(dict.fromkeys("\r\x85\u2028\u2029", " "))
 _KEY = re.compile(r"""[ \t{\[,?-]*(?:"[^"]*"|'[^']*'|[\w./-]+)[ \t]*""")
 
 
-class TextLocator:
+class TextLocator(packing.Kept):
     """Locates the fields of one object. `prefix` leads to it within its document (a list's item).
     Implements `Locator`.
 
@@ -47,12 +47,12 @@ class TextLocator:
     or go above.
     """
 
-    __slots__ = ("_file", "prefix", "start", "text")
+    __slots__ = ("_file", "prefix", "start")
 
     def __init__(self, file: str, start: int, text: str, prefix: FieldPath = ()) -> None:
+        super().__init__(text)
         self._file = file
         self.start = start
-        self.text = text
         self.prefix = prefix
 
     @property
