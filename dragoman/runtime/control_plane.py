@@ -146,7 +146,7 @@ class ControlPlane:
             await lookups.check()
             # Whom to believe should be known before the first proxy asks.
             await self._fetcher.first(settings.fetching.patience, self._feed.settle)
-            self._groups.ready = True
+            self._groups.ready.set()
             self._why = ""
             after = f"{time.time() - self.started:.2f}s"
             xds = f"{settings.xds.address}:{self.xds_port}"

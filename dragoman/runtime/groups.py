@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dragoman import garbage
 from dragoman.graph.pipeline import Pipeline
 from dragoman.resource import SHORT
-from dragoman.xds.types import Changes, NotReadyError
+from dragoman.xds.types import Changes
 
 if TYPE_CHECKING:
     from dragoman.xds.snapshot import View
@@ -32,15 +32,12 @@ class Groups:
         self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._unsubscribe: dict[str, Callable[[], None]] = {}
         self._changed: Counter[str] = Counter()
-        self.ready = False
-        """Whether the first configuration is complete."""
+        self.ready = asyncio.Event()
+        """Set once the first configuration is complete."""
 
     def acquire(self, group: str) -> View:
-        """The group's live view. Pair with `release`. Raises `NotReadyError` before the first complete
-        configuration.
-        """
-        if not self.ready:
-            raise NotReadyError
+        """The group's live view. Pair with `release`."""
+        assert self.ready.is_set()
         timer = self._leaving.pop(group, None)
         if timer is not None:
             timer.cancel()

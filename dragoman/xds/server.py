@@ -27,7 +27,7 @@ from dragoman.xds.ledger import Ledger, Stream
 from dragoman.xds.session import ProtocolError, Session
 from dragoman.xds.snapshot import Without
 from dragoman.xds.throttle import Place, Throttle
-from dragoman.xds.types import Node, NotReadyError, Peer, Provider, ResourceView, Transitions
+from dragoman.xds.types import Node, Peer, Provider, ResourceView, Transitions
 from dragoman.xds.whole import Whole, knows_chains
 from dragoman.xds.wire import Encoder, Form
 
@@ -66,6 +66,7 @@ class _End:
     message: str
 
 
+_UNPREPARED: Final = _End("UNAVAILABLE", "the first configuration is not built yet")
 _SHUTDOWN: Final = _End("UNAVAILABLE", "the control plane is shutting down")
 
 
@@ -100,6 +101,7 @@ class Server:
         self._lazy = lazy
         self._server: Any = None
         self._streams: set[_Stream] = set()
+        self._early: set[asyncio.Timeout] = set()
         self._draining = False
         self.throttle: Final = Throttle(settings.throttle)
 
@@ -135,6 +137,8 @@ class Server:
         self._draining = True
         window = self._settings.drain if drain is None else drain
         loop = asyncio.get_running_loop()
+        for patience in self._early:
+            patience.reschedule(loop.time())
         for stream in self._streams:
             loop.call_later(random.uniform(0, window), stream.end, _SHUTDOWN)
         await self._server.stop(window + 1.0)
@@ -191,6 +195,20 @@ class Server:
             return _End(admission.code, admission.message)
         return _Caller(node, peer, admission, request)
 
+    async def _prepared(self) -> bool:
+        """Waits for the first configuration as long as for a turn. Who is turned away comes back after a
+        pause that grows with each time, and would be served the later by that."""
+        ready = self._provider.ready
+        if not ready.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.throttle.wait) as patience:
+                    self._early.add(patience)
+                    try:
+                        await ready.wait()
+                    finally:
+                        self._early.discard(patience)
+        return ready.is_set() and not self._draining
+
     async def _carry(
         self,
         caller: _Caller,
@@ -200,16 +218,15 @@ class Server:
         context: Context,
     ) -> _End | None:
         """The stream of one that may have it, when it is its turn."""
+        if not await self._prepared():
+            return _SHUTDOWN if self._draining else _UNPREPARED
         place = await self.throttle.enter()
         if place is None:
             return _End("RESOURCE_EXHAUSTED", "too many proxies come at once")
         with contextlib.ExitStack() as stack:
             stack.callback(place.leave)
             group = caller.admission.group
-            try:
-                view = self._provider.acquire(group)
-            except NotReadyError:
-                return _End("UNAVAILABLE", "the first configuration is not built yet")
+            view = self._provider.acquire(group)
             stack.callback(self._provider.release, group)
             kind = SHORT.get(only, only) if only else "ADS"
             entry = self._ledger.open(caller.node, caller.peer, group, form, kind)

@@ -8,6 +8,7 @@ sessions read it and are woken by it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,10 +20,6 @@ Changes = Mapping[str, Mapping[str, Resource | None]]
 
 Transitions = Mapping[str, Mapping[str, tuple[Resource | None, Resource | None]]]
 """type URL -> name -> (before, after), None where there is nothing. Before and after always differ."""
-
-
-class NotReadyError(Exception):
-    """`Provider.acquire`: the first complete configuration has not been built yet (rule 9)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +70,13 @@ class ResourceView(Protocol):
 class Provider(Protocol):
     """Where the server gets views from. Implemented by the runtime over `graph.pipeline`."""
 
-    def acquire(self, group: str) -> ResourceView:
-        """The group's view, built at its first use. Every `acquire` is paired with a `release`.
+    @property
+    def ready(self) -> asyncio.Event:
+        """Set once the first configuration is complete."""
 
-        Raises `NotReadyError` before the first complete configuration: the stream is then ended with
-        UNAVAILABLE.
+    def acquire(self, group: str) -> ResourceView:
+        """The group's view, built at its first use. To be called when all is `ready`; every `acquire` is
+        paired with a `release`.
         """
 
     def release(self, group: str) -> None:

@@ -23,7 +23,6 @@ from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SCOPE, Resourc
 from dragoman.xds.ledger import Ledger
 from dragoman.xds.server import Server
 from dragoman.xds.snapshot import View
-from dragoman.xds.types import NotReadyError
 from dragoman.xds.wire import Form
 
 ADS = {"ads": {}, "resource_api_version": "V3"}
@@ -40,11 +39,10 @@ class Views:
     def __init__(self, **groups: View) -> None:
         self.groups = dict(groups)
         self.uses: dict[str, int] = {}
-        self.ready = True
+        self.ready = asyncio.Event()
+        self.ready.set()
 
     def acquire(self, group: str) -> View:
-        if not self.ready:
-            raise NotReadyError
         self.uses[group] = self.uses.get(group, 0) + 1
         return self.groups.setdefault(group, View())
 

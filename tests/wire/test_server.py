@@ -167,15 +167,41 @@ async def test_rule_8_overlapping_streams_of_one_node(form: Form) -> None:
 
 
 @FORMS
-async def test_rule_9_unavailable_before_the_first_configuration(form: Form) -> None:
+async def test_rule_9_who_comes_early_waits_for_the_first_configuration(form: Form) -> None:
     async with plane.plane() as running:
-        running.views.ready = False
+        running.views.ready.clear()
         async with connect(running.port, form) as stream:
             await stream.send(CLUSTER)
-            assert (await stream.end())[0] == "UNAVAILABLE"
-        running.views.ready = True
+            early = asyncio.create_task(stream.read())
+            await net.until("held", lambda: running.server._early)
+            assert not running.views.uses
+            running.views.ready.set()
+            assert (await early).type_url == CLUSTER
+        assert not running.server._early
+
+
+@FORMS
+async def test_rule_9_unavailable_before_the_first_configuration(form: Form) -> None:
+    async with plane.plane(throttle=config.Throttle(wait=0.05)) as running:
+        running.views.ready.clear()
+        async with connect(running.port, form) as stream:
+            await stream.send(CLUSTER)
+            assert await stream.end() == ("UNAVAILABLE", "the first configuration is not built yet")
+        running.views.ready.set()
         async with connect(running.port, form) as stream:
             assert (await stream.ask(CLUSTER)).type_url == CLUSTER
+
+
+@FORMS
+async def test_rule_90_who_waits_for_the_first_configuration_is_told_of_the_end(form: Form) -> None:
+    async with plane.plane(throttle=config.Throttle(wait=3600.0)) as running:
+        running.views.ready.clear()
+        async with connect(running.port, form) as stream:
+            await stream.send(CLUSTER)
+            await net.until("held", lambda: running.server._early)
+            stopping = asyncio.create_task(running.server.stop(0))
+            assert (await stream.end())[0] == "UNAVAILABLE"
+            await stopping
 
 
 @FORMS

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-import pytest
-
 from dragoman import resource
 from dragoman.graph.pipeline import Pipeline
 from dragoman.runtime.groups import Groups
 from dragoman.xds.snapshot import View
-from dragoman.xds.types import NotReadyError
 
 
 class Recorder:
@@ -29,16 +26,8 @@ class Recorder:
 def make(grace: float) -> tuple[Groups, Recorder]:
     recorder = Recorder()
     groups = Groups(cast(Pipeline, recorder), grace, lambda: recorder.told.append("settle"))
-    groups.ready = True
+    groups.ready.set()
     return groups, recorder
-
-
-async def test_nobody_is_served_before_the_first_configuration_is_complete() -> None:
-    groups, recorder = make(0)
-    groups.ready = False
-    with pytest.raises(NotReadyError):
-        groups.acquire("*")
-    assert recorder.told == []
 
 
 async def test_streams_of_a_group_share_one_view() -> None:
