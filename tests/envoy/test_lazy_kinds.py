@@ -22,7 +22,7 @@ pytestmark = pytest.mark.envoy
 
 HOST = "shop.example"
 OTHER = "other.example"
-SOON = {"interval": "100ms", "timeout": "2s", "unhealthyThreshold": 2, "healthyThreshold": 2}
+SOON = {"interval": "100ms", "timeout": "20s", "unhealthyThreshold": 2, "healthyThreshold": 2}
 CHECKED = {"http": {"path": "/healthz"}, **SOON}
 
 

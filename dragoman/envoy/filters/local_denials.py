@@ -2,8 +2,11 @@
 
 Envoy's filter has one answer for all its buckets. So a few lines of Lua (`local_denials.lua`) make another
 one of it, by the size of the bucket that had too few tokens (`ir.denials`) and what the route's metadata say
-of that. They run for denials alone: other responses pass a comparison of one header. `RateLimit-*` are copies
-of the headers that Envoy adds, made by `header_mutation`.
+of that. `RateLimit-*` are copies of the headers that Envoy adds, made by `header_mutation`.
+
+Each of Envoy's filters that counts adds `X-RateLimit-*` of its own. The same lines leave those of the
+strictest, where there are several; what the backend says of itself is one of them. They run for denials and
+such responses alone: others pass a comparison of two headers.
 """
 
 from __future__ import annotations
@@ -36,8 +39,19 @@ def _local(route: ir.Route) -> bool:
     return any(limit.local for limit in route.limits)
 
 
+def _several(route: ir.Route) -> bool:
+    """Whether more than one filter may tell the numbers of a limit."""
+    asked = {
+        (limit.own, limit.failure, limit.queues, limit.timeout, limit.status)
+        for limit in route.limits
+        if limit.asked
+    }
+    return _local(route) + len(asked) > 1
+
+
 class Denials:
-    """An `envoy.filters.http.lua` that is skipped unless the limiter in front of it has denied."""
+    """An `envoy.filters.http.lua` that is skipped unless the limiter in front of it has denied, or several
+    have told their numbers."""
 
     name = "dragoman.local.denials"
     disabled = True
@@ -51,17 +65,23 @@ class Denials:
         made.extension_config.name = "lua"
         made.extension_config.typed_config.CopyFrom(proto.pack_any(script))
         entry = made.xds_matcher.matcher_list.matchers.add()
-        both = entry.predicate.not_matcher.and_matcher.predicate
+        either = entry.predicate.not_matcher.or_matcher.predicate
+        both = either.add().and_matcher.predicate
         # No backend can say this.
         _is(both.add(), matcher.HttpResponseLocalReplyMatchInput(), "true")
         header = matcher.HttpResponseHeaderMatchInput(header_name=local_ratelimit.DENIED)
         _is(both.add(), header, "local")
+        several = either.add().single_predicate
+        several.input.name = "input"
+        told = matcher.HttpResponseHeaderMatchInput(header_name="x-ratelimit-remaining")
+        several.input.typed_config.CopyFrom(proto.pack_any(told))
+        several.value_match.contains = ","
         entry.on_match.action.name = "skip"
         entry.on_match.action.typed_config.CopyFrom(proto.pack_any(actions.SkipFilter()))
         return base.config(made)
 
     def per_route(self, route: ir.Route) -> base.Config | None:
-        if not _local(route):
+        if not (_local(route) or _several(route)):
             return None
         wake = route_proto.FilterConfig()
         wake.config.SetInParent()
