@@ -7,6 +7,7 @@ import pytest
 from dragoman import config, resource
 from dragoman.resource import CHAIN, LISTENER, WHOLE
 from dragoman.xds.wire import Form
+from tests.harness import net
 from tests.wire import plane
 from tests.wire.plane import NODE, connect, payloads
 
@@ -15,6 +16,8 @@ RESOURCES = (
     resource.make(WHOLE, "l", b"whole"),
     resource.make(CHAIN, "a", b"key", sensitive=True),
 )
+RETURNED = {"l": resource.make(LISTENER, "l", b"before", {CHAIN: ["a", "b"]}).version, "plain": "old"}
+"""What a proxy has whose listener named two chains."""
 OPEN = (config.NodeRule(id="poor-*", gateways=("shop/edge",), secrets=False), config.NodeRule(id="*"))
 
 
@@ -58,3 +61,27 @@ async def test_who_may_not_have_secrets_gets_no_chain(form: Form) -> None:
             assert not response.resources
             response = await stream.read()
         assert response.type_url == LISTENER
+
+
+async def test_who_does_not_say_which_chains_it_has_gets_all_else(caplog: pytest.LogCaptureFixture) -> None:
+    """Long after anything else is waited for no more, other listeners come, and this one does not."""
+    plain = [resource.make(LISTENER, "plain", text) for text in (b"plain 1", b"plain 2")]
+    async with (
+        plane.plane(*RESOURCES, plain[0], nodes=OPEN, warming_timeout=0.2) as running,
+        connect(running.port) as stream,
+    ):
+        await stream.send(LISTENER, initial_resource_versions=RETURNED)
+        response = await stream.read()
+        assert payloads(response) == {"plain": b"plain 1"}
+        await stream.ack(response)
+        await net.until("the log", lambda: "DRG4104" in caplog.text)
+        plane.put(running.view, plain[1])
+        response = await stream.read()
+        assert payloads(response) == {"plain": b"plain 2"}
+        await stream.ack(response)
+        versions = {name: resource.make(CHAIN, name, b"key").version for name in "ab"}
+        await stream.send(CHAIN, initial_resource_versions=versions, **stream.names("a", "b"))
+        response = await stream.read()
+        assert list(response.removed_resources) == ["b"]
+        await stream.ack(response)
+        assert payloads(await stream.read()) == {"l": b"fetches"}

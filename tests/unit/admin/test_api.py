@@ -89,6 +89,17 @@ def test_proxies_and_their_refusals(state: Any) -> None:
     assert (found["state"], found["detail"], found["names"]) == ("NACK", "cannot bind", ["127.0.0.1:8080"])
 
 
+def test_a_proxy_that_does_not_say_which_filter_chains_it_has(state: Any) -> None:
+    stream = state.ledger.open(Node("edge-1", version="1.40.0"), Peer("127.0.0.1:9"), "*", Form.DELTA, "ADS")
+    stream.subscribed(LISTENER, 0, True)
+    stream.session = SimpleNamespace(silent=("127.0.0.1:8443",))
+    found = ask(state, "proxies")[0]["types"]["LDS"]
+    assert found["state"] == "STALE"
+    assert found["detail"].startswith("127.0.0.1:8443 not sent: ")
+    stream.session = SimpleNamespace(silent=())
+    assert "detail" not in ask(state, "proxies")[0]["types"]["LDS"]
+
+
 def test_a_refusal_reaches_status_and_diagnostics(state: Any) -> None:
     state.pipeline.activate("*")
     state.pipeline.report_rejection(

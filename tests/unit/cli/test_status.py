@@ -60,6 +60,13 @@ def test_proxies_by_type() -> None:
     assert lines[4] == "edge-1 refuses LDS: cannot bind"
 
 
+def test_what_a_proxy_waits_for() -> None:
+    stale = SYNCED | {"state": "STALE", "detail": "it does not say which filter chains it has"}
+    proxy = page()["proxies"][0] | {"types": {"LDS": stale}}
+    lines = click.unstyle(status.text(page(proxies=[proxy]))).splitlines()
+    assert lines[4] == "edge-1 waits for LDS: it does not say which filter chains it has"
+
+
 def test_nobody_is_connected() -> None:
     assert "no proxy is connected" in status.text(page(proxies=[]))
 
