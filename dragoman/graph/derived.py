@@ -236,7 +236,10 @@ class Derived(Collection[K, V]):
                     present.append(key)
                 else:
                     readers[read] = key if present is NOBODY else records.Many(present, key)
-        return (self._commons.of(common), *single) if common else tuple(single)
+        if not common:
+            return tuple(single)
+        shared = self._commons.of(common)
+        return (shared, *single) if single else shared
 
     def _begin_to_read(self, collection: Collection[Any, Any]) -> dict[Hashable, Any]:
         if collection._index >= self._index:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from dragoman.graph.derived import NOBODY, Change, Collection, Context, Derived
 
@@ -144,8 +144,12 @@ class Inlet:
                 self._node._move(set(before), set(after))
 
 
+_FEW: Final = 4
+"""Members of a sorted group up to which it is made anew for each change."""
+
+
 class _Sorted(NamedTuple):
-    """The members of a group that has several, in order."""
+    """The members of a group that has many, in order."""
 
     keys: list[Any]
     values: list[Any]
@@ -170,8 +174,9 @@ class SortedGroups(Derived[K2, W], Generic[K, V, K2, W]):
         self._group_of = group_of
         self._order_of = order_of
         self._reduce = reduce
-        # group -> its one member's key and value, or several (_Sorted). Most have one.
-        self._members: dict[Hashable, tuple[Any, Any]] = {}
+        # group -> its members' keys, then their values, or many (_Sorted). Most have one or two, and lists
+        # would be most of what they cost.
+        self._members: dict[Hashable, tuple[Any, ...]] = {}
         graph._depend(over, self)
 
     def _input_changed(self, changes: list[Change[Any, Any]]) -> None:
@@ -192,20 +197,23 @@ class SortedGroups(Derived[K2, W], Generic[K, V, K2, W]):
         if present is None:
             self._members[group] = key, value
             return
-        if type(present) is not _Sorted:
-            present = self._members[group] = _Sorted([present[0]], [present[1]])
-        keys, values = present
+        keys, values = _taken_apart(present)
         at = self._place(keys, values, key, value)
         keys.insert(at, key)
         values.insert(at, value)
+        if type(present) is not _Sorted:
+            self._members[group] = (*keys, *values) if len(keys) <= _FEW else _Sorted(keys, values)
 
     def _leave_group(self, group: Hashable, key: Any, value: V) -> None:
         present = self._members[group]
-        if type(present) is _Sorted and len(present.keys) > 1:
-            at = self._place(present.keys, present.values, key, value)
-            del present.keys[at], present.values[at]
-        else:
+        keys, values = _taken_apart(present)
+        if len(keys) == 1:
             del self._members[group]
+            return
+        at = self._place(keys, values, key, value)
+        del keys[at], values[at]
+        if type(present) is not _Sorted:
+            self._members[group] = (*keys, *values)
 
     def _place(self, keys: list[Any], values: list[V], key: Any, value: Any) -> int:
         """Where a member stands or belongs."""
@@ -223,5 +231,12 @@ class SortedGroups(Derived[K2, W], Generic[K, V, K2, W]):
         if present is None:
             self._put(key, None)
         else:
-            values = present.values if type(present) is _Sorted else [present[1]]
-            self._put(key, self._reduce(ctx, key, values))
+            self._put(key, self._reduce(ctx, key, _taken_apart(present)[1]))
+
+
+def _taken_apart(members: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
+    """Keys and values: those of many themselves."""
+    if type(members) is _Sorted:
+        return members
+    half = len(members) // 2
+    return list(members[:half]), list(members[half:])

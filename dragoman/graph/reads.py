@@ -2,8 +2,8 @@
 
 A record of reads is a flat tuple: collection, key, collection, key ... What many others have read as well
 stands in a tuple of its own at its beginning (`Common`), which all of them share; as does what a transform
-read under its own key, which is `OWN` there. The readers of one key are that reader, or `Many`. Made and read
-by `derived`.
+read under its own key, which is `OWN` there. Where that is all, it is the record. The readers of one key are
+that reader, or `Many`. Made and read by `derived`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Shared:
 
 def pairs(record: tuple[Any, ...]) -> Iterator[tuple[Any, Hashable]]:
     """(collection, key) for all that was read."""
-    if record and type(record[0]) is Common:
+    if type(record) is not Common and record and type(record[0]) is Common:
         yield from pairs(record[0])
         record = record[1:]
     each = iter(record)

@@ -32,12 +32,11 @@ _LEVEL: Final = {
 
 
 class Chronicle:
-    """Remembers which objects and findings there were, to tell news from what is known."""
+    """Remembers which findings there were, to tell news from what is known."""
 
     def __init__(self, pipeline: Pipeline, metrics: Metrics) -> None:
         self._pipeline = pipeline
         self._metrics = metrics
-        self._known: set[Ref] = set()
         self._findings: dict[Diagnostic, str] = {}
 
     def batch(self, batch: Batch, changed: Mapping[str, int]) -> None:
@@ -45,11 +44,9 @@ class Chronicle:
         news: dict[Ref, str] = {}
         for ref, there in batch.changes.items():
             if there:
-                news[ref] = "changed" if ref in self._known else "added"
-                self._known.add(ref)
+                news[ref] = "changed" if ref in batch.before else "added"
             else:
                 news[ref] = "removed"
-                self._known.discard(ref)
         new, gone = self._compare()
         errors = Counter(item.ref for item in new if item.severity is Severity.ERROR)
         self._metrics.batches.inc()

@@ -166,7 +166,7 @@ class ControlPlane:
         """The first configuration, whole."""
         with garbage.spared():
             try:
-                self._feed.offer(self._source.load())
+                await self._feed.begin(self._source.pieces())
             except OSError as error:
                 raise faults.cannot_read(error) from None
             await self._feed.work()

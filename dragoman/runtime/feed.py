@@ -31,6 +31,8 @@ class Batch:
 
     changes: Mapping[Ref, bool]
     """Object -> whether it is there (True) or gone, the last word of each."""
+    before: frozenset[Ref]
+    """Those of them that were there before."""
     total: float
     build: float
 
@@ -45,8 +47,19 @@ class Feed:
         self._waiting: list[Update] = []
         self._nudges: list[Callable[[], None]] = []
         self._since = 0.0
+        self._changes: dict[Ref, bool] = {}
+        self._before: set[Ref] = set()
         self._arrived = asyncio.Event()
         self._open: Iterator[None] | None = None
+
+    async def begin(self, pieces: Iterable[Update]) -> None:
+        """Takes a first configuration in while it is read, so that it is not there as plain data as a whole.
+        The next batch makes everything of it."""
+        self.nudge(lambda: None)  # it is a batch even if it is empty
+        for update in pieces:
+            self._note(update)
+            for _ in self._taken(update):
+                await asyncio.sleep(0)
 
     def offer(self, update: Update) -> None:
         """Takes a change. Returns at once."""
@@ -76,7 +89,10 @@ class Feed:
         nudges, self._nudges = self._nudges, []
         if not updates and not nudges:
             return 0.0
-        changes = _changes(updates)
+        for update in updates:
+            self._note(update)
+        changes, self._changes = self._changes, {}
+        before, self._before = frozenset(self._before), set()
         since = self._since
         spent = 0.0
         begun = time.perf_counter()
@@ -90,7 +106,7 @@ class Feed:
         self.settle()
         now = time.perf_counter()
         spent += now - begun
-        self._applied(Batch(changes, now - since, spent))
+        self._applied(Batch(changes, before, now - since, spent))
         return spent
 
     def settle(self) -> None:
@@ -120,10 +136,12 @@ class Feed:
             self._pipeline.apply(Update(update.upserts[at : at + _PIECE], (), update.diagnostics))
             yield
 
-
-def _changes(updates: Iterable[Update]) -> dict[Ref, bool]:
-    found: dict[Ref, bool] = {}
-    for update in updates:
-        found.update(dict.fromkeys(update.deletes, False))
-        found.update((document.ref, True) for document in update.upserts)
-    return found
+    def _note(self, update: Update) -> None:
+        """Notes what changes, before it does."""
+        noted, knows = self._changes, self._pipeline.knows
+        said = [(ref, False) for ref in update.deletes]
+        said += [(one.ref, True) for one in update.upserts]
+        for ref, there in said:
+            if ref not in noted and knows(ref):
+                self._before.add(ref)
+            noted[ref] = there

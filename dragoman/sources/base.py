@@ -6,7 +6,7 @@ before: the source keeps the documents of its last good form and reports the err
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +29,11 @@ class Update:
 
 class Source(Protocol):
     """Files now, Kubernetes later."""
+
+    def pieces(self) -> Iterator[Update]:
+        """Everything there is, as `load` has it, in parts: whoever takes each in before asking for the next
+        one never has all of it as plain data. What is wrong comes with the last part. To be used once, at the
+        beginning; raises as `load` does."""
 
     def load(self) -> Update:
         """Everything there is, now. Raises `OSError` only where a named path does not exist at all."""

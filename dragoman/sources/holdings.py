@@ -201,8 +201,21 @@ class Holdings:
         owner = self._owners.get(ref)
         return owner.locate(path) if owner is not None else None
 
+    def part(self) -> base.Update | None:
+        """Documents that have changed since the last time, while there is more to come; None for none."""
+        upserts, deletes = self._changes()
+        return base.Update(upserts, deletes) if upserts or deletes else None
+
     def flush(self) -> base.Update | None:
         """What has changed since the last time; None for nothing."""
+        upserts, deletes = self._changes()
+        diagnostics = tuple(self.diagnostics())
+        if not upserts and not deletes and diagnostics == self._reported:
+            return None
+        self._reported = diagnostics
+        return base.Update(upserts, deletes, diagnostics)
+
+    def _changes(self) -> tuple[tuple[Document, ...], tuple[Ref, ...]]:
         upserts: list[Document] = []
         deletes: list[Ref] = []
         for ref in self._others:
@@ -217,11 +230,7 @@ class Holdings:
                 upserts.append(Document(ref, body, owner))
         self._touched.clear()
         self._bodies.clear()
-        diagnostics = tuple(self.diagnostics())
-        if not upserts and not deletes and diagnostics == self._reported:
-            return None
-        self._reported = diagnostics
-        return base.Update(tuple(upserts), tuple(deletes), diagnostics)
+        return tuple(upserts), tuple(deletes)
 
     # Reading
 
@@ -233,7 +242,7 @@ class Holdings:
         if data is None:
             return _Piece(chunk)
         found, faults = objects.identify(data, self._cluster_scoped)
-        file = _shown(name)
+        file = shown(name)
         entries = []
         for ref, path, body in found:
             entry = _Entry(ref, file, chunk.line, chunk.text, path)
@@ -331,16 +340,16 @@ class Holdings:
 def unreadable(name: str, failure: OSError) -> Diagnostic:
     """A file or folder that the system does not hand out."""
     reason = (failure.strerror or type(failure).__name__).lower()
-    return Diagnostic("DRG1002", f"cannot be read: {reason}", span=Span(_shown(name), 0))
+    return Diagnostic("DRG1002", f"cannot be read: {reason}", span=Span(shown(name), 0))
 
 
 def undecodable(name: str, problem: yamldoc.Problem) -> Diagnostic:
     """A file that is no text."""
-    span = Span(_shown(name), problem.line, problem.column, problem.end)
+    span = Span(shown(name), problem.line, problem.column, problem.end)
     return Diagnostic(problem.code, problem.message, help=problem.help, span=span)
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """A file's name as text; what is not UTF-8 in it becomes U+FFFD, or no report could be written."""
     return name if name.isascii() else os.fsencode(name).decode("utf-8", "replace")
 
@@ -358,7 +367,7 @@ def _diagnostic(name: str, piece: _Piece | _Entry, problem: yamldoc.Problem) -> 
     if problem.related is not None:
         what, where = problem.related
         notes = (f"{what} in line {piece.start + where - 1}",)
-    span = Span(_shown(name), line, problem.column, problem.end, text)
+    span = Span(shown(name), line, problem.column, problem.end, text)
     return Diagnostic(
         problem.code, problem.message, label=problem.label, notes=notes, help=problem.help, span=span
     )

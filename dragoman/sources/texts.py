@@ -53,6 +53,10 @@ class Texts:
     def diagnostics(self) -> list[Diagnostic]:
         return [self._failures[name] for name in sorted(self._failures)]
 
+    def part(self) -> base.Update | None:
+        """Texts are kept as they are: nothing is gained by handing them on early."""
+        return None
+
     def flush(self) -> base.Update | None:
         upserts = [
             Document(ref(name), {"text": text})

@@ -79,6 +79,10 @@ class Intake:
         source = self._objects.get((ref.group, ref.kind))
         return source.get(ref) if source is not None else None
 
+    def knows(self, ref: Ref) -> bool:
+        """Whether a document of this object was read, whatever came of it."""
+        return ref in self._locators or ref in self._invalid or self.get(ref) is not None
+
     def refs(self) -> Iterator[Ref]:
         """Every object that the graph holds."""
         for source in self._objects.values():

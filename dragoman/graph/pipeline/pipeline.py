@@ -329,6 +329,10 @@ class Pipeline:
         found = self._outputs.rollouts
         return dict(found.plans.items()) if found is not None else {}
 
+    def knows(self, ref: Ref) -> bool:
+        """Whether a document of this object was read, whatever came of it."""
+        return self._intake.knows(ref)
+
     def holds(self, ref: Ref) -> bool:
         """Whether the graph holds this object."""
         return self._intake.get(ref) is not None

@@ -129,14 +129,14 @@ def parts(
 ) -> Iterator[tuple[PartKey, Part]]:
     start = 0
     for stand, encoded in zip(item.stands, item.encoded, strict=True):
-        used = [_clusters(route) for route in stand.routes]
+        used = _shared(map(_clusters, stand.routes))
         for attachment in stand.attachments:
             seat = ctx.fetch(seats, attachment.place)
             if seat is None:
                 continue
             own = _certified(ctx, used, seat, encrypted)
             finished = [_finish(r, e, seat, own) for r, e in zip(stand.routes, encoded, strict=True)]
-            reached = [_clusters(route) for route, _ in finished] if own else used
+            reached = _shared(_clusters(route) for route, _ in finished) if own else used
             cached = [caching.cached(route) is not None for route, _ in finished]
             for host in _hosts(ctx, attachment, seat, places):
                 for index, (route, plain) in enumerate(finished):
@@ -145,6 +145,14 @@ def parts(
                     key = PartKey(host, ref, start + index)
                     yield key, Part(route.order, route, chunk, reached[index], cached=kept)
         start += len(stand.routes)
+
+
+def _shared(given: Iterable[tuple[ir.ClusterKey, ...]]) -> list[tuple[ir.ClusterKey, ...]]:
+    """One object for what is equal in a row: the rules of a route as a rule have the same backends."""
+    made: list[tuple[ir.ClusterKey, ...]] = []
+    for one in given:
+        made.append(made[-1] if made and made[-1] == one else one)
+    return made
 
 
 def _hosts(

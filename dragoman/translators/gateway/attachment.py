@@ -18,7 +18,7 @@ from dragoman.graph.collection import Collection, Context
 from dragoman.ir import hosts, model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
-from dragoman.translators.gateway import complaints, names
+from dragoman.translators.gateway import complaints, identical, names
 from dragoman.translators.gateway.models import gateway, meta
 
 NAME_LABEL: Final = "kubernetes.io/metadata.name"
@@ -57,6 +57,9 @@ class Parent:
     accepted: base.Condition
     listeners: tuple[tuple[Ref, str], ...] = ()
     """Where it led."""
+
+
+_known: Final[identical.Translations[Parent]] = identical.Translations()
 
 
 @frozen.statically
@@ -112,7 +115,7 @@ def attach(
             )
             findings.append(outcome.finding)
             continue
-        parents.append(Parent(wanted, _ACCEPTED, tuple(one.place for one in outcome)))
+        parents.append(_accepted(wanted, tuple([one.place for one in outcome])))
         for item in outcome:
             found.setdefault(item.place, item)
     if not parent_refs:
@@ -122,6 +125,13 @@ def attach(
     if found and len(hostnames) > 1:
         findings += _idle_hostnames(ref, hostnames, found)
     return Attached(tuple(found.values()), tuple(parents), tuple(findings))
+
+
+def _accepted(wanted: meta.ParentReference, places: tuple[tuple[Ref, str], ...]) -> Parent:
+    known = _known.of(wanted)
+    if known is not None and known.listeners == places:
+        return known
+    return _known.keep(wanted, Parent(wanted, _ACCEPTED, places))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
@@ -42,6 +42,9 @@ class Script:
     def load(self) -> Update:
         self.loads += 1
         return Update(self.first)
+
+    def pieces(self) -> Iterator[Update]:
+        yield self.load()
 
     async def watch(self) -> AsyncIterator[Update]:
         while True:

@@ -23,6 +23,9 @@ class Recorder:
     def apply(self, update: Update) -> None:
         self.told.append([*(f"-{ref.name}" for ref in update.deletes), *(d.ref.name for d in update.upserts)])
 
+    def knows(self, ref: Ref) -> bool:
+        return ref.name == "known"
+
     def steps(self) -> Iterator[None]:
         yield
         self.told.append("commit")
@@ -44,6 +47,24 @@ async def test_one_change_is_one_commit() -> None:
     await feed.work()
     assert recorder.told == [["a"], "commit"]
     assert len(batches) == 1
+
+
+async def test_a_first_configuration_is_one_batch_whatever_its_parts() -> None:
+    feed, recorder, batches = make()
+    await feed.begin(iter([Update(documents("a", "known")), Update(documents("b"))]))
+    assert recorder.told == [["a", "known"], ["b"]]
+    await feed.work()
+    assert recorder.told[2:] == ["commit"]
+    (batch,) = batches
+    assert [ref.name for ref in batch.changes] == ["a", "known", "b"]
+    assert [ref.name for ref in batch.before] == ["known"]
+
+
+async def test_an_empty_first_configuration_is_a_batch() -> None:
+    feed, recorder, batches = make()
+    await feed.begin(iter([]))
+    await feed.work()
+    assert (recorder.told, len(batches)) == (["commit"], 1)
 
 
 async def test_nothing_to_do_is_no_batch() -> None:

@@ -11,7 +11,18 @@ import pytest
 
 from dragoman.sources.base import Update
 from dragoman.sources.files import Files
-from tests.unit.sources.build import GATEWAY, documents, load, names, ports, route, said, service, write
+from tests.unit.sources.build import (
+    BROKEN,
+    GATEWAY,
+    documents,
+    load,
+    names,
+    ports,
+    route,
+    said,
+    service,
+    write,
+)
 
 
 @pytest.fixture
@@ -233,3 +244,24 @@ def test_an_object_in_two_places_counts_where_it_stands_first(tmp_path: Path) ->
 def test_cluster_scoped_kinds_have_no_namespace(read: Any) -> None:
     text = f"apiVersion: {GATEWAY}/v1\nkind: GatewayClass\nmetadata: {{name: dragoman, namespace: x}}\n"
     assert read(text).upserts[0].ref.namespace == ""
+
+
+def test_parts_come_to_what_comes_at_once(tmp_path: Path) -> None:
+    for number in range(450):
+        again = service(f"s{number // 2}", port=number + 1)  # each stands twice, and the first one counts
+        (tmp_path / f"{'ab'[number % 2]}{number}.yaml").write_text(again)
+    (tmp_path / "broken.yaml").write_text(BROKEN)
+    parts = list(Files([tmp_path]).pieces())
+    whole = Files([tmp_path]).load()
+    assert len(parts) >= 4
+    assert [part.diagnostics for part in parts[:-1]] == [()] * (len(parts) - 1)
+    assert parts[-1].diagnostics == whole.diagnostics
+    found = [(one.ref, one.body) for part in parts for one in part.upserts]
+    assert len(found) == 225
+    assert sorted(found, key=str) == sorted(((one.ref, one.body) for one in whole.upserts), key=str)
+
+
+def test_parts_of_nothing(tmp_path: Path) -> None:
+    assert list(Files([tmp_path]).pieces()) == []
+    with pytest.raises(FileNotFoundError):
+        list(Files([tmp_path / "missing"]).pieces())
