@@ -71,9 +71,9 @@ class Site:
         self._planes = contextlib.AsyncExitStack()
         self.world: World = None  # type: ignore[assignment]
 
-    async def begin(self) -> World:
+    async def begin(self, *more: Resource) -> World:
         port = net.free_port()
-        running = await self._start(listener(port, NAMES), *map(chain, NAMES))
+        running = await self._start(listener(port, NAMES), *map(chain, NAMES), *more)
         envoy = Envoy(bootstrap("DELTA_GRPC", self._xds, net.free_port()), self._folder, drain=5)
         self.world = World(running, envoy, port)
         await self._stack.enter_async_context(envoy)
@@ -96,13 +96,18 @@ class Site:
 
 
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
+async def empty(tmp_path: Path) -> AsyncIterator[Site]:
     async with contextlib.AsyncExitStack() as stack:
         one = await stack.enter_async_context(backend("one"))
         made = Site(tmp_path, one, stack)
         stack.push_async_callback(made.end)
-        await made.begin()
         yield made
+
+
+@pytest.fixture
+async def site(empty: Site) -> Site:
+    await empty.begin()
+    return empty
 
 
 class Mute:
@@ -225,3 +230,26 @@ def whole(port: int, names: Iterable[str]) -> Resource:
     }
     payload = proto.serialize(proto.from_dict(listeners.Listener, body))
     return resource.make(LISTENER, "l", payload, {ROUTE: ["r"], SECRET: ["s"]})
+
+
+async def test_a_listener_of_a_response_that_was_refused_for_another(empty: Site) -> None:
+    """Envoy has taken it all the same, and says of none what it has. The listener comes before the removal
+    then, and that is in time: Envoy keeps the former one for its drain time."""
+    bad = plane.listener("bad", 0, "r")
+    body = listeners.Listener.FromString(bad.payload)
+    body.address.socket_address.address = "192.0.2.1"
+    body.address.socket_address.port_value = 8080
+    bad = resource.make(LISTENER, "bad", proto.serialize(body), {ROUTE: ["r"]})
+    made = await empty.begin(bad)
+    opened = [await connection(made, "b") for _ in range(3)]
+    assert made.running.ledger.proxies()[0].types[LISTENER].nacks
+    await empty.follow(listener(made.port, ["l/a"]), chain("l/a"), bad)
+    await net.until("Envoy back", lambda: _asked(made, CHAIN))
+    await net.until("b gone", lambda: _closed(made, "b"))
+    for body in ("2", "3"):
+        await net.until("drained", opened.pop().goes)
+        plane.put(made.running.view, chain("l/a", body=body))
+        await made.served("a")
+    await net.until("drained", opened.pop().goes)
+    await made.served("a")
+    assert made.envoy.running()
