@@ -19,7 +19,9 @@ _COLOURS: Final = {
     "NOT_SENT": "yellow",
     "-": "bright_black",
 }
-_TYPES: Final = ("CDS", "EDS", "ECDS", "SRDS", "LDS", "RDS", "SDS")
+_TYPES: Final = ("CDS", "EDS", "ECDS", "FCDS", "SRDS", "LDS", "RDS", "SDS")
+_RARE: Final = "FCDS"
+"""What Envoys ask for only with `gateways.discovered_chains`; else there is no column for it."""
 
 
 @click.command("status")
@@ -96,15 +98,17 @@ def _proxies(proxies: Sequence[Data]) -> str:
         return "no proxy is connected (`dragoman bootstrap` prints what one starts with)"
     rows: list[list[str]] = []
     notes: list[str] = []
+    asked = any(_RARE in proxy["types"] for proxy in proxies)
+    types = [name for name in _TYPES if name != _RARE or asked]
     for proxy in proxies:
-        cells = [_cell(proxy["types"].get(name)) for name in _TYPES]
+        cells = [_cell(proxy["types"].get(name)) for name in types]
         rows.append([proxy["node"], proxy["group"], *cells, render.age(proxy["connected"])])
         for name, state in proxy["types"].items():
             if state["state"] == "NACK":
                 notes.append(click.style(f"{proxy['node']} refuses {name}: {state['detail']}", fg="red"))
             elif "detail" in state:
                 notes.append(click.style(f"{proxy['node']} waits for {name}: {state['detail']}", fg="yellow"))
-    return "\n".join([render.table(("PROXY", "GROUP", *_TYPES, "CONNECTED"), rows), *notes])
+    return "\n".join([render.table(("PROXY", "GROUP", *types, "CONNECTED"), rows), *notes])
 
 
 def _cell(state: Data | None) -> str:

@@ -242,7 +242,7 @@ async def test_a_listener_of_a_response_that_was_refused_for_another(empty: Site
     bad = resource.make(LISTENER, "bad", proto.serialize(body), {ROUTE: ["r"]})
     made = await empty.begin(bad)
     opened = [await connection(made, "b") for _ in range(3)]
-    assert made.running.ledger.proxies()[0].types[LISTENER].nacks
+    await net.until("refused", lambda: made.running.ledger.proxies()[0].types[LISTENER].nacks)
     await empty.follow(listener(made.port, ["l/a"]), chain("l/a"), bad)
     await net.until("Envoy back", lambda: _asked(made, CHAIN))
     await net.until("b gone", lambda: _closed(made, "b"))

@@ -60,6 +60,16 @@ def test_proxies_by_type() -> None:
     assert lines[4] == "edge-1 refuses LDS: cannot bind"
 
 
+def test_filter_chains_have_a_column_where_somebody_fetches_them() -> None:
+    fetches = page()["proxies"][0] | {"types": {"LDS": SYNCED, "FCDS": SYNCED}}
+    header, first, second = click.unstyle(
+        status.text(page(proxies=[*page()["proxies"], fetches]))
+    ).splitlines()[2:5]
+    assert header.split()[2:6] == ["CDS", "EDS", "ECDS", "FCDS"]
+    assert first.split()[5:7] == ["-", "-"]
+    assert second.split()[5:7] == ["SYNCED", "12s"]
+
+
 def test_what_a_proxy_waits_for() -> None:
     stale = SYNCED | {"state": "STALE", "detail": "it does not say which filter chains it has"}
     proxy = page()["proxies"][0] | {"types": {"LDS": stale}}
