@@ -1,9 +1,10 @@
 """Makes protobuf packages importable as modules below ``dragoman.proto``, lazily.
 
 Three steps, each done at the first need and once: the index (which packages there are, read off the outer
-framing of `descriptors.binpb` without decoding it), the pool (all files added to a private DescriptorPool),
-and per package the table of its messages and enums.  Importing `dragoman.proto` installs the finder and does
-none of them.
+framing of `descriptors.binpb` without decoding it), the files of a package added to a private DescriptorPool,
+with those that they import, and per package the table of its messages and enums.  Importing `dragoman.proto`
+installs the finder and does none of them.  A control plane needs 90 files of 540; all of them would take
+another 4 MB.
 
 Used by ``dragoman.proto`` only.
 """
@@ -14,7 +15,7 @@ import difflib
 import importlib
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -42,15 +43,18 @@ class UnknownNameError(LookupError):
 
 
 class _Index:
-    """The descriptor file: serialised files in dependency order, and the file names of every package."""
+    """The descriptor file: serialised files in dependency order, by name too, and the file names of every
+    package."""
 
     def __init__(self, payload: bytes) -> None:
         self.files: list[bytes] = []
+        self.bodies: dict[str, bytes] = {}
         self.names: dict[str, list[str]] = {}
         self.modules: set[str] = set()
         for body in _messages_of_field_one(payload):
             self.files.append(body)
             name, package = _name_and_package(body)
+            self.bodies[name] = body
             self.names.setdefault(package, []).append(name)
             parts = package.split(".")
             self.modules.update(".".join(parts[: i + 1]) for i in range(len(parts)))
@@ -86,9 +90,21 @@ def _name_and_package(body: bytes) -> tuple[str, str]:
     return name, body[at : at + size].decode()
 
 
+def _imports(body: bytes) -> Iterator[str]:
+    """Field 3 of a FileDescriptorProto, repeated: what it imports.  Fields stand in ascending order."""
+    at = 0
+    while at < len(body) and body[at] in (0x0A, 0x12, 0x1A):
+        tag = body[at]
+        size, at = _varint(body, at + 1)
+        if tag == 0x1A:
+            yield body[at : at + size].decode()
+        at += size
+
+
 _lock = threading.RLock()
 _index: _Index | None = None
 _pool: DescriptorPool | None = None
+_added: set[str] = set()
 _any: type[Any] | None = None
 
 
@@ -107,18 +123,36 @@ def index() -> _Index:
 
 
 def pool() -> DescriptorPool:
-    """The private pool; built at the first call."""
-    global _pool
-    if _pool is None:
-        with _lock:
-            if _pool is None:
-                from google.protobuf.descriptor_pool import DescriptorPool
+    """The private pool with everything in it."""
+    return _with(index().bodies)
 
-                built = DescriptorPool()
-                for body in index().files:
-                    built.AddSerializedFile(body)
-                _pool = built
-    return _pool
+
+def partial() -> DescriptorPool:
+    """The private pool with what was asked for until now."""
+    return _with(())
+
+
+def _with(names: Iterable[str]) -> DescriptorPool:
+    """The private pool with these files at least; made at the first call."""
+    global _pool
+    with _lock:
+        if _pool is None:
+            from google.protobuf.descriptor_pool import DescriptorPool
+
+            _pool = DescriptorPool()
+        for name in names:
+            if name not in _added:
+                body = index().bodies[name]
+                _with(_imports(body))
+                _pool.AddSerializedFile(body)
+                _added.add(name)
+        return _pool
+
+
+def add(body: bytes) -> None:
+    """Adds a file that is not Envoy's: a serialised FileDescriptorProto."""
+    with _lock:
+        _with(_imports(body)).AddSerializedFile(body)
 
 
 def is_built() -> bool:
@@ -130,8 +164,11 @@ def message(full_name: str) -> type[Message]:
     """The class of the message `full_name`, or UnknownNameError."""
     from google.protobuf import message_factory
 
+    package = full_name  # of which the message's own name, and those of messages around it, are taken off
+    while package and package not in index().names:
+        package = package.rpartition(".")[0]
     try:
-        descriptor = pool().FindMessageTypeByName(full_name)
+        descriptor = _with(index().names.get(package, ())).FindMessageTypeByName(full_name)
     except KeyError:
         raise UnknownNameError(f"Envoy has no message {full_name!r}{_near(full_name)}") from None
     return message_factory.GetMessageClass(descriptor)
@@ -156,7 +193,8 @@ def _near(full_name: str) -> str:
 
 
 def _files(package: str) -> list[FileDescriptor]:
-    return [pool().FindFileByName(name) for name in index().names.get(package, ())]
+    names = index().names.get(package, [])
+    return [_with(names).FindFileByName(name) for name in names]
 
 
 def _members(package: str) -> dict[str, Any]:

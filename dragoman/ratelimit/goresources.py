@@ -84,7 +84,7 @@ def _config_class() -> Any:
             else:
                 field.type = _ENUM if kind == "RateLimitUnit" else _MESSAGE  # type: ignore[assignment]
                 field.type_name = f".{PACKAGE}.{kind}"
-    proto.pool().AddSerializedFile(file.SerializeToString())
+    proto.add_file(file.SerializeToString())
     return proto.message(TYPE_URL)
 
 

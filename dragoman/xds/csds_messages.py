@@ -59,7 +59,7 @@ class Messages:
 @functools.cache
 def messages() -> Messages:
     """Declares the messages at the first call."""
-    proto.pool().AddSerializedFile(_file().SerializeToString())
+    proto.add_file(_file().SerializeToString())
     client_config = proto.message(f"{PACKAGE}.ClientConfig")
     return Messages(
         proto.message(f"{PACKAGE}.ClientStatusRequest"),

@@ -196,6 +196,15 @@ import inspect; inspect.unwrap(v3); hasattr(v3, "__wrapped__")
 assert not packages.is_built(), "built the pool"
 v3.Route
 assert packages.is_built()
+assert len(packages._added) < 60, "took in more than what a route needs"
+from dragoman import proto
+from dragoman.proto.google.protobuf import Any, Struct
+proto.from_dict(Struct, {"a": "b"})
+assert len(packages._added) < 60, "took in everything for data without types"
+proto.message("envoy.config.bootstrap.v3.Bootstrap.StaticResources")
+few = len(packages._added)
+packed = proto.from_dict(Any, {"@type": "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig"})
+assert few < len(packages._added) == len(packages.index().files)
 """
     finished = python(code)
     assert finished.returncode == 0, finished.stderr
