@@ -196,8 +196,7 @@ def _plain(annotation: Any) -> Any:
 def _hints(shape: Any) -> Mapping[str, Any]:
     """Document field name -> annotation."""
     hints = typing.get_type_hints(shape, include_extras=True)
-    infos: Mapping[str, Any] = shape.__pydantic_fields__
-    return {infos[name].alias or name: hint for name, hint in hints.items() if name in infos}
+    return {alias: hints[name] for name, alias in meta.names(shape).items()}
 
 
 def _hint(shape: Any, name: str) -> Any:

@@ -7,13 +7,10 @@ and puts the testers' routes before its own (`testers`). Several Rollouts for a 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
-
-from pydantic import alias_generators
+from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.graph.collection import Collection, Context, Graph, Source
@@ -210,9 +207,8 @@ def weighed(rule: httproute.Rule, chosen: Chosen) -> httproute.Rule:
     if chosen.idle:
         return rule
     weights = _weights([one.weight for one in rule.backend_refs], chosen.target, chosen.share.weight)
-    refs = tuple(_with(one, weight=weight) for one, weight in zip(rule.backend_refs, weights, strict=True))
-    found: httproute.Rule = _with(rule, backendRefs=refs)
-    return found
+    refs = tuple(replace(one, weight=weight) for one, weight in zip(rule.backend_refs, weights, strict=True))
+    return replace(rule, backend_refs=refs)
 
 
 def _weights(given: list[int], target: Target, percent: int) -> list[int]:
@@ -235,15 +231,7 @@ def _weights(given: list[int], target: Target, percent: int) -> list[int]:
 
 def alone(ref: httproute.HttpBackendRef) -> httproute.HttpBackendRef:
     """The backend as one that gets everything."""
-    found: httproute.HttpBackendRef = _with(ref, weight=1)
-    return found
-
-
-def _with(shape: Any, **more: Any) -> Any:
-    """A shape with some fields changed. Shapes are made by the names that users write."""
-    names = [one.name for one in dataclasses.fields(shape)]
-    fields = {alias_generators.to_camel(name): getattr(shape, name) for name in names}
-    return type(shape)(**(fields | more))
+    return replace(ref, weight=1)
 
 
 def testers(match: ir.RouteMatch, chosen: Chosen) -> Iterator[ir.RouteMatch]:

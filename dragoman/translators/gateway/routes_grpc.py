@@ -7,7 +7,7 @@ that say nothing else are spoken to in HTTP/2, and where there is none a client 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from dragoman.diagnostics import Diagnostic
 from dragoman.graph.collection import Context
@@ -35,14 +35,13 @@ def translate(
 
 def as_http(rule: model.Rule) -> httproute.Rule:
     """The part that both kinds of rules have."""
-    fields: dict[str, Any] = {  # shapes are made by the names that users write
-        "name": rule.name,
-        "matches": (),
-        "filters": rule.filters,
-        "backendRefs": rule.backend_refs,
-        "sessionPersistence": rule.session_persistence,
-    }
-    return httproute.Rule(**fields)
+    return httproute.Rule(
+        name=rule.name,
+        matches=(),
+        filters=rule.filters,
+        backend_refs=rule.backend_refs,
+        session_persistence=rule.session_persistence,
+    )
 
 
 def _matches(origin: Origin, rule: model.Rule) -> Iterator[ir.RouteMatch | Diagnostic]:

@@ -6,22 +6,23 @@ Ours (Backend) always; the Gateway API's where its CRDs are at hand.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
+import pkgutil
 import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import pytest
 import yaml
 
-from dragoman.translators.gateway import complaints
+from dragoman.translators.gateway import complaints, models
 from dragoman.translators.gateway.models import (
     auth_jwt,
-    auth_lookups,
     backend,
     backendtlspolicy,
-    endpointslice,
     gateway,
     gatewayclass,
     grpcroute,
@@ -29,7 +30,7 @@ from dragoman.translators.gateway.models import (
     listenerset,
     meta,
     referencegrant,
-    service,
+    secret,
     streamroutes,
 )
 
@@ -106,23 +107,50 @@ def test_gateway_api(name: str, version: str, shape: type) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize(
-    "shape",
-    [
-        auth_jwt.Jwks,
-        auth_jwt.Sources,
-        auth_lookups.Remember,
-        endpointslice.Conditions,
-        gateway.AllowedRoutes,
-        gateway.ListenerNamespaces,
-        gateway.RouteNamespaces,
-        httproute.Match,
-        httproute.PathMatch,
-        httproute.Rule,
-        meta.LabelSelector,
-        service.ServiceSpec,
-    ],
-)
-def test_a_default_is_what_pydantic_would_make(shape: type) -> None:
-    assert meta.default(shape) == shape()
-    assert repr(meta.default(shape)) == repr(shape())
+def shapes() -> dict[str, Any]:
+    """All of them by their names."""
+    found = {}
+    for info in pkgutil.iter_modules(models.__path__):
+        module = importlib.import_module(f"{models.__name__}.{info.name}")
+        for name, item in vars(module).items():
+            if dataclasses.is_dataclass(item) and item.__module__ == module.__name__:
+                found[f"{info.name}.{name}"] = item
+    return found
+
+
+SHAPES = shapes()
+NEEDED = (dataclasses.MISSING, dataclasses.MISSING)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_a_shape_that_says_nothing_is_what_pydantic_makes_of_nothing(shape: Any) -> None:
+    """Pydantic puts in the defaults itself, and must know what the dataclass knows."""
+    needed = [one for one in dataclasses.fields(shape) if (one.default, one.default_factory) == NEEDED]
+    read = pydantic.TypeAdapter(shape).validate_python
+    if needed:
+        with pytest.raises(pydantic.ValidationError, match="Field required"):
+            read({})
+    else:
+        assert read({}) == shape()
+        assert repr(read({})) == repr(shape())
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_fields_are_called_as_pydantic_calls_them(shape: Any) -> None:
+    """Our names for them, in diagnostics, are those under which documents are read."""
+    hints = typing.get_type_hints(shape)
+    names = {alias for name, alias in meta.names(shape).items() if hints[name] not in (Any, object)}
+    try:
+        pydantic.TypeAdapter(shape).validate_python(dict.fromkeys(names, object()))
+    except pydantic.ValidationError as refused:
+        errors = refused.errors()
+        assert {error["loc"][0] for error in errors} == names
+        assert not any(error["type"] in ("unexpected_keyword_argument", "missing") for error in errors)
+    else:
+        assert not names
+
+
+def test_what_nobody_is_to_see_is_not_shown() -> None:
+    assert meta.quiet(secret.Secret) == {"data", "string_data"}
+    assert meta.quiet(auth_jwt.Jwks) == {"inline"}
+    assert "hunter2" not in repr(secret.Secret(string_data={"password": "hunter2"}, data={"key": b"hunter2"}))

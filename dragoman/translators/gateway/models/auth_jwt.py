@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -34,7 +35,7 @@ class Jwks:
         Url | None, Field(description="A URL. Fetched every 10 minutes; the last good keys stay.")
     ] = None
     inline: Annotated[str | None, Field(max_length=65536, description="The keys themselves, as JSON.")] = (
-        Field(default=None, repr=False)
+        field(default=None, repr=False)
     )
     ref: Annotated[KeysReference | None, Field(description="A ConfigMap or Secret that holds them.")] = None
 
@@ -93,10 +94,8 @@ class Provider:
         tuple[Algorithm, ...],
         Field(max_length=10, description="Signatures that are taken. Default: what the keys say."),
     ] = ()
-    jwks: Annotated[Jwks, Field(description="Its public keys.")] = meta.default(Jwks)
-    from_: Annotated[Sources, Field(alias="from", description="Where the token may be.")] = meta.default(
-        Sources
-    )
+    jwks: Annotated[Jwks, Field(description="Its public keys.")] = Jwks()
+    from_: Annotated[Sources, Field(alias="from", description="Where the token may be.")] = Sources()
     clock_skew: Annotated[
         meta.Duration, Field(description="Tokens are taken so long after their end and before their start.")
     ] = 30.0

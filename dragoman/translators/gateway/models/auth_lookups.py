@@ -88,10 +88,8 @@ class Introspection(policy.Section):
             description="Where the token may be: headers, then query parameters, then cookies; the first"
             " place that has one decides.",
         ),
-    ] = meta.default(auth_jwt.Sources)
-    remember: Annotated[Remember, Field(description="How long answers are believed.")] = meta.default(
-        Remember
-    )
+    ] = auth_jwt.Sources()
+    remember: Annotated[Remember, Field(description="How long answers are believed.")] = Remember()
     timeout: Annotated[
         meta.Duration, Field(description="How long the issuer may take: 10ms to 10s. Default: 2s.")
     ] = 2.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -44,6 +45,6 @@ class BackendTlsPolicy:
 
     target_refs: Annotated[tuple[TargetRef, ...], Field(min_length=1, max_length=16)]
     validation: Validation
-    options: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=16)] = Field(
+    options: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=16)] = field(
         default_factory=dict
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from dataclasses import field
 
 from dragoman.translators.gateway.models import meta
 
 
 @meta.excerpt
 class ConfigMap:
-    data: dict[str, str] = Field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)

@@ -24,7 +24,7 @@ class Conditions:
 @meta.excerpt
 class Endpoint:
     addresses: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)]
-    conditions: Conditions = meta.default(Conditions)
+    conditions: Conditions = Conditions()
     zone: str = ""
 
 

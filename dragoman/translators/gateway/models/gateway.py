@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -23,7 +24,7 @@ class RouteNamespaces:
 
 @meta.shape
 class AllowedRoutes:
-    namespaces: RouteNamespaces = meta.default(RouteNamespaces)
+    namespaces: RouteNamespaces = RouteNamespaces()
     kinds: Annotated[tuple[RouteGroupKind, ...], Field(max_length=8)] = ()
 
 
@@ -31,7 +32,7 @@ class AllowedRoutes:
 class ListenerTls:
     mode: Literal["Terminate", "Passthrough"] | None = None
     certificate_refs: Annotated[tuple[meta.SecretObjectReference, ...], Field(max_length=64)] = ()
-    options: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=16)] = Field(
+    options: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=16)] = field(
         default_factory=dict
     )
 
@@ -51,7 +52,7 @@ class Listener:
     ]
     hostname: meta.Hostname | None = None
     tls: ListenerTls | None = None
-    allowed_routes: AllowedRoutes = meta.default(AllowedRoutes)
+    allowed_routes: AllowedRoutes = AllowedRoutes()
 
 
 @meta.shape
@@ -64,8 +65,8 @@ class Address:
 
 @meta.shape
 class Infrastructure:
-    labels: Annotated[dict[str, str], Field(max_length=8)] = Field(default_factory=dict)
-    annotations: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
+    labels: Annotated[dict[str, str], Field(max_length=8)] = field(default_factory=dict)
+    annotations: Annotated[dict[str, str], Field(max_length=16)] = field(default_factory=dict)
     parameters_ref: meta.LocalObjectReference | None = None
 
 
@@ -113,7 +114,7 @@ class ListenerNamespaces:
 
 @meta.shape
 class AllowedListeners:
-    namespaces: ListenerNamespaces = meta.default(ListenerNamespaces)
+    namespaces: ListenerNamespaces = ListenerNamespaces()
 
 
 @meta.shape

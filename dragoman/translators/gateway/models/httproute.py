@@ -62,7 +62,7 @@ class QueryParamMatch:
 
 @meta.shape
 class Match:
-    path: PathMatch = meta.default(PathMatch)
+    path: PathMatch = PathMatch()
     headers: Annotated[tuple[HeaderMatch, ...], Field(max_length=16)] = ()
     query_params: Annotated[tuple[QueryParamMatch, ...], Field(max_length=16)] = ()
     method: Method | None = None
@@ -203,7 +203,7 @@ class SessionPersistence:
 @meta.shape
 class Rule:
     name: meta.SectionName | None = None
-    matches: Annotated[tuple[Match, ...], Field(max_length=64)] = (meta.default(Match),)
+    matches: Annotated[tuple[Match, ...], Field(max_length=64)] = (Match(),)
     filters: Annotated[tuple[Filter, ...], Field(max_length=16)] = ()
     backend_refs: Annotated[tuple[HttpBackendRef, ...], Field(max_length=16)] = ()
     timeouts: Timeouts | None = None
@@ -217,5 +217,5 @@ class HttpRoute:
 
     parent_refs: Annotated[tuple[meta.ParentReference, ...], Field(max_length=32)] = ()
     hostnames: Annotated[tuple[meta.Hostname, ...], Field(max_length=16)] = ()
-    rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=16)] = (meta.default(Rule),)
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=16)] = (Rule(),)
     use_default_gateways: Literal["All", "None"] | None = None

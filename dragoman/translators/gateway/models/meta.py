@@ -6,7 +6,12 @@ once decoded.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
+import typing
+from collections.abc import Mapping
+from dataclasses import field
 from typing import Annotated, Any, Final, Literal, TypeVar, dataclass_transform
 
 import pydantic
@@ -23,38 +28,49 @@ INT32: Final = 2**31 - 1
 T = TypeVar("T")
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 def shape(cls: type[T]) -> type[T]:
     """A shape whose schema is ours to enforce: unknown fields are errors."""
     return _make(cls, "forbid")
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 def excerpt(cls: type[T]) -> type[T]:
     """The part that we read of a kind with many more fields (core kinds): unknown fields are passed over."""
     return _make(cls, "ignore")
 
 
 def _make(cls: type[T], extra: Literal["forbid", "ignore"]) -> type[T]:
-    # The schema is built with that of the kind which holds it (`validation`), not once for each shape.
-    config = pydantic.ConfigDict(extra=extra, alias_generator=to_camel, defer_build=True)
-    make: Any = pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True, config=config)
-    made: type[T] = make(cls)
+    # Pydantic reads it when the first object of its kind comes (`validation`): looking into each shape on
+    # import would take a fifth of a second.
+    made = dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(cls)
+    made.__pydantic_config__ = pydantic.ConfigDict(  # type: ignore[attr-defined]
+        extra=extra, alias_generator=to_camel
+    )
     return made
 
 
-def default(made: type[T]) -> T:
-    """An instance that says nothing, for a field to have as its default. Pydantic does not make it: it would
-    build a validator for that alone, and while everything is imported.
-    """
-    instance = object.__new__(made)
-    fields: dict[str, pydantic.fields.FieldInfo] = made.__pydantic_fields__  # type: ignore[attr-defined]
-    for name, field in fields.items():
-        value = (
-            field.default if field.default_factory is None else field.get_default(call_default_factory=True)
-        )
-        object.__setattr__(instance, name, value)
-    return instance
+@functools.cache
+def names(shape: type) -> Mapping[str, str]:
+    """Python's name of each field -> its name in YAML."""
+    hints = typing.get_type_hints(shape, include_extras=True)
+    return {name: _alias(hints[name]) or to_camel(name) for name in _fields(shape)}
+
+
+def quiet(shape: type) -> frozenset[str]:
+    """The fields that are shown to nobody."""
+    return frozenset(name for name, each in _fields(shape).items() if not each.repr)
+
+
+def _fields(shape: Any) -> dict[str, dataclasses.Field[Any]]:
+    return {each.name: each for each in dataclasses.fields(shape)}
+
+
+def _alias(hint: Any) -> str | None:
+    notes = typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
+    return next(
+        (note.alias for note in notes if isinstance(note, pydantic.fields.FieldInfo) and note.alias), None
+    )
 
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -204,7 +220,7 @@ class LabelSelector:
     """All of it must hold; empty selects everything."""
 
     match_labels: Annotated[dict[str, str], Field(description="Labels that it has, with their values.")] = (
-        Field(default_factory=dict)
+        field(default_factory=dict)
     )
     match_expressions: Annotated[
         tuple[LabelRequirement, ...], Field(description="What else its labels must meet.")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import field
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from dragoman.translators.gateway.models import meta
@@ -26,10 +27,8 @@ class Secret:
     """`string_data` wins over `data`, as in Kubernetes."""
 
     type: str = "Opaque"
-    data: Annotated[dict[str, Annotated[bytes, BeforeValidator(_decoded)]], Field(repr=False)] = Field(
-        default_factory=dict, repr=False
-    )
-    string_data: Annotated[dict[str, str], Field(repr=False)] = Field(default_factory=dict, repr=False)
+    data: dict[str, Annotated[bytes, BeforeValidator(_decoded)]] = field(default_factory=dict, repr=False)
+    string_data: dict[str, str] = field(default_factory=dict, repr=False)
 
     def value(self, key: str) -> bytes | None:
         """The bytes under `key`."""

@@ -28,4 +28,4 @@ class ServiceSpec:
 
 @meta.excerpt
 class Service:
-    spec: ServiceSpec = meta.default(ServiceSpec)
+    spec: ServiceSpec = ServiceSpec()

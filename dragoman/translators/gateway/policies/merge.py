@@ -79,7 +79,7 @@ def merge(layers: tuple[Layer[S], ...]) -> Merged[S]:
 def _fold(below: Any, above: Any, path: FieldPath, ref: Ref, says: dict[FieldPath, Ref]) -> Any:
     """`above` over `below`, both of one shape."""
     values = {field.name: getattr(below, field.name) for field in dataclasses.fields(below)}
-    for name, alias in _aliases(_shape(above)).items():
+    for name, alias in meta.names(_shape(above)).items():
         if not path and name in _OWN:
             continue
         given = getattr(above, name)
@@ -100,7 +100,7 @@ def _fold(below: Any, above: Any, path: FieldPath, ref: Ref, says: dict[FieldPat
     if values.get("disabled") and getattr(above, "disabled", None) is None:
         values["disabled"] = None  # said again by someone more specific: on
         says.pop((*path, "disabled"), None)
-    return _made(type(below), values)
+    return type(below)(**values)
 
 
 def _fold_named(
@@ -127,15 +127,6 @@ def _merges(value: Any) -> bool:
     return dataclasses.is_dataclass(value) and not getattr(value, policy.WHOLE, False)
 
 
-def _made(shape: type, values: Mapping[str, Any]) -> Any:
-    """A shape of values that were validated before: validating them again would want them as they were
-    written."""
-    made: Any = object.__new__(shape)
-    for name, value in values.items():
-        object.__setattr__(made, name, value)
-    return made
-
-
 def _leaves(value: Any, path: FieldPath = ()) -> Iterator[FieldPath]:
     """The fields that are said: scalars, lists and whole shapes."""
     if path and _named(value):
@@ -146,7 +137,7 @@ def _leaves(value: Any, path: FieldPath = ()) -> Iterator[FieldPath]:
         yield path
         return
     empty = True
-    for name, alias in _aliases(_shape(value)).items():
+    for name, alias in meta.names(_shape(value)).items():
         given = getattr(value, name)
         if given is not None and (path or name not in _OWN):
             empty = False
@@ -159,13 +150,6 @@ def _shape(value: object) -> Any:
     return type(value)
 
 
-@functools.cache
-def _aliases(shape: Any) -> dict[str, str]:
-    """Python's name of each field -> its name in YAML."""
-    fields: Mapping[str, Any] = shape.__pydantic_fields__
-    return {name: info.alias or name for name, info in fields.items()}
-
-
 def _value(spec: Any, path: FieldPath) -> str:
     """The value of a field in words."""
     duration = False
@@ -173,8 +157,8 @@ def _value(spec: Any, path: FieldPath) -> str:
         if isinstance(spec, dict):
             spec = spec[step]
             continue
-        name = next(name for name, alias in _aliases(_shape(spec)).items() if alias == step)
-        if name in _quiet(_shape(spec)):
+        name = next(name for name, alias in meta.names(_shape(spec)).items() if alias == step)
+        if name in meta.quiet(_shape(spec)):
             return _QUIET
         duration = name in _durations(_shape(spec))
         spec = getattr(spec, name)
@@ -194,8 +178,8 @@ def _shown(value: Any, duration: bool = False) -> str:
             return ", ".join(f"{key}={_shown(item)}" for key, item in value.items())
         case _ if dataclasses.is_dataclass(value):
             known = _durations(_shape(value))
-            quiet = _quiet(_shape(value))
-            said = ((name, alias, getattr(value, name)) for name, alias in _aliases(_shape(value)).items())
+            quiet = meta.quiet(_shape(value))
+            said = ((name, alias, getattr(value, name)) for name, alias in meta.names(_shape(value)).items())
             shown = (
                 f"{alias}: {_QUIET if name in quiet else _shown(item, name in known)}"
                 for name, alias, item in said
@@ -204,13 +188,6 @@ def _shown(value: Any, duration: bool = False) -> str:
             return f"{{{', '.join(shown)}}}"
         case _:
             return str(value)
-
-
-@functools.cache
-def _quiet(shape: Any) -> frozenset[str]:
-    """The fields that are not to be shown."""
-    fields: Mapping[str, Any] = shape.__pydantic_fields__
-    return frozenset(name for name, info in fields.items() if info.repr is False)
 
 
 @functools.cache
