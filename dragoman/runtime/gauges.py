@@ -63,7 +63,10 @@ def mirror(
 def mirror_throttle(metrics: Metrics, throttle: Throttle) -> None:
     """How many come at once."""
     metrics.mirror(
-        "xds_streams_waiting", "New streams that wait for their turn.", (), lambda: [((), throttle.waiting)]
+        "xds_streams_waiting",
+        "New streams that wait for their turn, or for the first configuration.",
+        (),
+        lambda: [((), throttle.waiting)],
     )
     metrics.mirror(
         "xds_streams_refused",

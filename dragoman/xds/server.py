@@ -101,7 +101,6 @@ class Server:
         self._lazy = lazy
         self._server: Any = None
         self._streams: set[_Stream] = set()
-        self._early: set[asyncio.Timeout] = set()
         self._draining = False
         self.throttle: Final = Throttle(settings.throttle)
 
@@ -137,8 +136,7 @@ class Server:
         self._draining = True
         window = self._settings.drain if drain is None else drain
         loop = asyncio.get_running_loop()
-        for patience in self._early:
-            patience.reschedule(loop.time())
+        self.throttle.turn_away()
         for stream in self._streams:
             loop.call_later(random.uniform(0, window), stream.end, _SHUTDOWN)
         await self._server.stop(window + 1.0)
@@ -195,20 +193,6 @@ class Server:
             return _End(admission.code, admission.message)
         return _Caller(node, peer, admission, request)
 
-    async def _prepared(self) -> bool:
-        """Waits for the first configuration as long as for a turn. Who is turned away comes back after a
-        pause that grows with each time, and would be served the later by that."""
-        ready = self._provider.ready
-        if not ready.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.throttle.wait) as patience:
-                    self._early.add(patience)
-                    try:
-                        await ready.wait()
-                    finally:
-                        self._early.discard(patience)
-        return ready.is_set() and not self._draining
-
     async def _carry(
         self,
         caller: _Caller,
@@ -218,7 +202,8 @@ class Server:
         context: Context,
     ) -> _End | None:
         """The stream of one that may have it, when it is its turn."""
-        if not await self._prepared():
+        # Who is turned away comes back after a pause that grows each time, and would be served later by that.
+        if not await self.throttle.until(self._provider.ready):
             return _SHUTDOWN if self._draining else _UNPREPARED
         place = await self.throttle.enter()
         if place is None:

@@ -3,8 +3,9 @@ thousand first configurations in memory, and everybody else's changes from waiti
 
 A stream waits until it is its turn by the rate of new streams, and until fewer than `building` others are
 getting their first configuration; one that would wait for longer than `wait` is turned away, and its proxy
-backs off. All this before any state is made for it. Streams that have their configuration count no more:
-there is no limit on how many there are. The server asks.
+backs off. Before there is a first configuration all wait for that. All this before any state is made for
+them. Streams that have their configuration count no more: there is no limit on how many there are. The server
+asks.
 """
 
 from __future__ import annotations
@@ -42,8 +43,31 @@ class Throttle:
         self._burst: Final = settings.burst * self._interval
         self._free: Final = asyncio.Semaphore(settings.building)
         self._next = 0.0
+        self._early: set[asyncio.Timeout] = set()
         self.waiting = 0
         self.refused = 0
+
+    async def until(self, ready: asyncio.Event) -> bool:
+        """Waits for the first configuration, as long as for a place at most; whether it is there."""
+        if not ready.is_set():
+            patience = asyncio.timeout(self._wait)
+            self._early.add(patience)
+            self.waiting += 1
+            try:
+                async with patience:
+                    await ready.wait()
+            except TimeoutError:
+                pass
+            finally:
+                self.waiting -= 1
+                self._early.discard(patience)
+        return ready.is_set()
+
+    def turn_away(self) -> None:
+        """Ends the waiting for a first configuration: there will be none."""
+        now = asyncio.get_running_loop().time()
+        for patience in self._early:
+            patience.reschedule(now)
 
     async def enter(self) -> Place | None:
         """Waits for a place; None where that would take too long."""

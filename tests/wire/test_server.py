@@ -173,11 +173,11 @@ async def test_rule_9_who_comes_early_waits_for_the_first_configuration(form: Fo
         async with connect(running.port, form) as stream:
             await stream.send(CLUSTER)
             early = asyncio.create_task(stream.read())
-            await net.until("held", lambda: running.server._early)
+            await net.until("held", lambda: running.server.throttle.waiting)
             assert not running.views.uses
             running.views.ready.set()
             assert (await early).type_url == CLUSTER
-        assert not running.server._early
+        assert not running.server.throttle.waiting
 
 
 @FORMS
@@ -198,7 +198,7 @@ async def test_rule_90_who_waits_for_the_first_configuration_is_told_of_the_end(
         running.views.ready.clear()
         async with connect(running.port, form) as stream:
             await stream.send(CLUSTER)
-            await net.until("held", lambda: running.server._early)
+            await net.until("held", lambda: running.server.throttle.waiting)
             stopping = asyncio.create_task(running.server.stop(0))
             assert (await stream.end())[0] == "UNAVAILABLE"
             await stopping
