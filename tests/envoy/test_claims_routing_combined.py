@@ -1,5 +1,6 @@
 """Cases of claims together with what else decides where a request goes, or who it is: WebSockets, a Rollout
-of the rule's own backends, and logins.
+of the rule's own backends, and logins. In one list, cut into scopes, and with clusters that are fetched for
+the first request of a case.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ pytestmark = pytest.mark.envoy
 NAMES = ("shop", "gold", "new", "old")
 
 
-@pytest.fixture(params=["list", "scopes"])
+@pytest.fixture(params=["list", "scopes", "lazy"])
 async def site(request: pytest.FixtureRequest, tmp_path: Path, envoy_binary: Path) -> AsyncIterator[Site]:
     environment = {"DRAGOMAN_STATE_DIRECTORY": str(tmp_path / "state")}
     if request.param == "scopes":
         environment["DRAGOMAN_GATEWAYS_SCOPED_HOSTS"] = "2"
+    if request.param == "lazy":
+        environment["DRAGOMAN_GATEWAYS_LAZY_CLUSTERS"] = "true"
     async with Site(tmp_path, environment=environment) as running:
         for name in NAMES:
             running.plane.write(f"{name}.yaml", *await running.service(name))
