@@ -150,6 +150,11 @@ class Context:
         reads.append(key)
         return collection._values.get(key)
 
+    def alike(self, key: Hashable) -> None:
+        """What was fetched last has this very key, equal to that which was asked for: it is kept instead,
+        because it is there anyway."""
+        self._reads[-1] = key
+
 
 NOBODY = object()
 

@@ -93,7 +93,7 @@ class Named(Derived[K2, bool], Generic[K2]):
     """Which groups have members. These are counted and not kept, and who comes or goes where others are is
     nobody's concern."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_more",)
 
     def __init__(
         self,
@@ -102,24 +102,26 @@ class Named(Derived[K2, bool], Generic[K2]):
         over: Iterable[tuple[Collection[Any, Any], Callable[[Any, Any], Iterable[K2]]]],
     ) -> None:
         super().__init__(graph, name)
-        self._counts: dict[K2, int] = {}
+        self._more: dict[K2, int] = {}  # members beyond the first, of groups that have more than one
         for collection, group_of in over:
             graph._depend(collection, Inlet(self, group_of))
 
     def _move(self, before: set[K2], after: set[K2]) -> None:
         """An item was in some groups and is in others now."""
-        for groups, step in ((before - after, -1), (after - before, 1)):
-            for group in groups:
-                count = self._counts.get(group, 0) + step
-                if count:
-                    self._counts[group] = count
-                else:
-                    del self._counts[group]
-                if count == (step > 0):
-                    self._mark((group,))
-
-    def _compute(self, ctx: Context, key: Any) -> None:
-        self._put(key, True if key in self._counts else None)
+        more = self._more
+        for group in before - after:
+            others = more.get(group, 0)
+            if not others:
+                self._put(group, None)
+            elif others == 1:
+                del more[group]
+            else:
+                more[group] = others - 1
+        for group in after - before:
+            if group in self._values:
+                more[group] = more.get(group, 0) + 1
+            else:
+                self._put(group, True)
 
 
 class Inlet:

@@ -121,7 +121,7 @@ class Files:
         self._poll = poll
         self._held: Held = holdings.Holdings(cluster_scoped) if held is None else held
         self._tree = tree.Tree()
-        self._stamps: dict[str, tuple[int, ...]] = {}
+        self._stamps: dict[str, bytes] = {}
         self._digests: dict[str, int] = {}
         self._notify: inotify.Inotify | None = None
         self._watches: dict[int, set[str]] = {}
@@ -153,7 +153,7 @@ class Files:
         for root in self._roots:
             os.stat(root)
         self._tree = tree.walk(self._roots)
-        with garbage.spared(sum(state.st_size for state in self._tree.files.values()) > _BULK):
+        with garbage.spared(sum(state.size for state in self._tree.files.values()) > _BULK):
             if self._reads_stdin:
                 self._take(STDIN, self._standard().read())
                 yield STDIN
@@ -253,7 +253,7 @@ class Files:
         self._stamps.pop(name, None)
         self._digests.pop(name, None)
         state = self._tree.files.pop(name, None)
-        if state is not None and state.st_nlink > 1:
+        if state is not None and state.links > 1:
             self._stale = True  # the file may have another name, which did not count until now
 
     def _refuse(self, name: str, failure: OSError) -> None:
@@ -320,7 +320,7 @@ class Files:
             if (due := self._due.get(name)) is not None and not due.closed:
                 continue
             self._due.pop(name, None)
-            if self._stamps.get(name) != _stamp(state, 0) and not self._is_spent(name, state):
+            if self._stamps.get(name, b"")[:40] != state.stamp and not self._is_spent(name, state):
                 changed.append((name, state))
         hidden = tuple(os.path.join(folder, "") for folder in self._tree.failures)
         missing = [
@@ -330,7 +330,7 @@ class Files:
             and not name.startswith(hidden or ("\0",))
         ]
         former = self._identities(missing)
-        with garbage.spared(len(changed) > 1 and sum(state.st_size for _, state in changed) > _BULK):
+        with garbage.spared(len(changed) > 1 and sum(state.size for _, state in changed) > _BULK):
             for name, state in changed:
                 self._succeed(name, state, former)
                 self._look(name, state)
@@ -339,19 +339,19 @@ class Files:
             if name in self._held and name not in self._due:
                 self._due[name] = _Due(now + GRACE, now, True)
 
-    def _identities(self, names: Iterable[str]) -> dict[tuple[int, ...], str]:
+    def _identities(self, names: Iterable[str]) -> dict[bytes, str]:
         """Device and inode of what was read under these names."""
-        return {self._stamps[name][:2]: name for name in names if name in self._stamps}
+        return {self._stamps[name][:16]: name for name in names if name in self._stamps}
 
-    def _succeed(self, name: str, state: tree.State, former: dict[tuple[int, ...], str]) -> None:
+    def _succeed(self, name: str, state: tree.State, former: dict[bytes, str]) -> None:
         """A renamed file loses its former name at once, lest its objects stand twice for a moment."""
-        if name not in self._held and (old := former.get((state.st_dev, state.st_ino))) is not None:
+        if name not in self._held and (old := former.get(state.identity)) is not None:
             self._forget(old)
             self._due.pop(old, None)
 
     def _counted(self, name: str, state: tree.State) -> str:
         """The one name under which a file with several (links of either kind) is read."""
-        if name in self._tree.files or (state.st_nlink == 1 and name not in self._tree.others):
+        if name in self._tree.files or (state.links == 1 and name not in self._tree.others):
             return name
         same = (each for each, known in self._tree.files.items() if _same(known, state))
         return next(same, name)
@@ -448,7 +448,7 @@ class Files:
             if (other := name) != (name := self._counted(name, state)):
                 self._forget(other)  # it counted until now, if ever
             before = self._tree.files.setdefault(name, state)
-            if before.st_nlink > 1 and not _same(before, state):
+            if before.links > 1 and not _same(before, state):
                 self._stale = True  # another name of what stood here did not count until now
             self._succeed(name, state, former)
             late = now - due.since >= PATIENCE
@@ -471,18 +471,16 @@ def _content(name: str) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _stamp(state: tree.State, read_at: int) -> tuple[int, ...]:
-    """What tells one state of a file from another; only the file's identity where the clock is too coarse to
-    tell (read too soon), and that is no state's stamp.
+def _stamp(state: tree.State, read_at: int) -> bytes:
+    """What begins with the stamp of the state that was read, so that another one shows; only the file's
+    identity where the clock is too coarse to tell (read too soon).
     """
-    if read_at and state.st_mtime_ns > read_at - _RACY:
-        return state.st_dev, state.st_ino
-    return state[:5]
+    return state.identity if state.changed > read_at - _RACY else state
 
 
 def _same(one: tree.State, other: tree.State) -> bool:
     """Whether two names stand for one file."""
-    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+    return one.identity == other.identity
 
 
 def _gone(name: str) -> bool:

@@ -31,6 +31,12 @@ class PortKey(NamedTuple):
     bind: ir.Bind
 
 
+@functools.lru_cache(maxsize=1024)
+def port_key(group: str, bind: ir.Bind) -> PortKey:
+    """Kept, because it is part of the key of every host name."""
+    return PortKey(group, bind)
+
+
 class NameKey(NamedTuple):
     """A host name (`*`: any) on a bind."""
 

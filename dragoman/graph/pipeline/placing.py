@@ -16,7 +16,6 @@ from dragoman.envoy import caching, routes as encoder
 from dragoman.envoy.filters import chain as filter_chain
 from dragoman.graph.collection import Collection, Context
 from dragoman.graph.pipeline import assembly, binds
-from dragoman.graph.pipeline.binds import PortKey
 from dragoman.ir import model as ir
 from dragoman.ir.order import LAST, Order
 from dragoman.refs import Ref
@@ -160,7 +159,7 @@ def _hosts(
 ) -> Iterator[HostKey]:
     """The virtual hosts that an attachment puts its routes on."""
     for group, bind in itertools.product(seat.groups, seat.binds):
-        port = PortKey(group, bind)
+        port = binds.port_key(group, bind)
         if ctx.fetch(places.kept, binds.MemberKey(port, attachment.parent, attachment.listener)) is None:
             continue
         scope = assembly.scope(bind, ir.FAMILIES[seat.protocol], seat.hostname)
@@ -185,7 +184,7 @@ def flows(
             route, _certified(ctx, (tuple(route.clusters()),), seat, encrypted)
         )
         for group, bind in itertools.product(seat.groups, seat.binds):
-            port = PortKey(group, bind)
+            port = binds.port_key(group, bind)
             if ctx.fetch(places.kept, binds.MemberKey(port, *listener)) is None:
                 continue
             for domain in attachment.hostnames:
@@ -226,7 +225,7 @@ def _clusters(route: ir.Route) -> tuple[ir.ClusterKey, ...]:
 
 
 def fallback(
-    _: Context, key: tuple[PortKey, ir.Scope, str], misdirected: bool
+    _: Context, key: tuple[binds.PortKey, ir.Scope, str], misdirected: bool
 ) -> Iterator[tuple[PartKey, Part]]:
     port, scope, domain = key
     yield PartKey(HostKey(port.group, scope, domain), NO_OBJECT, 0), Part(LAST, misdirected=misdirected)

@@ -158,6 +158,8 @@ def resolve(
         found = ctx.fetch(sources.services, target)
         if found is None:
             return _missing(ctx, sources.service_names, target, origin)
+        if found.keys:
+            ctx.alike(target := found.keys[0].ref)
         return _service(target, found, wanted.port or 0, origin, transport)
     made = ctx.fetch(sources.backends, target)
     if made is None:

@@ -194,6 +194,7 @@ def _decode(document: Document) -> base.Decoded:
         findings += reader.check(ref, spec)
     if findings:
         return base.Decoded(None, tuple(findings))
+    validation.share_lists(spec)
     return base.Decoded(base.Object(ref, about, spec))
 
 

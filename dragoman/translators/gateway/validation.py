@@ -47,6 +47,17 @@ _PLANS: Final[Mapping[type, _Plan]] = {
 }
 
 
+_LISTS: Final[Mapping[type, tuple[str, ...]]] = {
+    httproute.HttpRoute: ("parent_refs",),
+    httproute.Rule: ("matches", "filters"),
+    grpcroute.GrpcRoute: ("parent_refs",),
+    grpcroute.Rule: ("matches", "filters"),
+    service.ServiceSpec: ("ports",),
+    endpointslice.EndpointSlice: ("ports",),
+}
+"""Shape -> its lists of parts that are shared; most are lists of one."""
+
+
 @functools.cache
 def validator(shape: type) -> Callable[[Any], Any]:
     """Makes a shape of plain data, or raises `pydantic.ValidationError`. Built when the first object of its
@@ -68,6 +79,8 @@ def _shared(shape: type) -> _Shared:
 
 
 _seen: Final[dict[type, int]] = {}
+_lists: Final[dict[int, tuple[Any, ...]]] = {}
+"""Lists of one part, by the address of that part, which stays there for as long as its list is here."""
 
 
 def share(shape: type, given: Any) -> Any:
@@ -78,6 +91,27 @@ def share(shape: type, given: Any) -> Any:
         return given
     seen = _seen[shape] = _seen.get(shape, 0) + 1
     return _within(plan, given) if seen > _BEGIN else given
+
+
+def share_lists(made: Any) -> None:
+    """Puts the same list into all objects that have a list of the same one part. `made` is new: nobody has
+    seen it yet."""
+    if type(made) not in _PLANS or _seen.get(type(made), 0) <= _BEGIN:
+        return
+    _share_lists(made)
+    for part in (made.spec,) if isinstance(made, service.Service) else getattr(made, "rules", ()):
+        _share_lists(part)
+
+
+def _share_lists(made: Any) -> None:
+    for field in _LISTS.get(type(made), ()):
+        found = getattr(made, field)
+        if len(found) == 1:
+            if len(_lists) >= _KEPT:
+                _lists.clear()
+            known = _lists.setdefault(id(found[0]), found)
+            if known is not found:
+                object.__setattr__(made, field, known)
 
 
 def _within(plan: _Plan, given: Any) -> Any:
