@@ -50,6 +50,7 @@ _PIECE = 100
 """Files in a part of everything."""
 _PART = 1 << 15
 """Bytes read at once."""
+_APPEARS = inotify.CREATE | inotify.MOVED_TO
 _RACY = 50_000_000
 """A file changed less than so many nanoseconds before it was read may have changed again within its time
 stamp.
@@ -388,7 +389,7 @@ class Files:
         for folder in self._watches.get(event.watch, ()):
             path = os.path.join(folder, event.name)
             names = self._tree.links.get((folder, event.name), set())
-            if names or (not tree.eligible(event.name) and os.path.islink(path)):
+            if names or (event.mask & _APPEARS and not tree.eligible(event.name) and os.path.islink(path)):
                 if event.mask & (inotify.MODIFY | inotify.CLOSE_WRITE):
                     for name in names:
                         self._schedule(name, event.mask, now)

@@ -50,8 +50,8 @@ what a filter calls is named by the routes. Few tables refer to listeners: inner
 routes go through. Scopes (SRDS) are tables; a listener is in use before its scopes come, if they are not
 there already, so it follows them. Likewise it follows connection managers that the client asked for."""
 
-PACE: Final = 4e-6
-"""Seconds for each byte of a large spare resource between two of its versions on one stream: some twenty
+PACE: Final = 1e-5
+"""Seconds for each byte of a large spare resource between two of its versions on one stream: some fifty
 times what Envoy takes to apply it."""
 
 SMALL: Final = 64 * 1024
