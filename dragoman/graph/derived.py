@@ -162,13 +162,13 @@ NOBODY = object()
 class Derived(Collection[K, V]):
     """What the derived collections share: dirty keys, and the record of fetches."""
 
-    __slots__ = ("_commons", "_dirty", "_reads", "runs")
+    __slots__ = ("_dirty", "_patterns", "_reads", "runs")
 
     def __init__(self, graph: Graph, name: str) -> None:
         super().__init__(graph, name)
         self._dirty: dict[Hashable, None] = {}
         self._reads: dict[Hashable, tuple[Any, ...]] = {}  # as `records` has it
-        self._commons = records.Shared()
+        self._patterns = records.Patterns()
         self.runs = 0  # transforms run so far: tests and metrics read it
 
     def _mark(self, keys: Iterable[Hashable]) -> None:
@@ -197,9 +197,9 @@ class Derived(Collection[K, V]):
     def _record(self, key: Hashable, flat: list[Any]) -> None:
         """Registers at what was read and leaves what no longer is."""
         before = self._reads.get(key)
-        reads = self._made(key, flat, enter=before is None)
-        if before == reads:
+        if before is not None and records.says(before, key, flat):
             return
+        reads = self._made(key, flat, enter=before is None)
         if reads:
             self._reads[key] = reads
         elif before is not None:
@@ -215,13 +215,15 @@ class Derived(Collection[K, V]):
                 self._leave(collection, read, key)
 
     def _made(self, key: Hashable, flat: list[Any], *, enter: bool) -> tuple[Any, ...]:
-        """The record of what was read, each once. `enter`: nothing of it is known, and all is registered."""
-        common: list[Any] = []
+        """The record of what was read. `enter`: nothing of it is known, and all is registered."""
+        pattern: list[Any] = []
         single: list[Any] = []
         for at in range(0, len(flat), 2):
             collection, read = flat[at], flat[at + 1]
+            pattern.append(collection)
             for to in range(0, at, 2):
                 if flat[to] is collection and (flat[to + 1] is read or flat[to + 1] == read):
+                    pattern.append(pattern[to + 1])
                     break
             else:
                 try:
@@ -229,21 +231,27 @@ class Derived(Collection[K, V]):
                 except KeyError:
                     readers = self._begin_to_read(collection)
                 if read is key or read == key:
-                    common += collection, records.OWN
+                    pattern.append(records.OWN)
                     continue
                 present = readers.get(read, NOBODY)
                 many = type(present) is records.Many
-                into = common if many and len(present) >= records.COMMON else single
-                into += collection, read
+                if many and len(present) >= records.COMMON:
+                    pattern.append(read)
+                else:
+                    place = next(
+                        (place for place, one in enumerate(single) if one is read or one == read), None
+                    )
+                    if place is None:
+                        place = len(single)
+                        single.append(read)
+                    pattern.append(records.slot(place + 1))
                 if not enter:
                     continue
                 if many:
                     present.append(key)
                 else:
                     readers[read] = key if present is NOBODY else records.Many(present, key)
-        if not common:
-            return tuple(single)
-        shared = self._commons.of(common)
+        shared: tuple[Any, ...] = self._patterns.of(pattern) if pattern else ()
         return (shared, *single) if single else shared
 
     def _begin_to_read(self, collection: Collection[Any, Any]) -> dict[Hashable, Any]:

@@ -1,31 +1,41 @@
 """How it is kept what transforms have read: ten thousand keys of a collection read much the same.
 
-A record of reads is a flat tuple: collection, key, collection, key ... What many others have read as well
-stands in a tuple of its own at its beginning (`Common`), which all of them share; as does what a transform
-read under its own key, which is `OWN` there. Where that is all, it is the record. The readers of one key are
-that reader, or `Many`. Made and read by `derived`.
+A record of reads is a `Pattern`, flat: collection, key, collection, key ... in the order of the reads, and
+behind it the keys that it leaves open. `OWN` in it stands for the reader's own key, a `Slot` for one of those
+that follow; all others are read by many. So most records share their pattern, and where it leaves nothing
+open the pattern is the record. The readers of one key are that reader, or `Many`. Made and read by `derived`.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Final
 
 COMMON: Final = 8
-"""Readers that a key has at least before reading it counts as common."""
+"""Readers that a key has at least before it stands in patterns."""
 _KEPT: Final = 1024
 _SHORT: Final = 16
 """Readers of which one is looked for and taken out at once."""
 
-NOTHING: Final[tuple[Any, ...]] = ()
 OWN: Final = object()
 """The reader's own key."""
 
 
-class Common(tuple[Any, ...]):
-    """Reads that many share, flat like a record's own."""
+class Pattern(tuple[Any, ...]):
+    """Reads, with some keys left open."""
 
     __slots__ = ()
+
+
+class Slot:
+    """A key that a pattern leaves open, by its place in the record. There is one for each place, which equals
+    no key."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: int) -> None:
+        self.place = place
 
 
 class Many(list[Any]):
@@ -54,19 +64,19 @@ class Many(list[Any]):
         return [one for one in dict.fromkeys(self) if reads(one)] if self.gone else self
 
 
-class Shared:
-    """The `Common`s of one collection."""
+class Patterns:
+    """Those of one collection."""
 
     __slots__ = ("_known", "_last")
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], Common] = {}
-        self._last = Common()
+        self._known: dict[tuple[Any, ...], Pattern] = {}
+        self._last = Pattern()
 
-    def of(self, flat: list[Any]) -> Common:
-        """The one that says this. Keys come in a row that have read the same, so that mostly it is the last
-        one; to look it up is to hash all its keys."""
-        made = Common(flat)
+    def of(self, flat: list[Any]) -> Pattern:
+        """The one that says this. Keys come in a row that have read alike, so that mostly it is the last one;
+        to look it up is to hash all its keys."""
+        made = Pattern(flat)
         if made != self._last:
             if len(self._known) >= _KEPT:
                 self._known.clear()
@@ -74,10 +84,33 @@ class Shared:
         return self._last
 
 
+@functools.cache
+def slot(place: int) -> Slot:
+    return Slot(place)
+
+
+def pattern_of(record: tuple[Any, ...]) -> tuple[Any, ...]:
+    return record if type(record) is Pattern or not record else record[0]
+
+
 def pairs(record: tuple[Any, ...]) -> Iterator[tuple[Any, Hashable]]:
-    """(collection, key) for all that was read."""
-    if type(record) is not Common and record and type(record[0]) is Common:
-        yield from pairs(record[0])
-        record = record[1:]
-    each = iter(record)
-    yield from zip(each, each, strict=True)
+    """(collection, key) for all that was read, `OWN` for the reader's own."""
+    each = iter(pattern_of(record))
+    for collection, key in zip(each, each, strict=True):
+        yield collection, record[key.place] if type(key) is Slot else key
+
+
+def says(record: tuple[Any, ...], key: Hashable, flat: list[Any]) -> bool:
+    """Whether `key` has read just that again, in the same order. False does not mean that it has not."""
+    pattern = pattern_of(record)
+    if len(pattern) != len(flat):
+        return False
+    for at in range(0, len(flat), 2):
+        known, read = pattern[at + 1], flat[at + 1]
+        if known is OWN:
+            known = key
+        elif type(known) is Slot:
+            known = record[known.place]
+        if pattern[at] is not flat[at] or not (known is read or known == read):
+            return False
+    return True

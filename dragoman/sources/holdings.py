@@ -18,7 +18,7 @@ from dragoman.document import Document
 from dragoman.refs import FieldPath, Ref
 from dragoman.sources import base, locate, objects, packing, yamldoc
 
-_LOOSE = 64
+_LOOSE = 256
 """Texts that are kept as they are after a change."""
 _NAMED = 3
 """How many objects a note names before it counts the others."""

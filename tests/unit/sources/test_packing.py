@@ -36,7 +36,7 @@ def test_no_secret_is_a_sample_for_others() -> None:
     assert packer.pack("kind: Service")._sample == b"kind: Service"
 
 
-@pytest.mark.parametrize("count", [3, 200])  # some stay as they are for a while, more are packed
+@pytest.mark.parametrize("count", [3, 600])  # some stay as they are for a while, more are packed
 def test_places_are_as_before_after_changes(count: int) -> None:
     held = Holdings()
     for number in range(count):
