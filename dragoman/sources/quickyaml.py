@@ -22,7 +22,7 @@ from dragoman.sources import yamlnodes
 UNDECIDED: Final = object()
 """The answer for a document outside the subset, or in error."""
 
-_REMEMBERED: Final = 8192
+_REMEMBERED: Final = 2048
 """Lines kept at once."""
 _LONGEST: Final = 160
 """Characters of a line up to which it is kept."""
