@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-
-import pytest
 
 from dragoman import config
 from dragoman.graph.pipeline import Pipeline
@@ -31,6 +30,8 @@ class _Views:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self.ready = asyncio.Event()
+        self.ready.set()
 
     def acquire(self, group: str) -> ResourceView:
         return self._pipeline.activate(group)
@@ -49,12 +50,8 @@ async def serve(world: World, folder: Path) -> AsyncIterator[Run]:
     flags = {"xds.port": net.free_port(), "gateways.addresses": "per-gateway"}
     settings = config.load(environment=SETTINGS, flags=flags)
     with _LOCK.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pytest.fail(
-                "another replay runs on this machine, and ports are the suite's own (xdist: --dist loadgroup)"
-            )
+        # Ports are the suite's own. Workers of xdist may share the cases, and have to take turns.
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
         pipeline = Pipeline(settings)
         ledger = Ledger()
         ledger.on_rejection(lambda rejection: _note(pipeline, rejection))

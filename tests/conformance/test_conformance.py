@@ -36,6 +36,7 @@ pytestmark = [
     pytest.mark.conformance,
     pytest.mark.envoy,
     pytest.mark.xdist_group("conformance"),
+    pytest.mark.timeout(400),  # another worker may have its turn first
     pytest.mark.asyncio(loop_scope="module"),
 ]
 

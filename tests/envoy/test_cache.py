@@ -97,7 +97,7 @@ HOSTS: static_site.Hosts = {
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def site(envoy_binary: Path) -> AsyncIterator[StaticSite]:
-    SMALL.mkdir()
+    SMALL.mkdir(parents=True)  # the folder is gone where this module comes by for the second time
     try:
         async with static_site.running(envoy_binary, HOSTS) as running:
             yield running
