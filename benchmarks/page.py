@@ -23,7 +23,7 @@ are of this machine under this load; what holds elsewhere are the ratios within 
 
 What to set: `gateways.scoped_hosts` (100) is the number of host names from which on a listener's routes
 are cut into scopes. Below it Envoy applies the whole table for each change, at 15 to 35 us for each host
-name of two rules; with scopes it applies 1/256 of it (1/1,024 from 3,000 hosts on), and each request costs
+name of two rules; with scopes it applies 1/256 of it (1/1,024 from 4,096 hosts on), and each request costs
 6 to 10 us more. 100 is where a change of a whole table comes to 3 ms (`python -m benchmarks --only sweep`),
 and so where it would no longer be served within some 5; it is what 300 requests cost more. A listener of
 fewer requests for each change gains by scopes at any size. With 0 tables are never cut: for few changes and

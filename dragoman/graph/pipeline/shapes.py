@@ -37,9 +37,9 @@ connection in use is sent away within the first of them, and this one grows."""
 SCOPES_LINGER: Final = 600.0
 """The same for scopes, which cost little."""
 
-FINE: Final = 3000
+FINE: Final = 4096
 """From how many host names on a table is cut into 1,024 scopes rather than 256, at 1 us more for each
-request: where a scope of 256 has some 20 of them, and a change of it comes to half a millisecond."""
+request: where a scope of 256 has 16 of them on average, and a change of it comes to half a millisecond."""
 
 _FREE: Final = 6
 _MANY: Final = 16
