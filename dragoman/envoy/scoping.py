@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -90,9 +89,10 @@ def name(table: str, cut: Cut, number: int) -> str:
 
 def within(name: str) -> tuple[str, Cut, int]:
     """Of which table a scope is, how that is cut, and the scope's number."""
-    table, mark, digits = re.fullmatch(r"(.*?)(#+)(..)", name).groups()  # type: ignore[union-attr]
-    cut = Cut.FINE if mark == Cut.FINE.mark else Cut.COARSE
-    return table, cut, _KEY_DIGITS.index(digits[0]) << cut // 2 | _KEY_DIGITS.index(digits[1])
+    marked, high, low = name[:-2], name[-2], name[-1]
+    cut = Cut.FINE if marked.endswith(Cut.FINE.mark) else Cut.COARSE
+    number = _KEY_DIGITS.index(high) << cut // 2 | _KEY_DIGITS.index(low)
+    return marked.removesuffix(cut.mark), cut, number
 
 
 def write(manager: hcm.HttpConnectionManager, table: str, cut: Cut) -> None:

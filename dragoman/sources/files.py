@@ -48,8 +48,6 @@ _BULK = 1 << 16
 """Bytes from which on reading counts as bulk work."""
 _PIECE = 100
 """Files in a part of everything."""
-_PART = 1 << 15
-"""Bytes read at once."""
 _APPEARS = inotify.CREATE | inotify.MOVED_TO
 _RACY = 50_000_000
 """A file changed less than so many nanoseconds before it was read may have changed again within its time
@@ -223,7 +221,7 @@ class Files:
         """Reads a file. `careful`: not if that would lose an object, and then says False."""
         now = time.time_ns()
         try:
-            data = _content(name)
+            data = tree.content(name)
         except FileNotFoundError:
             return True  # its deletion has been or will be noticed
         except OSError as failure:
@@ -418,7 +416,7 @@ class Files:
             self._due[name] = _Due(now, now, True)
         elif mask & (inotify.DELETE | inotify.MOVED_FROM):
             self._due[name] = _Due(now + GRACE, now, True)
-        elif mask & inotify.CREATE and _linked(name):
+        elif mask & inotify.CREATE and tree.linked(name):
             self._stale = True  # which of its names counts is for a walk to say
         elif mask & inotify.ATTRIB:
             self._due[name] = _Due(now, now, False)
@@ -430,7 +428,7 @@ class Files:
         import asyncio
 
         ready = [name for name, due in self._due.items() if due.at <= now]
-        former = self._identities(name for name, due in self._due.items() if due.at > now and _gone(name))
+        former = self._identities(name for name, due in self._due.items() if due.at > now and tree.gone(name))
         turn = time.perf_counter()
         for name in ready:
             due = self._due.pop(name)
@@ -460,18 +458,6 @@ class Files:
                 turn = time.perf_counter()
 
 
-def _content(name: str) -> bytes:
-    """What is in a file (or comes out of a pipe), with half the system calls of `open`."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts = [os.read(descriptor, _PART)]
-        while part := os.read(descriptor, _PART):
-            parts.append(part)
-    finally:
-        os.close(descriptor)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
 def _stamp(state: tree.State, read_at: int) -> bytes:
     """What begins with the stamp of the state that was read, so that another one shows; only the file's
     identity where the clock is too coarse to tell (read too soon).
@@ -484,20 +470,8 @@ def _same(one: tree.State, other: tree.State) -> bool:
     return one.identity == other.identity
 
 
-def _gone(name: str) -> bool:
-    return not os.path.lexists(name)
-
-
 def _reason(failure: OSError) -> str:
     return (failure.strerror or str(failure)).lower()
-
-
-def _linked(name: str) -> bool:
-    """Whether a new name was given to an existing file (`ln`), which nobody is going to close."""
-    try:
-        return os.stat(name).st_nlink > 1
-    except OSError:
-        return False
 
 
 def _polling(reason: str) -> Diagnostic:

@@ -3,7 +3,7 @@
 A folder counts with all below it: `*.yaml`, `*.yml` and `*.json`. Hidden names do not, and so neither do
 the `..data` folders of Kubernetes' ConfigMap and Secret mounts; what is visible there are links into them,
 which are followed. A file that is reached twice is read once. A named file counts whatever its name and kind
-(`<(...)` is a pipe); in folders only regular files do. Called by `files`.
+(`<(...)` is a pipe); in folders only regular files do. Reads them, too. Called by `files`.
 """
 
 # Paths are strings here: as `Path` objects ten thousand of them cost more than the walk itself.
@@ -24,6 +24,8 @@ _SKIPPED: Final = frozenset({"kustomization.yaml", "kustomization.yml"})
 """Instructions for `kustomize`, not resources."""
 _LINKS = 40
 """As many links in a row as the kernel follows."""
+_PART = 1 << 15
+"""Bytes read at once."""
 
 
 def eligible(name: str) -> bool:
@@ -197,3 +199,28 @@ def _targets(folder: str, name: str) -> list[str]:
             out.append(step)
         step = os.path.dirname(step)
     return out
+
+
+def content(name: str) -> bytes:
+    """What is in a file (or comes out of a pipe), with half the system calls of `open`."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = [os.read(descriptor, _PART)]
+        while part := os.read(descriptor, _PART):
+            parts.append(part)
+    finally:
+        os.close(descriptor)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def gone(name: str) -> bool:
+    """Whether nothing has that name, not even a link that leads nowhere."""
+    return not os.path.lexists(name)
+
+
+def linked(name: str) -> bool:
+    """Whether a new name was given to an existing file (`ln`), which nobody is going to close."""
+    try:
+        return os.stat(name).st_nlink > 1
+    except OSError:
+        return False
