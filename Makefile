@@ -1,7 +1,7 @@
 # make run    an Envoy with Dragoman on the first example
 # make test   everything that CI checks
 # make fmt    format and fix what can be fixed
-# make bench  the benchmarks
+# make bench  the benchmarks, into docs/performance.md
 #
 # All work in a virtual environment of their own (VENV), made on first use and again when pyproject.toml changes.
 
@@ -32,7 +32,7 @@ fmt: $(DEV_READY)
 	$(VENV)/bin/ruff format .
 
 bench: $(DEV_READY) proto
-	$(VENV)/bin/python -m benchmarks
+	$(VENV)/bin/python -m benchmarks --write
 
 # The build hook has made these already; this notices when they were deleted since, and costs next to nothing.
 proto: $(DEV_READY)

@@ -77,7 +77,6 @@ async def measure(folder: Path, sizes: Iterable[int]) -> list[Table]:
             )
             if count == 10_000:
                 named = f"10,000 HTTPRoutes{' of one Service' if alone else ''}"
-                table.goals.append(Goal(f"{named} from YAML to first snapshot, CPU", cpu, 4, "s"))
                 table.goals.append(Goal(f"{named} from YAML to Envoy serving", serving, 3, "s"))
                 table.goals.append(Goal(f"memory at {named}", peak / _MB, 200, "MB"))
     return [table]

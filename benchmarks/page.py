@@ -1,23 +1,30 @@
-"""`docs/performance.md`, written by the run that it shows. Called by `__main__` for `--page`."""
+"""`docs/performance.md`: a summary of all targets, and each benchmark's tables as its last `--write` left
+them. Called by `__main__`.
+
+A run of some benchmarks replaces their parts alone, each between comments that bear its name. What is summed
+up is read from the page itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks import report
 from benchmarks.report import Table
 
 PATH: Final = Path(__file__).parent.parent / "docs" / "performance.md"
-SECTIONS: Final = ("probe", "churn", "edits", "requests", "full", "memory", "failover")
 
 _HEAD: Final = """\
 # Performance
 
-Written by `python -m benchmarks --page`: how long a change takes to be served, whether that grows with the
-number of routes, what a request costs in the shapes that are chosen for large configurations, and what Envoy
-needs for them.
-[benchmarks.md](benchmarks.md) says what else is measured, and
+Written by the benchmarks themselves (`make bench`): how long a change takes to be served and whether that
+grows with the number of routes, what a request costs in the shapes that are chosen for large configurations,
+what Envoy and the control plane need, and what the services beside them do.
+[benchmarks.md](benchmarks.md) says how each is measured and where the time goes that is missed, and
 [architecture.md](architecture.md#how-route-tables-are-cut) why routes are cut as they are. The milliseconds
 are of this machine under this load; what holds elsewhere are the ratios within a table.
 
@@ -28,10 +35,46 @@ name of two rules; with scopes it applies 1/256 of it (1/1,024 from 4,096 hosts 
 and so where it would no longer be served within some 5; it is what 300 requests cost more. A listener of
 fewer requests for each change gains by scopes at any size. With 0 tables are never cut: for few changes and
 much traffic. A virtual host of 100 routes or more becomes a tree of path prefixes.
+
+## All targets
 """
 
+_PART: Final = re.compile(r"<!-- (\S+) -->\n(.*?)\n<!-- end -->\n", re.DOTALL)
+_TITLE: Final = "## "
+_TARGETS: Final = report.line(report.TARGETS)
 
-def text(conditions: Iterable[str], tables: Iterable[Table]) -> str:
-    """The page, with the conditions of the run and its tables."""
-    lines = [_HEAD, *(f"- {line}" for line in conditions), "", *(each.markdown() for each in tables)]
+
+def part(tables: Sequence[Table], load: str) -> str:
+    """What stands between the comments of a benchmark that has just run; `load` is of its start."""
+    measured = f"Measured {time.strftime('%Y-%m-%d %H:%M')}; load average at the start: {load}."
+    return "\n".join([measured, "", *(each.markdown() for each in tables)]).rstrip("\n")
+
+
+def updated(old: str, parts: dict[str, str], order: Iterable[str]) -> str:
+    """The page with these parts in place of the former ones. Parts of benchmarks that are no more go."""
+    there = dict(_PART.findall(old)) | parts
+    kept = {name: there[name] for name in order if name in there}
+    lines = [_HEAD, report.line(("measured", *report.TARGETS)), "|---|---|---|---|---|"]
+    lines += (row for text in kept.values() for row in _goals(text))
+    lines += ["", *(f"- {line}" for line in report.machine()), ""]
+    lines += (f"<!-- {name} -->\n{text}\n<!-- end -->\n" for name, text in kept.items())
     return "\n".join(lines)
+
+
+def _goals(text: str) -> Iterator[str]:
+    """The rows of targets of a part, each with its table's title, which leads there."""
+    title, within = "", False
+    for line in text.splitlines():
+        if line.startswith(_TITLE):
+            title = line.removeprefix(_TITLE)
+        if line == _TARGETS:
+            within = True
+        elif not line.startswith("|"):
+            within = False
+        elif within and not line.startswith("|---"):
+            yield f"| [{title.partition(':')[0]}](#{_anchor(title)}) {line}"
+
+
+def _anchor(title: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")

