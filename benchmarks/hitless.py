@@ -66,7 +66,7 @@ async def measure(folder: Path, sizes: Iterable[int]) -> list[Table]:
         "Changes under load",
         ("routes", "change", "edits", "requests", "not 200", "connections closed"),
         notes=[
-            f"{_CONNECTIONS} connections ask for the edited host; an edit is served, the next comes {_GAP:g} s later"
+            f"{_CONNECTIONS} connections ask for the edited host; {_GAP:g} s from an edit served to the next"
         ],
     )
     failed = closed = 0
