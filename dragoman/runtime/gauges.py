@@ -4,6 +4,7 @@ scrapes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 
 from dragoman.diagnostics import Severity
@@ -17,26 +18,32 @@ from dragoman.xds.throttle import Throttle
 
 
 class Counts:
-    """`xds.ledger.Observer` over the metrics."""
+    """`xds.ledger.Observer` over the metrics. Which counter it is takes longer to look up than to count, and
+    a change is counted for each of a thousand streams: what was looked up is kept."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+        self._streams = functools.cache(metrics.streams.labels)
+        self._pushes = functools.cache(metrics.pushes.labels)
+        self._pushed_bytes = functools.cache(metrics.pushed_bytes.labels)
+        self._acks = functools.cache(metrics.acks.labels)
+        self._nacks = functools.cache(metrics.nacks.labels)
+        self._change_to_ack = functools.cache(metrics.change_to_ack.labels)
 
     def streams(self, kind: str, group: str, change: int) -> None:
-        self._metrics.streams.labels(kind, group).inc(change)
+        self._streams(kind, group).inc(change)
 
     def pushed(self, kind: str, group: str, size: int) -> None:
-        self._metrics.pushes.labels(kind, group).inc()
-        self._metrics.pushed_bytes.labels(kind, group).inc(size)
+        self._pushes(kind, group).inc()
+        self._pushed_bytes(kind, group).inc(size)
 
     def ack(self, kind: str, group: str) -> None:
-        self._metrics.acks.labels(kind, group).inc()
+        self._acks(kind, group).inc()
 
     def nack(self, kind: str, group: str) -> None:
-        self._metrics.nacks.labels(kind, group).inc()
+        self._nacks(kind, group).inc()
 
     def converged(self, kind: str, group: str, seconds: float) -> None:
-        self._metrics.change_to_ack.labels(kind).observe(seconds)
+        self._change_to_ack(kind).observe(seconds)
 
 
 def mirror(

@@ -123,7 +123,8 @@ def plan(
         resource = sub.view.get(sub.type_url, name)
         if resource is not None and name not in out.held:
             out.upserts[name] = resource
-    _remove(sub, streams, gone, now, patience, expecting, out)
+    if gone:
+        _remove(sub, streams, gone, now, patience, expecting, out)
     if sub.type_url == CHAIN and out.removals:  # alone, so that nothing in the response can be refused
         out.held.update(out.upserts)
         out.upserts.clear()
@@ -191,9 +192,10 @@ def _gates(
             if type_url != SCOPE and (sub.type_url not in (LISTENER, CHAIN) or type_url != EXTENSION):
                 yield _Gate(type_url, None)
             continue
-        unsent = frozenset(name for name in other.pending if other.target(name) is not None)
-        if unsent:
-            yield _Gate(type_url, unsent)
+        if other.pending:
+            unsent = frozenset(name for name in other.pending if other.target(name) is not None)
+            if unsent:
+                yield _Gate(type_url, unsent)
         for group in other.unproven:
             if now < group.since + patience:
                 out._wake_at(group.since + patience)
@@ -302,7 +304,7 @@ def silent(streams: Mapping[str, Substream]) -> tuple[str, ...]:
     """Listeners that wait because the client came back with them and does not say which filter chains it
     has."""
     sub = streams.get(LISTENER)
-    if sub is None or CHAIN in streams:
+    if sub is None or not sub.brought or CHAIN in streams:
         return ()
     found = ((name, sub.target(name)) for name in sorted(sub.brought & sub.pending.keys()))
     return tuple(name for name, item in found if item is not None and item.fetches)

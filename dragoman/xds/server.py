@@ -238,7 +238,7 @@ class Server:
 class _Stream:
     """One admitted stream: a reader and a writer around a session."""
 
-    __slots__ = ("_end", "_ended", "_form", "_loop", "_place", "_session", "_view", "_wake")
+    __slots__ = ("_end", "_ended", "_entering", "_form", "_loop", "_place", "_session", "_view", "_wake")
 
     def __init__(
         self,
@@ -258,6 +258,7 @@ class _Stream:
         self._wake = asyncio.Event()
         self._end: _End | None = None
         self._ended = False
+        self._entering = True  # until it has its first configuration
 
     def end(self, how: _End | None) -> None:
         """Ends the stream as soon as the writer is not in the middle of a message."""
@@ -297,8 +298,8 @@ class _Stream:
     def _take(self, request: wire.Request) -> None:
         if isinstance(self._view, Lazy) and request.type_url == CLUSTER:
             self._view.show((*request.names, *request.versions))
-        self._session.request(request, self._loop.time())
-        self._wake.set()
+        if self._session.request(request, self._loop.time()) or self._entering:
+            self._wake.set()
 
     async def _write(self, context: Context) -> None:
         while not self._ended:
@@ -306,7 +307,8 @@ class _Stream:
             if response is not None:
                 await context.write(response.data)
                 continue
-            if self._session.settled:
+            if self._entering and self._session.settled:
+                self._entering = False
                 self._place.leave()
             # Nothing ran since: what happens from here on sets the event.
             self._wake.clear()

@@ -91,6 +91,7 @@ class Session:
         self._recorder = recorder
         self._only = only
         self._order = [only] if only else list(served)
+        self._asked: list[Substream] = []  # in that order
         self._patience = patience
         self._nonce = 0
         self._opened = float("inf")
@@ -110,8 +111,9 @@ class Session:
 
     # --- in ----------------------------------------------------------------------------------------------
 
-    def request(self, request: Request, now: float) -> None:
-        """A request of the client. Raises `ProtocolError`."""
+    def request(self, request: Request, now: float) -> bool:
+        """A request of the client. Returns whether there is reason to look for a response. Raises
+        `ProtocolError`."""
         self._opened = min(self._opened, now)
         type_url = request.type_url
         if self._only is None:
@@ -124,8 +126,9 @@ class Session:
         sub = self.streams.get(type_url)
         if sub is None:
             if type_url not in self._order:
-                return
+                return False
             sub = self.streams[type_url] = Substream(type_url, self._form, self._view)
+            self._asked = [self.streams[each] for each in self._order if each in self.streams]
             sub.open(request)
             if type_url == ENDPOINT:
                 sub.owed, self._owed = self._owed & sub.subscription.names, set()
@@ -133,6 +136,7 @@ class Session:
             sub.resubscribe(request)  # first the subscription, then the answer (51)
             self._answer(sub, request, now)
         self._recorder.subscribed(type_url, len(sub.subscription.names), sub.subscription.wildcard)
+        return any(sub.dirty for sub in self._asked)
 
     def _answer(self, sub: Substream, request: Request, now: float) -> None:
         """ACK, NACK (71: error_detail and nothing else makes one), or neither (17, 18, 52)."""
@@ -188,9 +192,8 @@ class Session:
             # What is dropped without a word may have been the last user of something that goes.
             again = False
             self.deadline = None
-            for type_url in self._order:
-                sub = self.streams.get(type_url)
-                if sub is None or not sub.dirty:
+            for sub in self._asked:
+                if not sub.dirty:
                     continue
                 if sub.flight is not None and now < sub.flight.sent_at + self._patience:
                     self._wake_at(sub.flight.sent_at + self._patience)

@@ -123,7 +123,7 @@ class Substream:
         self.brought: frozenset[str] = frozenset()  # ... and these listeners of it name filter chains
         self.opaque = False  # ... which nobody can see (SotW), until it ACKs what we sent
         self.dirty_since: float | None = None
-        self._total = 0
+        self._total = 0  # SotW: of what the client has
 
     # --- what is there and what is wanted ----------------------------------------------------------------
 
@@ -242,6 +242,8 @@ class Substream:
         """A later request's subscription, honoured whatever its nonce (rules 17, 18, 50)."""
         had_all = self.subscription.wildcard
         if self.form is Form.DELTA:
+            if not request.names and not request.unsubscribe:
+                return
             interest = self.subscription.update(request.names, request.unsubscribe, first=False)
         else:
             interest = self.subscription.replace(request.names)
@@ -261,7 +263,7 @@ class Substream:
                 self.owed.add(name)  # it has this, or will have it with all the others
                 continue
             if had_all or name in self.pending:
-                self._add(-_weight(self.known(name)))
+                self._count(self.known(name), None)
             self.pending[name] = UNKNOWN
         if interest.added and self.full_state:
             self.answer = True
@@ -296,9 +298,9 @@ class Substream:
     def _forget(self, name: str) -> None:
         """The client gave a name up: should it come back, it is sent anew (rules 21, 46)."""
         if name in self.pending:
-            self._add(-_weight(self.pending.pop(name)))
+            self._count(self.pending.pop(name), None)
         elif not self.fresh:
-            self._add(-_weight(self.view.get(self.type_url, name)))
+            self._count(self.view.get(self.type_url, name), None)
         for record in (self.parked, self.replaced, self.rejected):
             record.pop(name, None)
 
@@ -327,7 +329,7 @@ class Substream:
     def sent(self, names: frozenset[str], nonce: str, now: float) -> Flight:
         """A response with `names` (added, changed and removed) goes out; what stays in `pending` waits."""
         fresh, self.fresh = self.fresh, False
-        if fresh:
+        if fresh and self.form is Form.SOTW:
             self._total = int(self.view.version(self.type_url), 16)
         for name in names:
             if name not in self.pending:
@@ -337,7 +339,7 @@ class Substream:
             if before is not None:
                 self.replaced.setdefault(name, before)
             if not fresh:
-                self._add(_weight(self.target(name)) - _weight(before))
+                self._count(before, self.target(name))
         version = self.version if self.form is Form.SOTW else self.view.version(self.type_url)
         self.owed.clear()
         self.answer = False
@@ -349,8 +351,8 @@ class Substream:
 
     def drop(self, name: str) -> None:
         """A pending name of which there is nothing to say to the client."""
-        if self.form is Form.SOTW and not self.fresh:
-            self._add(-_weight(self.pending[name]))
+        if not self.fresh:
+            self._count(self.pending[name], None)
         self._untrack(name)
 
     def _untrack(self, name: str) -> None:
@@ -363,15 +365,16 @@ class Substream:
         """The client ACKed the response under way."""
         assert self.flight is not None
         flight, self.flight = self.flight, None
-        if self.full_state:
-            self.rejected.clear()
-        for name in [name for name in self.rejected if name in flight.names]:
-            del self.rejected[name]
+        if self.rejected:
+            for name in list(self.rejected) if self.full_state else flight.names.intersection(self.rejected):
+                del self.rejected[name]
         self.replaced.clear()
         self.unproven.clear()
-        self.nacked = self.nacked - flight.names if self.divisible else frozenset()
-        for name in flight.names.intersection(self.complaints):
-            del self.complaints[name]
+        if self.nacked:
+            self.nacked = self.nacked - flight.names if self.divisible else frozenset()
+        if self.complaints:
+            for name in flight.names.intersection(self.complaints):
+                del self.complaints[name]
         if self.trials:
             self.trials.pop()
         self.opaque = False
@@ -432,8 +435,10 @@ class Substream:
             self.trials.pop()
         return flight
 
-    def _add(self, amount: int) -> None:
-        self._total = (self._total + amount) % MODULUS
+    def _count(self, before: Known, after: Known) -> None:
+        """The client has `after` instead of `before`. Deltas have no version of the whole to be kept."""
+        if self.form is Form.SOTW:
+            self._total = (self._total + _weight(after) - _weight(before)) % MODULUS
 
 
 def _weight(known: Known) -> int:
