@@ -54,15 +54,15 @@ def updated(old: str, parts: dict[str, str], order: Iterable[str]) -> str:
     """The page with these parts in place of the former ones. Parts of benchmarks that are no more go."""
     there = dict(_PART.findall(old)) | parts
     kept = {name: there[name] for name in order if name in there}
-    lines = [_HEAD, report.line(("measured", *report.TARGETS)), "|---|---|---|---|---|"]
-    lines += (row for text in kept.values() for row in _goals(text))
+    lines = [_HEAD, report.line(("benchmark", *report.TARGETS)), "|---|---|---|---|---|"]
+    lines += (row for name, text in kept.items() for row in _goals(name, text))
     lines += ["", *(f"- {line}" for line in report.machine()), ""]
     lines += (f"<!-- {name} -->\n{text}\n<!-- end -->\n" for name, text in kept.items())
     return "\n".join(lines)
 
 
-def _goals(text: str) -> Iterator[str]:
-    """The rows of targets of a part, each with its table's title, which leads there."""
+def _goals(name: str, text: str) -> Iterator[str]:
+    """The rows of targets of a part, each with a link to its table."""
     title, within = "", False
     for line in text.splitlines():
         if line.startswith(_TITLE):
@@ -72,7 +72,7 @@ def _goals(text: str) -> Iterator[str]:
         elif not line.startswith("|"):
             within = False
         elif within and not line.startswith("|---"):
-            yield f"| [{title.partition(':')[0]}](#{_anchor(title)}) {line}"
+            yield f"| [`{name}`](#{_anchor(title)}) {line}"
 
 
 def _anchor(title: str) -> str:
