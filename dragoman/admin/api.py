@@ -189,7 +189,7 @@ def types_of(names: list[str]) -> tuple[str, ...]:
     known |= {url.rpartition(".")[2].lower(): url for url in TYPES}
     for name in names:
         if name.lower() not in known:
-            raise Refused(f"no such type: {name}; there are {', '.join(SHORT.values())}")
+            raise Refused(f"no such type: {name}; there are {', '.join(SHORT[url] for url in TYPES)}")
     return tuple(known[name.lower()] for name in names)
 
 

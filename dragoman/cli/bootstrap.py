@@ -113,6 +113,7 @@ def command(
     from dragoman.envoy import bootstrap
 
     host, port = _address(xds)
+    gateways = tuple(name for given in gateways for name in options.canonical(given).split(","))
     made = bootstrap.bootstrap(
         node_id=node_id or socket.gethostname(),
         cluster=cluster,
@@ -142,7 +143,7 @@ def _infrastructure(paths: tuple[str, ...], gateways: tuple[str, ...]) -> dict[s
     from dragoman.config import Settings
 
     group = ",".join(gateways) or "*"
-    found = workspace.load(paths, Settings(), group).pipeline.view(group).gateways.values()
+    found = workspace.read(paths, Settings(), group).pipeline.view(group).gateways.values()
     youngest_first = sorted(
         (one for one in found if one.parent is None), key=lambda one: one.age, reverse=True
     )
@@ -153,10 +154,12 @@ def _infrastructure(paths: tuple[str, ...], gateways: tuple[str, ...]) -> dict[s
 
 
 def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
-        raise failure.Failure(f"--xds {text}: expected HOST:PORT")
-    return host.strip("[]"), int(port)
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    name = host[1:-1] if bracketed else host
+    if not name or (":" in name) != bracketed or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise failure.Failure(f"--xds {text}: expected HOST:PORT, an IPv6 address as [ADDRESS]:PORT")
+    return name, int(port)
 
 
 def _admin(port: int, path: Path | None) -> Admin | None:

@@ -5,6 +5,7 @@ The standard library's client is enough for one request, and costs no import of 
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -41,6 +42,9 @@ def _ask(method: str, server: str, path: str, query: Mapping[str, str | Sequence
     try:
         # The header is what web pages cannot send (admin/server.py).
         request = urllib.request.Request(url, method=method, headers={"X-Dragoman": "1"})
+    except ValueError as error:
+        raise _no_address(server, error) from None
+    try:
         with opener.open(request, timeout=_TIMEOUT) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
@@ -52,8 +56,22 @@ def _ask(method: str, server: str, path: str, query: Mapping[str, str | Sequence
             code="DRG5004",
             help="start one with `dragoman run PATH`, or name its admin address with --server",
         ) from None
+    except http.client.InvalidURL as error:
+        raise _no_address(server, error) from None
+    except http.client.HTTPException:
+        raise failure.Failure(
+            f"{server} answers something else than HTTP",
+            code="DRG5004",
+            help="the admin address is wanted, not that of xDS; `dragoman run` prints both",
+        ) from None
     except ValueError as error:
         raise failure.Failure(f"{url} answers something else than JSON: {error}", code="DRG5004") from None
+
+
+def _no_address(server: str, error: Exception) -> failure.Failure:
+    return failure.Failure(
+        f"--server {server} is no address: {error}", code="DRG5004", help="expected http://HOST:PORT"
+    )
 
 
 def _said(error: urllib.error.HTTPError) -> str:

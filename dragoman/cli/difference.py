@@ -43,7 +43,7 @@ def behaviour(
     before: Sequence[str], after: Sequence[str], settings: config.Settings, group: str
 ) -> list[Data]:
     """What clients and backends would notice: ports, requests, clusters, endpoints."""
-    old, new = (workspace.load(paths, settings, group).pipeline.view(group) for paths in (before, after))
+    old, new = (workspace.read(paths, settings, group).pipeline.view(group) for paths in (before, after))
     return [change.data() for change in difference.behaviour(old, new)]
 
 

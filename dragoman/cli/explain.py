@@ -121,7 +121,7 @@ def _request(
         return answer
     from dragoman.admin import views
 
-    loaded = workspace.load(paths, options.load_settings(settings_path), group)
+    loaded = workspace.read(paths, options.load_settings(settings_path), group)
     try:
         return views.explain_request(loaded.pipeline, group, method, url, headers, claims)
     except ValueError as error:
@@ -150,6 +150,11 @@ def _parse(what: tuple[str, ...]) -> tuple[tuple[str, str] | None, tuple[str, ..
         return (what[0], what[1]), what[2:]
     if "://" in what[0]:
         return ("GET", what[0]), what[1:]
+    if len(what) > 1 and "://" in what[1]:
+        raise failure.Failure(
+            f"`{what[0]}` is no method: methods are in capitals",
+            help=f"dragoman explain {what[0].upper()} {what[1]}",
+        )
     return None, what[1:]
 
 
@@ -161,7 +166,7 @@ def _object(name: str, paths: tuple[str, ...], server: str, group: str, settings
         return found
     from dragoman.admin import anatomy
 
-    loaded = workspace.load(paths, options.load_settings(settings_path), group)
+    loaded = workspace.read(paths, options.load_settings(settings_path), group)
     try:
         return anatomy.explain(loaded.pipeline, group, anatomy.find(loaded.pipeline, name))
     except anatomy.UnknownObject as error:

@@ -54,9 +54,26 @@ def group() -> Callable[[F], F]:
         "--group",
         default="*",
         show_default=True,
+        callback=lambda _context, _parameter, given: canonical(given),
         metavar="GATEWAYS",
         help="Node group: `namespace/name` of a Gateway, several with commas, `namespace/*`, or `*` for all.",
     )
+
+
+def canonical(group: str) -> str:
+    """A node group as the control plane names it; `Failure` for what no node may ask for."""
+    if group == "*":
+        return group
+    from dragoman.xds import groups
+
+    given = group.split(",")
+    for item in given:
+        if not groups.gateway(item):
+            raise failure.Failure(
+                f"-g {group}: `{item.strip()}` is no Gateway",
+                help="expected `namespace/name`, `namespace/*` or `*`, several with commas",
+            )
+    return groups.group_of(groups.gateway(item) for item in given)
 
 
 def server() -> Callable[[F], F]:

@@ -241,7 +241,8 @@ def command(
         if xds_ca is None and (xds_cert is not None or xds_name):
             raise failure.Failure("TLS to the control plane needs --xds-ca", code="DRG5001")
         _address("--xds", xds)
-        source = following.Settings(xds, gateways or ("*",), node_id, xds_ca, xds_cert, xds_key, xds_name)
+        gateways = tuple(name for given in gateways or ("*",) for name in options.canonical(given).split(","))
+        source = following.Settings(xds, gateways, node_id, xds_ca, xds_cert, xds_key, xds_name)
     garbage.begin()
     asyncio.run(_run(settings, source, grace))
 

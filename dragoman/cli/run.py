@@ -99,11 +99,12 @@ def _announce(plane: ControlPlane, with_envoy: bool, with_demo: bool) -> None:
         f"  admin           {plane.admin.url}",
     ]
     if urls and with_demo:
+        server = "" if plane.admin.url == options.DEFAULT_SERVER else f" --server {plane.admin.url}"
         tries = [
             (f"curl -s {urls[0]}/", "the hello service answers"),
             (f"curl -s {urls[0]}/ -H 'x-env: canary'", "the canary answers"),
-            (f"dragoman explain GET {urls[0]}/ -H 'x-env: canary'", "why"),
-            ("dragoman status", "who has what"),
+            (f"dragoman explain GET {urls[0]}/ -H 'x-env: canary'{server}", "why"),
+            (f"dragoman status{server}", "who has what"),
         ]
         width = max(len(command) for command, _ in tries)
         lines += ["", "  Try, in another terminal:"]

@@ -34,7 +34,7 @@ def command() -> None:
     "types",
     multiple=True,
     metavar="TYPE",
-    help="CDS, EDS, ECDS, LDS, RDS or SDS. Repeatable.",
+    help="CDS, EDS, ECDS, FCDS, SRDS, LDS, RDS or SDS. Repeatable.",
 )
 @click.option("-n", "--name", default="", metavar="NAME", help="Only the resource of this name.")
 @options.output("table", "yaml", "json")
@@ -172,7 +172,7 @@ def _resources(
         urls = api.types_of(list(types))
     except api.Refused as refused:
         raise failure.Failure(str(refused)) from None
-    loaded = workspace.load(paths, settings, group)
+    loaded = workspace.read(paths, settings, group)
     return views.resources(loaded.pipeline.snapshot(group), types=urls, name=name, bodies=bodies)
 
 

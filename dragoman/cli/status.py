@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from dragoman.cli import options
+from dragoman.cli import failure, options
 
 Data = Mapping[str, Any]
 
@@ -61,7 +61,12 @@ def command(
     """
     from dragoman.cli import client, render
 
-    if watch and not paths:
+    if watch and (paths or output != "text"):
+        raise failure.Failure(
+            "-w shows what a running control plane does, as text",
+            help="leave out -w, or the paths and -o",
+        )
+    if watch:
         _watch(server, interval)
         return
     found = _offline(paths, settings_path, group) if paths else client.get(server, "status")
@@ -162,7 +167,7 @@ def _watch(server: str, interval: float) -> None:
     from rich import console, live, text as rich_text
 
     from dragoman import garbage
-    from dragoman.cli import client, failure
+    from dragoman.cli import client
 
     def page() -> str:
         try:

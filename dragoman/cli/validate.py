@@ -56,7 +56,6 @@ def command(
 
 def _show(loaded: Workspace, report: Report, output: str) -> None:
     from dragoman.cli import render
-    from dragoman.diagnostics import Severity
 
     locate = loaded.pipeline.locate
     match output:
@@ -77,15 +76,23 @@ def _show(loaded: Workspace, report: Report, output: str) -> None:
             _text(report, loaded, to_stderr=True)
         case _:
             _text(report, loaded, to_stderr=False)
-            errors = sum(d.severity is Severity.ERROR for d in report)
-            warnings = sum(d.severity is Severity.WARNING for d in report)
-            summary = f"{render.count(len(loaded.documents), 'object')}: "
-            summary += (
-                f"{render.count(errors, 'error')}, {render.count(warnings, 'warning')}"
-                if errors or warnings
-                else "all fine"
-            )
-            click.secho(summary, err=True, fg="red" if errors else "yellow" if warnings else "green")
+            summary, colour = _summary(loaded, report)
+            click.secho(f"{render.count(len(loaded.documents), 'object')}: {summary}", err=True, fg=colour)
+
+
+def _summary(loaded: Workspace, report: Report) -> tuple[str, str]:
+    """What it comes to in a few words, and their colour."""
+    from dragoman.cli import render
+    from dragoman.diagnostics import Severity
+
+    errors = sum(d.severity is Severity.ERROR for d in report)
+    warnings = sum(d.severity is Severity.WARNING for d in report)
+    if errors or warnings:
+        counts = f"{render.count(errors, 'error')}, {render.count(warnings, 'warning')}"
+        return counts, "red" if errors else "yellow"
+    if not loaded.documents:
+        return "nothing to check; folders are searched for .yaml, .yml and .json", "yellow"
+    return "all fine", "green"
 
 
 def _text(report: Report, loaded: Workspace, *, to_stderr: bool) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import click
+
 from dragoman import config
-from dragoman.cli import failure
+from dragoman.cli import failure, render
 from dragoman.diagnostics import Diagnostic, Severity
 from dragoman.document import Document
 from dragoman.graph.pipeline import Pipeline
@@ -26,6 +28,23 @@ class Workspace:
 
     def worst(self) -> Severity | None:
         return max((item.severity for item in self.findings), default=None)
+
+
+def read(paths: Sequence[str], settings: config.Settings, group: str = "*") -> Workspace:
+    """As `load`, for commands that show no findings: how many errors there are is said on stderr, since what
+    an error takes out would else be missing in silence.
+    """
+    found = load(paths, settings, group)
+    errors = sum(item.severity is Severity.ERROR for item in found.findings)
+    if errors:
+        named = " ".join(paths)
+        click.secho(
+            f"{render.count(errors, 'error')} in {named}: what they concern may be missing here;"
+            f" `dragoman validate {named}` lists them",
+            fg="yellow",
+            err=True,
+        )
+    return found
 
 
 def load(paths: Sequence[str], settings: config.Settings, group: str = "*") -> Workspace:

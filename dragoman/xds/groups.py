@@ -102,12 +102,13 @@ def claims(node: Node) -> tuple[str, ...]:
         value = metadata.get(key)
         if value:
             given: Iterable[Any] = value if isinstance(value, list | tuple) else str(value).split(",")
-            return tuple(name for item in given if (name := _name(item)))
-    names = [_name(item) for item in node.cluster.split(",")]
+            return tuple(name for item in given if (name := gateway(item)))
+    names = [gateway(item) for item in node.cluster.split(",")]
     return tuple(names) if all(names) else ()
 
 
-def _name(item: object) -> str:
+def gateway(item: object) -> str:
+    """What a node, or `-g`, may ask for: `namespace/name`, `namespace/*` or `*`; "" for anything else."""
     text = str(item).strip()
     namespace, slash, name = text.partition("/")
     if text == ALL:

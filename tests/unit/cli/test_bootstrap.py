@@ -57,10 +57,26 @@ def test_statistics(call: Call) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--xds", "nowhere"), ("--xds", "a:0"), ("--xds-cert", "/c.pem"), ("--xds-name", "cp"), ("gateway",)],
+    [
+        ("--xds", "nowhere"),
+        ("--xds", "a:0"),
+        ("--xds", ":18000"),
+        ("--xds", "::1"),
+        ("--xds", "::1:18000"),
+        ("--xds", "[]:18000"),
+        ("--xds-cert", "/c.pem"),
+        ("--xds-name", "cp"),
+        ("-g", "edge"),
+        ("-g", "shop/edge/http"),
+        ("gateway",),
+    ],
 )
 def test_mistakes(call: Call, arguments: tuple[str, ...]) -> None:
     assert call("bootstrap", *arguments).exit_code == 2
+
+
+def test_gateways_may_stand_in_one_option(call: Call) -> None:
+    assert made(call, "-g", "shop/b, shop/edge")["node"]["metadata"] == {"gateways": ["shop/b", "shop/edge"]}
 
 
 def test_infrastructure_labels_reach_the_node(call: Call, hello: Path) -> None:

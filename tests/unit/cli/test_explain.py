@@ -185,3 +185,17 @@ def test_what_a_token_says_may_be_told(call: Call, hello: Path) -> None:
     assert (
         "Backend hello/gold if the token says tier gold" in call("explain", "httproute/hello", hello).stdout
     )
+
+
+def test_a_method_in_small_letters_is_no_object(call: Call, hello: Path) -> None:
+    result = call("explain", "get", "http://127.0.0.1:8080/", "-f", hello)
+    assert result.exit_code == 2
+    assert "`get` is no method" in result.stderr
+    assert "dragoman explain GET http://127.0.0.1:8080/" in result.stderr
+
+
+def test_errors_are_mentioned(call: Call, hello: Path) -> None:
+    (hello / "routes.yaml").write_text("kind: [\n")
+    result = call("explain", "GET", "http://127.0.0.1:8080/", "-f", hello)
+    assert "404 from Envoy: no route" in result.stdout
+    assert f"1 error in {hello}: what they concern may be missing here" in result.stderr

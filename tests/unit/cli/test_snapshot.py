@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.unit.cli.conftest import Call, edit
@@ -95,3 +96,37 @@ def test_difference_by_behaviour(call: Call, hello: Path) -> None:
     found = json.loads(call("snapshot", "diff", "--by", "behaviour", "-o", "json", hello, after).stdout)
     assert {item["type"] for item in found} == {"request"}
     assert "Backend/hello/hello-canary → Backend/hello/hello" in found[-1]["details"]
+
+
+def test_types_that_there_are(call: Call, hello: Path) -> None:
+    """What the message offers can be asked for."""
+    offered = (
+        call("snapshot", "show", "-t", "xds", hello).stderr.strip().partition("there are ")[2].split(", ")
+    )
+    assert len(offered) == 8
+    assert "RDS 127.0.0.1:8080" in call("snapshot", "show", *(f"-t{name}" for name in offered), hello).stdout
+
+
+@pytest.mark.parametrize("group", ["edge", "a/b/c", "*/edge", "", "hello/edge,other"])
+def test_what_is_no_group(call: Call, hello: Path, group: str) -> None:
+    for command in (("snapshot", "show"), ("snapshot", "diff", hello), ("validate",), ("status",)):
+        result = call(*command, hello, "-g", group)
+        assert result.exit_code == 2
+        assert "is no Gateway" in result.stderr
+
+
+def test_groups_are_the_same_in_any_order(call: Call, hello: Path) -> None:
+    assert (
+        call("snapshot", "show", hello, "-g", "x/y, hello/edge").stdout
+        == call("snapshot", "show", hello).stdout
+    )
+
+
+def test_errors_are_mentioned(call: Call, hello: Path) -> None:
+    """A file that cannot be read takes its objects away: a difference must not look like an intended one."""
+    after = changed(hello)
+    (after / "routes.yaml").write_text("kind: [\n")
+    result = call("snapshot", "diff", hello, after)
+    assert "- CDS Backend/hello/hello" in result.stdout
+    assert f"1 error in {after}: " in result.stderr
+    assert f"error in {hello}:" not in result.stderr

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
 import click
+import pytest
 
 from dragoman.cli import status
 from tests.unit.cli.conftest import Call, edit
@@ -111,3 +114,36 @@ def test_nobody_answers(call: Call) -> None:
     assert (
         "error[DRG5004]: no control plane answers at http://127.0.0.1:9: Connection refused" in result.stderr
     )
+
+
+def test_watching_is_of_a_control_plane(call: Call, hello: Path) -> None:
+    for arguments in ((hello,), ("-o", "json")):
+        result = call("status", "-w", *arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith("error: -w shows what a running control plane does")
+
+
+@pytest.mark.parametrize("server", ["http://127.0.0.1:abc", "http://a b", "http://[::1", "127.0.0.1:9/x y"])
+def test_no_address(call: Call, server: str) -> None:
+    result = call("status", "--server", server)
+    assert result.exit_code == 2
+    assert " is no address: " in result.stderr
+
+
+def test_what_answers_is_not_http(call: Call) -> None:
+    """The port of xDS, which is the nearest mistake: HTTP/2 answers with a frame."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"\0\0\6\4\0\0\0\0\0\0\5\0\0\x40\0\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        result = call("status", "--server", f"127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+    assert result.exit_code == 2
+    assert "answers something else than HTTP" in result.stderr
+    assert "the admin address is wanted" in result.stderr

@@ -113,3 +113,10 @@ def test_no_envoy_to_ask(call: Call, hello: Path, monkeypatch: pytest.MonkeyPatc
     result = call("validate", "--envoy", hello)
     assert result.exit_code == 2
     assert "error[DRG5005]" in result.stderr
+
+
+def test_nothing_to_check_is_no_all_clear(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml.tpl").write_text("kind: HTTPRoute\n")
+    result = call("validate", tmp_path)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("0 objects: nothing to check")
