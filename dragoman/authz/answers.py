@@ -28,21 +28,19 @@ _NOTHING: Final = credentials.Removal()
 def allowed(
     headers: Pairs,
     told: Pairs,
-    removals: tuple[credentials.Removal, ...] = (),
+    removal: credentials.Removal = _NOTHING,
     opened: tuple[str, ...] = (),
 ) -> bytes:
     """The request passes, with these headers to the backend and `told` to the client. `opened`: the kinds of
     credentials about which nobody could be asked."""
-    if any(one.cookie is not None for one in removals):
+    if removal.cookie is not None:
         # Nothing is kept of what clients keep in cookies.
-        return _allowed.__wrapped__(headers, told, removals, opened)
-    return _allowed(headers, told, removals, opened)
+        return _allowed.__wrapped__(headers, told, removal, opened)
+    return _allowed(headers, told, removal, opened)
 
 
 @functools.lru_cache(maxsize=2048)
-def _allowed(
-    headers: Pairs, told: Pairs, removals: tuple[credentials.Removal, ...], opened: tuple[str, ...]
-) -> bytes:
+def _allowed(headers: Pairs, told: Pairs, removal: credentials.Removal, opened: tuple[str, ...]) -> bytes:
     message = auth.CheckResponse()
     message.status.code = 0
     target = message.ok_response
@@ -51,13 +49,12 @@ def _allowed(
         target.headers.add().header.MergeFrom(_header(name, value))
     for name, value in told:
         target.response_headers_to_add.add().header.MergeFrom(_header(name, value))
-    for one in removals:
-        target.headers_to_remove.extend(one.headers)
-        target.query_parameters_to_remove.extend(one.params)
-        if one.cookie:
-            target.headers.add().header.MergeFrom(_header("cookie", one.cookie))
-        elif one.cookie is not None:
-            target.headers_to_remove.append("cookie")
+    target.headers_to_remove.extend(removal.headers)
+    target.query_parameters_to_remove.extend(removal.params)
+    if removal.cookie:
+        target.headers.add().header.MergeFrom(_header("cookie", removal.cookie))
+    elif removal.cookie is not None:
+        target.headers_to_remove.append("cookie")
     for kind in opened:
         message.dynamic_metadata.fields[authz.OPEN].struct_value.fields[kind].bool_value = True
     return proto.serialize(message)

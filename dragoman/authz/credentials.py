@@ -51,15 +51,19 @@ def find(request: Request, places: ir.Places) -> str:
     return ""
 
 
-def remove(request: Request, places: ir.Places) -> Removal:
+def remove(request: Request, *emptied: ir.Places) -> Removal:
     """Every place that may have a credential is emptied, not only the one that decided."""
-    headers = tuple(name for name, prefix in places.headers if _holds(request.headers.get(name), prefix))
+    placed = [one for places in emptied for one in places.headers]
+    names = dict.fromkeys(name for name, prefix in placed if _holds(request.headers.get(name), prefix))
+    headers = tuple(names)
+    params = tuple(dict.fromkeys(name for places in emptied for name in places.params))
+    cookies = {name for places in emptied for name in places.cookies}
     cookie = request.headers.get("cookie")
-    if cookie is None or not places.cookies:
-        return Removal(headers, places.params)
-    left = [crumb for crumb in cookie.split(";") if crumb.partition("=")[0].strip() not in places.cookies]
+    if cookie is None or not cookies:
+        return Removal(headers, params)
+    left = [crumb for crumb in cookie.split(";") if crumb.partition("=")[0].strip() not in cookies]
     kept = ";".join(left).strip()
-    return Removal(headers, places.params, kept if kept != cookie.strip() else None)
+    return Removal(headers, params, kept if kept != cookie.strip() else None)
 
 
 def _holds(value: str | None, prefix: str) -> bool:

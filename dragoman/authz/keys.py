@@ -50,7 +50,7 @@ if key[8] == '' and (ARGV[1] ~= '' or ARGV[2] ~= '') then
   local known = string.find(',' .. ARGV[1] .. ',', ',' .. key[1] .. ',', 1, true) ~= nil
   for group in string.gmatch(key[2], '[^,]+') do
     group = string.match(group, '^%s*(.-)%s*$')
-    known = known or string.find(',' .. ARGV[2] .. ',', ',' .. group .. ',', 1, true) ~= nil
+    known = known or (group ~= '' and string.find(',' .. ARGV[2] .. ',', ',' .. group .. ',', 1, true) ~= nil)
   end
   if not known then return {'forbidden'} end
 end

@@ -136,10 +136,10 @@ class Service:
         reader = asked.context_extensions.get(authz.KEYS, "")
         optional = asked.context_extensions.get(authz.OPTIONAL, "").split(",")
         grants: dict[str, Grant] = {}
-        removals: list[credentials.Removal] = []
+        emptied: list[ir.Places] = []
         for kind, name, find in ((authz.INTROSPECTION, policy, self._token), (authz.KEYS, reader, self._key)):
             if name:
-                found = await find(name, request, removals, optional=kind in optional)
+                found = await find(name, request, emptied, optional=kind in optional)
                 if isinstance(found, Denial):
                     return answers.denied(found, http.host)
                 grants[kind] = found
@@ -148,13 +148,13 @@ class Service:
         headers = sum((one.headers for one in grants.values()), ())
         told = sum((one.told for one in grants.values()), ())
         opened = tuple(kind for kind, one in grants.items() if one.open)
-        return answers.allowed(headers, told, tuple(removals), opened)
+        return answers.allowed(headers, told, credentials.remove(request, *emptied), opened)
 
     async def _token(
         self,
         policy: str,
         request: credentials.Request,
-        removals: list[credentials.Removal],
+        emptied: list[ir.Places],
         *,
         optional: bool,
     ) -> Verdict:
@@ -164,7 +164,7 @@ class Service:
         told = tokens.told
         token = credentials.find(request, told.places)
         if not told.forward:
-            removals.append(credentials.remove(request, told.places))
+            emptied.append(told.places)
         if not token:
             return self._missing(policy, introspection.MISSING, optional=optional)
         known = tokens.known(token)
@@ -177,7 +177,7 @@ class Service:
         self,
         policy: str,
         request: credentials.Request,
-        removals: list[credentials.Removal],
+        emptied: list[ir.Places],
         *,
         optional: bool,
     ) -> Verdict:
@@ -185,7 +185,7 @@ class Service:
         if told is None:
             return self._stranger(policy)
         key = credentials.find(request, told.places)
-        removals.append(credentials.remove(request, told.places))
+        emptied.append(told.places)
         if not key:
             return self._missing(policy, keys.MISSING, optional=optional)
         return self._settled(

@@ -43,7 +43,7 @@ async def shop(tmp_path: Path, envoy_binary: Path, redis: servers.Redis) -> Asyn
     site = Site(tmp_path)
     site.plane = Plane(tmp_path, environment={"DRAGOMAN_AUTHZ_STORE": redis.url}, log_level="debug")
     async with site:
-        names = ("admin", "ann", "open", "lenient", "few")
+        names = ("admin", "ann", "open", "lenient", "few", "bob")
         rules = [rule("shop"), *(rule("shop", path=f"/{one}", name=one) for one in names)]
         where = {"headers": ["X-API-Key", "Authorization"], "queryParams": ["api_key"], "cookies": ["ak"]}
         site.plane.write("shop.yaml", *await site.service("shop"), http_route("shop", *rules))
@@ -55,6 +55,7 @@ async def shop(tmp_path: Path, envoy_binary: Path, redis: servers.Redis) -> Asyn
             policy("open", at("open"), redisKeys={"disabled": True}),
             policy("lenient", at("lenient"), redisKeys={"failure": "Open"}),
             policy("few", at("few"), redisKeys={"groups": ["admins"], "consumers": ["bob"]}),
+            policy("bob", at("bob"), redisKeys={"consumers": ["bob"]}),
         )
         await site.served(HOST, status=401)
         yield site
@@ -131,8 +132,9 @@ async def test_who_has_none_reaches_no_backend(shop: Site, redis: servers.Redis)
         reply = await ask(shop, "/", *lines)
         assert (reply.status, error(reply)) == (status, word), name
         assert ("www-authenticate" in reply.headers) == (status == 401), name
-    for path in ("/admin", "/few"):
-        assert error(await ask(shop, path, key("ann-1"))) == "forbidden"
+    await put(redis, "gap", id="eve", groups="staff, ")
+    for path, text in (("/admin", "ann-1"), ("/few", "ann-1"), ("/bob", "ann-1"), ("/bob", "gap")):
+        assert error(await ask(shop, path, key(text))) == "forbidden", (path, text)
     assert served(shop) == before
     assert (await ask(shop, "/ann", key("ann-1"))).status == 200
     await put(redis, "bob-1", id="bob")

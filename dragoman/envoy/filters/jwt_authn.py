@@ -46,7 +46,7 @@ class JwtAuthn:
         return part
 
     def shared(self, demands: Collection[Hashable]) -> base.Config:
-        message = jwt_authn.JwtAuthentication(bypass_cors_preflight=True)
+        message = jwt_authn.JwtAuthentication()
         wanted = sorted((cast(ir.Jwt, one) for one in demands), key=_name)
         for one in wanted:
             for provider in one.providers:

@@ -149,6 +149,17 @@ async def test_what_may_be_missing_and_who_could_not_be_asked() -> None:
     assert set(opened) == {"introspection", "keys"}
 
 
+async def test_two_credentials_in_cookies_both_stay_here() -> None:
+    token = replace(TOLD, places=ir.Places(cookies=("session",)), forward=False)
+    reader = replace(READER, places=ir.Places(cookies=("ak",)))
+    desk = Desk(token, reader, store=Store([b"passes", b"ann", b"", b"", -1, 0, 0]))
+    both = {"introspection": "shop/tokens", "keys": "shop/keys"}
+    for given, left in (("a=1; session=t; ak=k; b=2", ["a=1; b=2"]), ("ak=k; session=t", [])):
+        found = (await desk.ask({"cookie": given}, **both)).ok_response
+        assert [one.header.value for one in found.headers if one.header.key == "cookie"] == left
+        assert [*found.headers_to_remove] == ([] if left else ["cookie"])
+
+
 async def test_a_record_that_names_a_consumer() -> None:
     """What is known of that one counts, and is looked at before anything is counted."""
     passes = [b"passes", b"app", b"admins", b"free", -1, 0, 0]

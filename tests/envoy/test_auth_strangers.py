@@ -1,0 +1,59 @@
+"""Ways past a token that Envoy's filter has, or might have: another policy's keys for the same issuer, and
+preflights.
+
+The backend's own log decides: a request that was refused must not be in it.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.envoy.introspection_site import at, served
+from tests.envoy.test_auth import HOST, IMPOSTOR, NOW, ask, bearer, error, jwt, policy, token
+from tests.harness import net
+from tests.harness.manifests import http_route, rule
+from tests.harness.site import Site
+
+pytestmark = pytest.mark.envoy
+
+PREFLIGHT = ("Origin: https://app.example", "Access-Control-Request-Method: GET")
+
+
+async def test_a_policy_believes_its_own_keys_and_audiences_alone(site: Site) -> None:
+    """Policies name one issuer, each with its own keys and audience. Envoy has all of them in one filter, and
+    where a token may be missing it looks an issuer up by name."""
+    parts = ("own", "other", "excluded", "needed")
+    rules = [rule("shop", path=f"/{name}", name=name) for name in parts]
+    site.plane.write("shop.yaml", *await site.service("shop"), http_route("shop", *rules))
+    theirs = jwt(jwks={"inline": IMPOSTOR.jwks}, audiences=["other"])
+    site.plane.write(
+        "auth.yaml",
+        policy("own", at("own"), jwt={**jwt(), "optional": True}),
+        policy("other", at("other"), jwt={**theirs, "optional": True}),
+        policy("excluded", at("excluded"), jwt=jwt(), exclude=[{"methods": ["OPTIONS"]}]),
+        policy("needed", at("needed"), jwt=jwt()),
+    )
+
+    async def in_force() -> bool:
+        return [(await ask(site, f"/{name}", bearer("x"))).status for name in parts] == [401] * len(parts)
+
+    await net.until("all policies in force", in_force)
+    good, stranger = bearer(token()), bearer(IMPOSTOR.token(aud="other", exp=NOW + 3600, sub="root"))
+    before = served(site)
+    for name in parts:
+        bad = good if name == "other" else stranger
+        assert error(await ask(site, f"/{name}", bad)) == "invalid_token", name
+    assert served(site) == before
+    for name in parts:
+        assert (await ask(site, f"/{name}", stranger if name == "other" else good)).status == 200, name
+
+
+async def test_a_preflight_that_nobody_answers_needs_a_token(site: Site) -> None:
+    """Where no CORS policy has the gateway answer it, it is a request like any other."""
+    site.plane.write("shop.yaml", *await site.service("shop"), http_route("shop", rule("shop")))
+    site.plane.write("auth.yaml", policy("all", {"kind": "Gateway", "name": "edge"}, jwt=jwt()))
+    await site.served(HOST, status=401)
+    before = served(site)
+    assert error(await ask(site, "/", *PREFLIGHT, method="OPTIONS")) == "unauthorized"
+    assert served(site) == before
+    assert (await ask(site, "/", *PREFLIGHT, bearer(token()), method="OPTIONS")).status == 200
