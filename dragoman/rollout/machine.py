@@ -2,7 +2,8 @@
 it is now.
 
 `step` is called over and over by the controller, `approve` and `abort` for somebody who says so. One call
-takes one step at most. Times are Unix seconds; a clock that goes back only makes it wait.
+takes one step at most. Times are Unix seconds; a clock that goes back only makes it wait: what began in the
+future begins now.
 """
 
 from __future__ import annotations
@@ -30,11 +31,10 @@ class Refused(ValueError):  # noqa: N818  (reads as what happened)
 
 def due(plan: Plan, progress: Progress | None, now: float) -> tuple[int, ...]:
     """The checks to look at now, by their position in the plan."""
-    if plan.idle or progress is None or progress.digest != plan.digest:
+    progress = _own(plan, progress)
+    if plan.idle or progress is None or progress.phase is not Phase.PROGRESSING:
         return ()
-    if progress.phase is not Phase.PROGRESSING:
-        return ()
-    return tuple(at for at, verdict in enumerate(_verdicts(plan, progress)) if verdict.due <= now)
+    return tuple(at for at, verdict in enumerate(_verdicts(plan, progress, now)) if verdict.due <= now)
 
 
 def step(
@@ -43,14 +43,16 @@ def step(
     """Where the rollout is after this moment. None: not begun."""
     if plan.idle:
         return progress
-    if progress is None or progress.digest != plan.digest:
+    progress = _own(plan, progress)
+    if progress is None:
         return None if plan.waiting else _enter(plan, 0, now)
     if progress.phase is not Phase.PROGRESSING:
         return progress
     progress = replace(
         progress,
+        since=min(progress.since, now),
         checks=_checks(plan),
-        verdicts=tuple(_heard(plan, _verdicts(plan, progress), measured, now)),
+        verdicts=tuple(_heard(plan, _verdicts(plan, progress, now), measured, now)),
     )
     failed = _failed(plan, progress)
     if failed:
@@ -110,8 +112,16 @@ def abort(plan: Plan, progress: Progress | None, now: float) -> Progress:
 def _current(plan: Plan, progress: Progress | None) -> Progress:
     if plan.idle:
         raise Refused("the route itself gives everything to the canary")
-    if progress is None or progress.digest != plan.digest:
+    progress = _own(plan, progress)
+    if progress is None:
         raise Refused("it has not begun")
+    return progress
+
+
+def _own(plan: Plan, progress: Progress | None) -> Progress | None:
+    """`progress`, if it is of this plan: a file may say anything."""
+    if progress is None or progress.digest != plan.digest or not 0 <= progress.step < len(plan.steps):
+        return None
     return progress
 
 
@@ -136,7 +146,7 @@ def _obstacle(plan: Plan, progress: Progress, now: float) -> tuple[str, str]:
     """What keeps it in its step: a condition's reason and a sentence; "" where nothing does."""
     current = plan.steps[progress.step]
     where = _where(plan, progress.step)
-    if max(0.0, now - progress.since) < current.pause:
+    if now - progress.since < current.pause:
         return "Pausing", f"{where} for {current.pause:g}s"
     lacking = [
         check.name
@@ -188,9 +198,14 @@ def _checks(plan: Plan) -> str:
     return digest(plan.checks)
 
 
-def _verdicts(plan: Plan, progress: Progress) -> tuple[Verdict, ...]:
-    """Those there are, or new ones where the checks are others than before."""
-    return progress.verdicts if progress.checks == _checks(plan) else _fresh(plan, progress.changed)
+def _verdicts(plan: Plan, progress: Progress, now: float) -> tuple[Verdict, ...]:
+    """Those there are, or new ones where the checks are others than before. None is later than one that
+    began now."""
+    known = progress.verdicts
+    if progress.checks != _checks(plan) or len(known) != len(plan.checks):
+        known = _fresh(plan, progress.changed)
+    latest = _fresh(plan, now)
+    return tuple(replace(one, due=min(one.due, last.due)) for one, last in zip(known, latest, strict=True))
 
 
 def _fresh(plan: Plan, now: float) -> tuple[Verdict, ...]:

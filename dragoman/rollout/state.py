@@ -15,8 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+import pydantic
+
 from dragoman import config
-from dragoman.ir.rollouts import Phase, Progress, Verdict
+from dragoman.ir.rollouts import Progress
 from dragoman.refs import Ref
 
 log: Final = logging.getLogger(__name__)
@@ -63,7 +65,7 @@ class File:
             return _read(json.loads(self._path.read_bytes()))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, TypeError) as failure:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as failure:
             log.error("DRG5101 %s cannot be read, rollouts begin anew: %s", self._path, _words(failure))
             self._set_aside()
             return {}
@@ -126,13 +128,18 @@ def _written(known: Mapping[Ref, Progress]) -> dict[str, Any]:
 
 
 def _read(data: Any) -> dict[Ref, Progress]:
-    """Raises ValueError, KeyError or TypeError for what `_written` did not write."""
+    """Raises one of many errors for what `_written` did not write."""
     if data["version"] != _VERSION:
         raise ValueError(f"version {data['version']}")
     found: dict[Ref, Progress] = {}
     for entry in data["rollouts"]:
-        group, kind, namespace, name = entry.pop("ref")
-        verdicts = tuple(Verdict(**one) for one in entry.pop("verdicts"))
-        phase = Phase(entry.pop("phase"))
-        found[Ref(group, kind, namespace, name)] = Progress(**entry, phase=phase, verdicts=verdicts)
+        ref = _REF.validate_python(entry.pop("ref"))
+        progress = _PROGRESS.validate_python(entry)
+        if not 0 <= progress.weight <= 100:
+            raise ValueError(f"weight {progress.weight}")
+        found[ref] = progress
     return found
+
+
+_REF: Final = pydantic.TypeAdapter(Ref)
+_PROGRESS: Final = pydantic.TypeAdapter(Progress)

@@ -57,8 +57,27 @@ def test_it_goes_from_step_to_step_by_time_and_ends_promoted() -> None:
 
 
 def test_a_clock_that_goes_back_makes_it_wait() -> None:
-    of = plan(Step(5, pause=60))
-    assert stepped(of, begun(of, 1000), 0).phase is Phase.PROGRESSING
+    of = plan(Step(5, pause=60), checks=(Check("c", 10),))
+    at = begun(of, 1e9)
+    assert machine.due(of, at, 0) == ()
+    at = stepped(of, at, 0)
+    assert at.phase is Phase.PROGRESSING
+    assert machine.due(of, at, 10) == (0,)
+    at = stepped(of, at, 10, {0: GOOD})
+    assert stepped(of, at, 59).phase is Phase.PROGRESSING
+    assert stepped(of, at, 60).phase is Phase.PROMOTED, "as long as its pause, and no longer"
+
+
+def test_what_fits_no_plan_is_of_none() -> None:
+    """Somebody wrote into the file."""
+    of = plan(Step(5), Step(50, pause=60), checks=(Check("c", 10),))
+    at = replace(begun(of), step=7, weight=100)
+    assert machine.due(of, at, 100) == ()
+    assert stepped(of, at, 100).weight == 5
+    with pytest.raises(machine.Refused, match="not begun"):
+        machine.abort(of, at, 100)
+    fewer = replace(begun(of), verdicts=())
+    assert len(stepped(of, fewer, 100).verdicts) == 1
 
 
 def test_a_step_that_needs_approval_waits_for_it_and_for_its_pause() -> None:

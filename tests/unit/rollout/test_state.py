@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -36,8 +38,33 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["rollouts.json"], "no draft is left"
 
 
+def _file(**other: object) -> str:
+    """A file with one rollout, of which something is other than was written."""
+    one = {"ref": list(REF), **asdict(PROGRESS), "phase": "Held"} | other
+    return json.dumps({"version": 1, "rollouts": [one]})
+
+
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"version": 2, "rollouts": []}', '{"version": 1, "rollouts": [{"ref": 1}]}']
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"version": 2, "rollouts": []}',
+        '{"version": 1, "rollouts": [{"ref": 1}]}',
+        '{"version": 1, "rollouts": ["cart"]}',
+        _file(ref=["dragoman.dev", "Rollout", "shop", {}]),
+        _file(ref=["dragoman.dev", "Rollout", "shop"]),
+        _file(phase="Lost"),
+        _file(weight="half"),
+        _file(weight=101),
+        _file(weight=-1),
+        _file(step=None),
+        _file(since="noon"),
+        _file(verdicts=["good"]),
+        _file(verdicts=[{"due": []}]),
+    ],
 )
 def test_an_unreadable_file_is_set_aside(
     tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
