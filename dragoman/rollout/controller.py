@@ -108,7 +108,7 @@ class Controller:
         plans = self._graph.rollouts
         for ref, plan in plans.items():
             before = self._known.get(ref)
-            after = machine.step(plan, before, now, measured.get(ref, {}))
+            after = machine.step(plan, before, now, measured.get((ref, plan.checks), {}))
             if after is not None and after != before:
                 changed[ref] = after
         for ref in self._known.keys() - plans.keys():
@@ -166,23 +166,24 @@ class Controller:
                     tally = self._tallies.setdefault((ref, at), Tally())
                     tally.add(good=request.good, seconds=request.seconds)
 
-    async def _measure(self) -> dict[Ref, dict[int, Measurement]]:
-        """What every check that is due has found. Queries are asked all at once."""
+    async def _measure(self) -> dict[tuple[Ref, tuple[Check, ...]], dict[int, Measurement]]:
+        """What every check that is due has found. Queries are asked all at once; who edits the checks
+        meanwhile has asked something else."""
         now = self._clock()
-        found: dict[Ref, dict[int, Measurement]] = {}
-        asked: list[tuple[Ref, int, asyncio.Task[Measurement]]] = []
+        found: dict[tuple[Ref, tuple[Check, ...]], dict[int, Measurement]] = {}
+        asked: list[tuple[dict[int, Measurement], int, asyncio.Task[Measurement]]] = []
         async with asyncio.TaskGroup() as tasks:
             for ref, plan in self._graph.rollouts.items():
                 for at in machine.due(plan, self._known.get(ref), now):
-                    check = plan.checks[at]
+                    check, here = plan.checks[at], found.setdefault((ref, plan.checks), {})
                     if check.query is None:
-                        found.setdefault(ref, {})[at] = self._judge(ref, at, check)
+                        here[at] = self._judge(ref, at, check)
                     else:
                         asking = prometheus.ask(self._http(), check.query)
-                        asked.append((ref, at, tasks.create_task(asking)))
-        for ref, at, task in asked:
-            found.setdefault(ref, {})[at] = task.result()
-        for ref, each in found.items():
+                        asked.append((here, at, tasks.create_task(asking)))
+        for here, at, task in asked:
+            here[at] = task.result()
+        for (ref, _), each in found.items():
             for measurement in each.values():
                 self._count(ref.id, _WORDS[measurement.good])
         return found

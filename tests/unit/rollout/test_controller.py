@@ -201,6 +201,26 @@ async def test_a_prometheus_that_is_away_holds_it(bench: Bench, monkeypatch: pyt
     assert bench.controller.weights == {"shop/cart": 100}
 
 
+async def test_an_answer_to_another_question_counts_for_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checks are edited while Prometheus takes its time."""
+    query = {"address": "http://prometheus:9090", "query": "errors", "max": 1}
+
+    def checked(**more: Any) -> Document:
+        return rollout({"weight": 25}, checks=[{"prometheus": {**query, **more}, "interval": "5s"}])
+
+    async def ask(*_: object) -> machine.Measurement:
+        bench.put(checked(max=100))
+        return machine.Measurement(False, "50")
+
+    bench.put(checked())
+    await bench.after(0)
+    monkeypatch.setattr(prometheus, "ask", ask)
+    await bench.after(5)
+    assert bench.body["phase"] == "Progressing"
+
+
 async def test_people_decide_at_once(bench: Bench) -> None:
     bench.put(rollout({"weight": 25, "approval": True}, {"weight": 50, "approval": True}))
     await bench.after(0)
