@@ -1,15 +1,17 @@
-"""Ways past a token that Envoy's filter has, or might have: another policy's keys for the same issuer, and
-preflights.
+"""Ways past a token that Envoy's filter has, or might have: another policy's keys for the same issuer, an end a
+minute ago, preflights.
 
 The backend's own log decides: a request that was refused must not be in it.
 """
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.envoy.introspection_site import at, served
-from tests.envoy.test_auth import HOST, IMPOSTOR, NOW, ask, bearer, error, jwt, policy, token
+from tests.envoy.test_auth import GATEWAY, HOST, IMPOSTOR, NOW, ask, bearer, error, jwt, policy, token
 from tests.harness import net
 from tests.harness.manifests import http_route, rule
 from tests.harness.site import Site
@@ -48,10 +50,21 @@ async def test_a_policy_believes_its_own_keys_and_audiences_alone(site: Site) ->
         assert (await ask(site, f"/{name}", stranger if name == "other" else good)).status == 200, name
 
 
+async def test_clocks_that_may_not_differ(site: Site) -> None:
+    """Envoy takes a skew of 0 for one that nobody has said: a minute."""
+    site.plane.write("shop.yaml", *await site.service("shop"), http_route("shop", rule("shop")))
+    site.plane.write("auth.yaml", policy("all", GATEWAY, jwt=jwt(clockSkew="0s")))
+    await site.served(HOST, status=401)
+    for late in (20, 50):
+        reply = await ask(site, "/", bearer(token(exp=int(time.time()) - late)))
+        assert (reply.status, error(reply)) == (401, "token_expired")
+    assert (await ask(site, "/", bearer(token()))).status == 200
+
+
 async def test_a_preflight_that_nobody_answers_needs_a_token(site: Site) -> None:
     """Where no CORS policy has the gateway answer it, it is a request like any other."""
     site.plane.write("shop.yaml", *await site.service("shop"), http_route("shop", rule("shop")))
-    site.plane.write("auth.yaml", policy("all", {"kind": "Gateway", "name": "edge"}, jwt=jwt()))
+    site.plane.write("auth.yaml", policy("all", GATEWAY, jwt=jwt()))
     await site.served(HOST, status=401)
     before = served(site)
     assert error(await ask(site, "/", *PREFLIGHT, method="OPTIONS")) == "unauthorized"

@@ -87,7 +87,7 @@ def _provider(wanted: ir.JwtProvider) -> bytes:
     message = jwt_authn.JwtProvider(
         issuer=wanted.issuer,
         audiences=wanted.audiences,
-        clock_skew_seconds=wanted.clock_skew,
+        clock_skew_seconds=max(wanted.clock_skew, 1),  # of none Envoy makes a minute
         require_expiration=wanted.require_expiration,
         forward=wanted.forward,
         forward_payload_header=wanted.payload_header,

@@ -97,7 +97,11 @@ class Provider:
     jwks: Annotated[Jwks, Field(description="Its public keys.")] = Jwks()
     from_: Annotated[Sources, Field(alias="from", description="Where the token may be.")] = Sources()
     clock_skew: Annotated[
-        meta.Duration, Field(description="Tokens are taken so long after their end and before their start.")
+        meta.Duration,
+        Field(
+            description="Tokens are taken so long after their end and before their start, in whole seconds,"
+            " one at least. Default: 30s."
+        ),
     ] = 30.0
     require_expiration: Annotated[
         meta.Bool, Field(description="Tokens without an end (`exp`) are refused. Default: true.")
