@@ -130,6 +130,8 @@ class Plane:
             self._fresh = False
             self._reload()
         except (ValueError, proto.DecodeError) as failure:
+            # The next one holds what has changed since, and no more.
+            self._fresh = False
             log.error("limits of the control plane are refused, those before stay: %s", failure)
             answer.error_detail.code = _INVALID_ARGUMENT
             answer.error_detail.message = str(failure)

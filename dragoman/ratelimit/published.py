@@ -33,7 +33,7 @@ def decode(payload: bytes) -> frozenset[ir.RateLimit]:
     try:
         data = json.loads(StringValue.FromString(payload).value)
         return frozenset(_limit(one) for one in data["limits"])
-    except (proto.DecodeError, KeyError, TypeError) as failure:
+    except (proto.DecodeError, KeyError, TypeError, AttributeError) as failure:
         raise ValueError(f"no rate limits: {failure}") from None
 
 

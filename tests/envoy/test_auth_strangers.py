@@ -1,7 +1,7 @@
-"""Ways past a token that Envoy's filter has, or might have: another policy's keys for the same issuer, an end a
-minute ago, preflights.
+"""Ways past a token that Envoy's filter has, or might have.
 
-The backend's own log decides: a request that was refused must not be in it.
+Other policies' keys for the same issuer, a minute beyond the end, preflights. The backend's own log decides:
+a request that was refused must not be in it.
 """
 
 from __future__ import annotations

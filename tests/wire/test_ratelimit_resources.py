@@ -134,3 +134,9 @@ def test_what_cannot_be_read_is_refused_and_what_was_there_stays() -> None:
     assert refused(plane._take(response(b=b"\xff", c=published.encode([]))))
     assert len(tables) == 1
     assert set(plane._gateways) == {"a"}
+    # On another stream the first response is all there is; of one that was refused nothing is taken, so what
+    # comes next is not.
+    plane._fresh = True
+    assert refused(plane._take(response(a=published.encode([]), b=b"\xff")))
+    assert not refused(plane._take(response(b=published.encode([]))))
+    assert set(plane._gateways) == {"a", "b"}

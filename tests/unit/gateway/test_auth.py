@@ -113,6 +113,16 @@ def test_an_issuer_that_speaks_of_another_is_not_believed(edge: Any) -> None:
     assert "another issuer" in edge.finding("DRG1801").message
 
 
+def test_keys_do_not_come_without_tls_from_an_issuer_with_it(edge: Any) -> None:
+    edge.apply(policy("p", FIRST, f"jwt: {{providers: [{{name: a, issuer: '{ISSUER}'}}]}}"))
+    said = {"issuer": ISSUER, "jwks_uri": "http://keys.example/k"}
+    url = f"{ISSUER}/.well-known/openid-configuration"
+    edge.outputs.fetches.found.put(url, base.Fetched(json.dumps(said)))
+    edge.graph.commit()
+    assert set(edge.outputs.fetches.wanted) == {url}
+    assert "without TLS" in edge.finding("DRG1801").message
+
+
 def test_private_and_symmetric_keys_are_left_out() -> None:
     private = rsa.generate_private_key(65537, 2048)
     key = tokens.public(private.public_key(), "one") | {"d": "c2VjcmV0", "p": "c2VjcmV0"}

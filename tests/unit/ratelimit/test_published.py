@@ -72,6 +72,7 @@ def test_a_newer_control_plane_says_more_and_an_older_one_less() -> None:
         altered(key=[{"part": "Shoe"}]),
         altered(key=7),
         proto.serialize(StringValue(value="{}")),
+        proto.serialize(StringValue(value='{"limits": ["x"]}')),
         proto.serialize(StringValue(value="[")),
         b"\xff",
     ],

@@ -150,6 +150,8 @@ def _jwks_uri(fetched: base.Fetched | None, issuer: str) -> str | issuers.Lack:
     uri = said.get("jwks_uri")
     if not isinstance(uri, str) or not uri.startswith(("https://", "http://")):
         return issuers.Lack(f"{issuers.description(issuer)} names no jwks_uri")
+    if issuer.startswith("https://") and not uri.startswith("https://"):
+        return issuers.Lack(f"{issuers.description(issuer)} names a jwks_uri without TLS")
     return uri
 
 
