@@ -175,7 +175,9 @@ class Resource:
         return sum(map(len, self.chunks))
 
     def anew(self, times: int) -> Resource:
-        """The same for a client that would take it for known."""
+        """The same for a client that would take it for known, if there is a form for that."""
+        if not self.again:
+            return self
         return replace(self, version=f"{self.version}.{times}", chunks=(*self.chunks, self.again * times))
 
     @property

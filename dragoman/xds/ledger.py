@@ -61,7 +61,7 @@ class TypeState:
 
     @property
     def status(self) -> Status:
-        """ERROR while the last answer was a NACK; STALE while one is awaited, or cannot be sent yet."""
+        """ERROR while something of it is refused; STALE while one is awaited, or cannot be sent yet."""
         if self.error:
             return Status.ERROR
         if self.waits:
@@ -166,33 +166,40 @@ class Stream:
         state.bytes_sent += size
         self._ledger.count("pushed", type_url, self.group, size)
 
-    def acked(
-        self, type_url: str, nonce: str, version: str, seconds: float | None, *, healed: bool = True
-    ) -> None:
-        """`healed`: nothing of the type is refused any more."""
+    def acked(self, type_url: str, nonce: str, version: str, seconds: float | None) -> None:
         state = self.types[type_url]
         state.nonce_acked = nonce
         state.version_acked = version
         state.acked_at = self._ledger.clock()
         state.acks += 1
-        if state.error and healed:
-            state.error, state.error_names, state.error_version = "", (), ""
-            self._ledger.recovered(self, type_url)
         self._ledger.count("ack", type_url, self.group)
         if seconds is not None:
             self._ledger.count("converged", type_url, self.group, seconds)
 
     def nacked(self, type_url: str, nonce: str, version: str, names: tuple[str, ...], detail: str) -> None:
         state = self.types[type_url]
-        state.error = detail
         state.error_at = self._ledger.clock()
         state.error_version = version
-        state.error_names = names
         state.nacks += 1
         self._ledger.count("nack", type_url, self.group)
-        self._ledger.rejected(
-            Rejection(self.node.id, self.group, type_url, names, detail, version, state.error_at)
+        _warn(self._refuses(state, names, detail))
+
+    def healed(self, type_url: str, names: tuple[str, ...], detail: str) -> None:
+        state = self.types[type_url]
+        if names:
+            self._refuses(state, names, detail)
+            return
+        state.error, state.error_names, state.error_version = "", (), ""
+        self._ledger.recovered(self, type_url)
+
+    def _refuses(self, state: TypeState, names: tuple[str, ...], detail: str) -> Rejection:
+        state.error = detail
+        state.error_names = names
+        rejection = Rejection(
+            self.node.id, self.group, state.type_url, names, detail, state.error_version, state.error_at
         )
+        self._ledger.rejected(rejection)
+        return rejection
 
     def stale(self, type_url: str) -> None:
         self.types[type_url].stale_answers += 1
@@ -208,6 +215,18 @@ class Stream:
     def close(self) -> None:
         """The stream has ended."""
         self._ledger.close(self)
+
+
+def _warn(rejection: Rejection) -> None:
+    kind = SHORT.get(rejection.type_url, rejection.type_url)
+    log.warning(
+        "DRG4101 %s refused %s %s and keeps what it had; restarted it would fail to load this: %s",
+        rejection.node,
+        kind,
+        _few(rejection.names),
+        rejection.detail,
+        extra={"fields": {"node": rejection.node, "group": rejection.group, "type": kind}},
+    )
 
 
 def _silent(names: tuple[str, ...]) -> str:
@@ -260,7 +279,7 @@ class Ledger:
         return list(self._streams.values())
 
     def on_rejection(self, watcher: Callable[[Rejection], None]) -> None:
-        """Calls `watcher` for each NACK, as it comes."""
+        """Calls `watcher` for each NACK, as it comes, and when part of what was refused no longer is."""
         self._on_rejection.append(watcher)
 
     def on_recovery(self, watcher: Callable[[str, str], None]) -> None:
@@ -268,16 +287,7 @@ class Ledger:
         self._on_recovery.append(watcher)
 
     def rejected(self, rejection: Rejection) -> None:
-        """A NACK came in."""
-        kind = SHORT.get(rejection.type_url, rejection.type_url)
-        log.warning(
-            "DRG4101 %s refused %s %s and keeps what it had; restarted it would fail to load this: %s",
-            rejection.node,
-            kind,
-            _few(rejection.names),
-            rejection.detail,
-            extra={"fields": {"node": rejection.node, "group": rejection.group, "type": kind}},
-        )
+        """A NACK came in, or less is refused than before it."""
         for watcher in self._on_rejection:
             watcher(rejection)
 

@@ -36,7 +36,7 @@ from dragoman.resource import (
     Resource,
     owner,
 )
-from dragoman.xds.substream import Known, Substream, Unproven
+from dragoman.xds.substream import UNKNOWN, Known, Substream, Unproven
 from dragoman.xds.wire import Form
 
 USES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -100,25 +100,31 @@ def plan(
             # A first answer is a whole one: a proxy takes it for all there is, and declares itself ready.
             return out
         out.whole = True
-    sub.abandon()
-    if sub.trials:
-        _try(out, sub)
-        return out
     gone: dict[str, Known] = {}
     changed: list[tuple[str, Resource]] = []
-    for name, known in sub.pending.items():
-        target = sub.target(name)
-        if target is not None:
-            changed.append((name, target))
-        elif known is None:
-            out.mute.append(name)
-        else:
-            gone[name] = known
+    sub.abandon()
+    trial = sub.trials[-1] if sub.trials else None
+    if trial is not None:
+        # A refused response in parts: the next one, as it should be by now. Everything else waits.
+        changed = [(name, target) for name in trial if (target := sub.target(name)) is not None]
+        out.held.update(sub.pending.keys() - trial)
+    else:
+        for name, known in sub.pending.items():
+            target = sub.target(name)
+            if target is not None:
+                changed.append((name, target))
+            elif known is None:
+                out.mute.append(name)
+            else:
+                gone[name] = known
     if not out.whole:
-        _sort(out, _due(out, sub, changed, now), gates)
+        _sort(out, changed if trial else _due(out, sub, changed, now), gates)
         if sub.type_url == LISTENER:
             _one_begins(out, sub, streams, now, patience)
             _after_chains(out, sub, streams, now, patience, expecting=expecting)
+    if trial is not None:
+        out.upserts = {name: item.anew(sub.attempts[name]) for name, item in out.upserts.items()}
+        return out
     for name in sub.owed:
         resource = sub.view.get(sub.type_url, name)
         if resource is not None and name not in out.held:
@@ -129,16 +135,6 @@ def plan(
         out.held.update(out.upserts)
         out.upserts.clear()
     return out
-
-
-def _try(out: Plan, sub: Substream) -> None:
-    """A refused response in parts: the next one, as it should be by now. Everything else waits."""
-    names = sub.trials[-1]
-    for name in names:
-        target = sub.target(name)
-        if target is not None:
-            out.upserts[name] = target.anew(sub.attempts[name])
-    out.held.update(name for name in sub.pending if name not in names)
 
 
 def _due(
@@ -231,7 +227,7 @@ def _one_begins(
     ACKed its scopes. Envoy watches scopes for all of them together, and has only the one that began the watch
     wait for what comes of it: another would answer 404 meanwhile. The first answer of a stream needs none of
     it: Envoy does not serve before it has everything."""
-    begin = [name for name, item in out.upserts.items() if _looks(item) and not _looks(sub.pending[name])]
+    begin = [name for name, item in out.upserts.items() if _looks(item) and not _looks(_before(sub, name))]
     until = (sub.dirty_since if sub.dirty_since is not None else now) + patience
     if not begin or len(streams) < 2 or now >= until:  # who speaks one type alone has its scopes elsewhere
         return
@@ -245,6 +241,12 @@ def _one_begins(
         del out.upserts[name]
         out.held.add(name)
         out._wake_at(until)
+
+
+def _before(sub: Substream, name: str) -> Known:
+    """What the client has of a name that is to be sent. One that is tried again may have changed back to that
+    meanwhile."""
+    return sub.pending.get(name, UNKNOWN)
 
 
 def _looks(known: Known) -> bool:
@@ -267,7 +269,7 @@ def _after_chains(
     back to such a listener is going to say which chains it has; and who comes back to another may have such a
     one all the same, of a response that it refused in part, and is given some time."""
     # One that the client does not have has no connections either.
-    fetching = [name for name, item in out.upserts.items() if item.fetches and sub.pending[name] is not None]
+    fetching = [name for name, item in out.upserts.items() if item.fetches and _before(sub, name) is not None]
     chains = streams.get(CHAIN)
     if chains is not None:
         waiting = fetching if _loses_chains(chains) else []

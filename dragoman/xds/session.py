@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from dragoman.resource import CHAIN, CLUSTER, ENDPOINT, EXTENSION, LISTENER, NO_NAMES, SCOPE, SERVED, Resource
 from dragoman.xds import planner
-from dragoman.xds.substream import Flight, Substream, Unproven
+from dragoman.xds.substream import Substream, Unproven
 from dragoman.xds.types import ResourceView, Transitions
 from dragoman.xds.wire import Body, Encoder, Form, Request
 
@@ -39,15 +39,14 @@ class Recorder(Protocol):
 
     def sent(self, type_url: str, nonce: str, version: str, resources: int, size: int) -> None: ...
 
-    def acked(
-        self, type_url: str, nonce: str, version: str, seconds: float | None, *, healed: bool = True
-    ) -> None:
-        """`seconds`: from the oldest change in it to now; None for what a subscription asked for. `healed`:
-        nothing of the type is refused any more."""
+    def acked(self, type_url: str, nonce: str, version: str, seconds: float | None) -> None:
+        """`seconds`: from the oldest change in it to now; None for what a subscription asked for."""
 
-    def nacked(
-        self, type_url: str, nonce: str, version: str, names: tuple[str, ...], detail: str
-    ) -> None: ...
+    def nacked(self, type_url: str, nonce: str, version: str, names: tuple[str, ...], detail: str) -> None:
+        """`names`: all of the type that are refused by now."""
+
+    def healed(self, type_url: str, names: tuple[str, ...], detail: str) -> None:
+        """Less is refused than before: what still is, and the words about that; no names: nothing."""
 
     def stale(self, type_url: str) -> None:
         """An answer to a response that is not the latest."""
@@ -133,43 +132,32 @@ class Session:
             if type_url == ENDPOINT:
                 sub.owed, self._owed = self._owed & sub.subscription.names, set()
         else:
+            refused = len(sub.nacked)
             sub.resubscribe(request)  # first the subscription, then the answer (51)
-            self._answer(sub, request, now)
+            if not self._answer(sub, request, now) and len(sub.nacked) < refused:
+                self._recorder.healed(type_url, *_refused(sub))
         self._recorder.subscribed(type_url, len(sub.subscription.names), sub.subscription.wildcard)
         return any(sub.dirty for sub in self._asked)
 
-    def _answer(self, sub: Substream, request: Request, now: float) -> None:
-        """ACK, NACK (71: error_detail and nothing else makes one), or neither (17, 18, 52)."""
+    def _answer(self, sub: Substream, request: Request, now: float) -> bool:
+        """ACK, NACK (71: error_detail and nothing else makes one), or neither (17, 18, 52). Returns whether
+        a refusal came of it."""
         if not request.nonce:
-            return
+            return False
         if sub.flight is None or request.nonce != sub.flight.nonce:
             if request.nonce != sub.last_nonce:  # a repeated ACK is not stale
                 self._recorder.stale(sub.type_url)
-            return
+            return False
         if request.error is None:
-            healed = sub.nacked & sub.flight.names
             flight = sub.settle()
             seconds = None if flight.published is None else max(0.0, now - flight.published)
-            left = sub.nacked
-            self._recorder.acked(sub.type_url, flight.nonce, flight.version, seconds, healed=not left)
-            if healed and left:
-                self._complain(sub, flight)
-        elif not sub.divide():
-            names = blamed(sub.flight.names, request.error)
-            flight = sub.refuse(names)
-            if sub.divisible:
-                sub.complaints.update(dict.fromkeys(names, request.error))
-                self._complain(sub, flight)
-                return
-            self._recorder.nacked(
-                sub.type_url, flight.nonce, flight.version, tuple(sorted(names)), request.error
-            )
-
-    def _complain(self, sub: Substream, flight: Flight) -> None:
-        """What the client refuses by now of a type whose resources it takes one by one."""
-        names = tuple(sorted(sub.nacked))
-        words = "; ".join(dict.fromkeys(sub.complaints[name] for name in names if name in sub.complaints))
-        self._recorder.nacked(sub.type_url, flight.nonce, flight.version, names, words)
+            self._recorder.acked(sub.type_url, flight.nonce, flight.version, seconds)
+            return False
+        if sub.divide(request.error):
+            return False
+        flight = sub.refuse(blamed(sub.flight.names, request.error), request.error)
+        self._recorder.nacked(sub.type_url, flight.nonce, flight.version, *_refused(sub))
+        return True
 
     def change(self, changes: Transitions, now: float) -> bool:
         """The view changed. Returns whether the stream has reason to look for a response."""
@@ -200,8 +188,8 @@ class Session:
                     continue
                 expecting = self._only is None and now < self._opened + self._patience
                 plan = planner.plan(sub, self.streams, now, self._patience, expecting=expecting)
-                for name in plan.mute:
-                    sub.drop(name)
+                if plan.mute:
+                    self._mute(sub, plan.mute)
                     again = True
                 body = self._body(sub, plan)
                 if body is not None:
@@ -216,6 +204,13 @@ class Session:
                 self._complained = True
                 self._recorder.silent(silent)
         return None
+
+    def _mute(self, sub: Substream, names: Iterable[str]) -> None:
+        refused = len(sub.nacked)
+        for name in names:
+            sub.drop(name)
+        if len(sub.nacked) < refused:
+            self._recorder.healed(sub.type_url, *_refused(sub))
 
     def _wake_at(self, moment: float) -> None:
         if self.deadline is None or moment < self.deadline:
@@ -249,6 +244,8 @@ class Session:
             self._show_scopes(sub, plan)
         flight = sub.sent(body.names, nonce, now)
         sub.paced.update((name, now) for name, item in plan.upserts.items() if item.spare)
+        for name in plan.removals:
+            sub.paced.pop(name, None)
         data = body.finish(flight.version, nonce)
         self._recorder.sent(sub.type_url, nonce, flight.version, len(body.names), len(data))
         return Response(sub.type_url, nonce, data)
@@ -300,6 +297,12 @@ def _with_waiting(sub: Substream, waiting: set[str]) -> Iterator[Resource]:
         known = sub.pending[name]
         if isinstance(known, Resource):
             yield known
+
+
+def _refused(sub: Substream) -> tuple[tuple[str, ...], str]:
+    """The names of a type that the client refuses by now, and all that it says of them."""
+    found = sorted(sub.nacked.items())
+    return tuple(name for name, _ in found), "; ".join(dict.fromkeys(words for _, words in found))
 
 
 _NAME: Final = r"[\w./:*~@|+-]"

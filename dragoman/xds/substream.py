@@ -17,7 +17,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dragoman.resource import CHAIN, CLUSTER, FETCHING, GO_LIMITS, LIMITS, LISTENER, SCOPE, Resource
+from dragoman.resource import (
+    CHAIN,
+    CLUSTER,
+    FETCHING,
+    GO_LIMITS,
+    LIMITS,
+    LISTENER,
+    SCOPE,
+    SECRET,
+    Resource,
+)
 from dragoman.xds import subscription
 from dragoman.xds.snapshot import MODULUS, fingerprint, version_of
 from dragoman.xds.types import ResourceView
@@ -36,6 +46,9 @@ class Unknown(enum.Enum):
 
 UNKNOWN: Final = Unknown.UNKNOWN
 
+_IN_PART: Final = "Error adding/updating "
+"""How Envoy's complaint begins about clusters or listeners when it has taken the others of the response."""
+
 Known = Resource | str | None | Literal[Unknown.UNKNOWN]
 """What the client has of a name: what it was sent, the version it reported at reconnect, nothing, or who
 knows."""
@@ -52,11 +65,13 @@ def same(known: Known, resource: Resource | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """A response that the client has not answered. `published`: when the oldest change in it was made."""
+    """A response that the client has not answered. `gone`: those of its names that it removed. `published`:
+    when the oldest change in it was made."""
 
     nonce: str
     version: str
     names: frozenset[str]
+    gone: frozenset[str]
     sent_at: float
     published: float | None
 
@@ -77,7 +92,6 @@ class Substream:
         "answer",
         "attempts",
         "brought",
-        "complaints",
         "dirty_since",
         "flight",
         "form",
@@ -113,8 +127,7 @@ class Substream:
         self.last_nonce = ""
         self.replaced: dict[str, Known] = {}
         self.rejected: dict[str, Known] = {}
-        self.nacked: frozenset[str] = frozenset()
-        self.complaints: dict[str, str] = {}  # the client's words about those, where each has its own
+        self.nacked: dict[str, str] = {}  # what it refuses by now, and its words about each
         self.trials: list[frozenset[str]] = []  # parts of a refused response, the next one last (`divide`)
         self.attempts: dict[str, int] = {}  # how often names of theirs were refused along with others
         self.paced: dict[str, float] = {}  # when spare resources were sent last
@@ -291,7 +304,7 @@ class Substream:
             kept = [self.known(name) for name in names]
             self.pending = {name: known for name, known in self.pending.items() if name in names}
             self._total = sum(map(_weight, kept)) % MODULUS
-        for record in (self.parked, self.replaced, self.rejected):
+        for record in (self.parked, self.replaced, self.rejected, self.nacked, self.paced):
             for name in [name for name in record if name not in names]:
                 del record[name]
 
@@ -301,7 +314,7 @@ class Substream:
             self._count(self.pending.pop(name), None)
         elif not self.fresh:
             self._count(self.view.get(self.type_url, name), None)
-        for record in (self.parked, self.replaced, self.rejected):
+        for record in (self.parked, self.replaced, self.rejected, self.nacked, self.paced):
             record.pop(name, None)
 
     # --- changes -----------------------------------------------------------------------------------------
@@ -331,6 +344,7 @@ class Substream:
         fresh, self.fresh = self.fresh, False
         if fresh and self.form is Form.SOTW:
             self._total = int(self.view.version(self.type_url), 16)
+        gone: list[str] = []
         for name in names:
             if name not in self.pending:
                 continue  # part of a first complete set, or sent again unchanged
@@ -338,13 +352,17 @@ class Substream:
             self.parked.pop(name, None)
             if before is not None:
                 self.replaced.setdefault(name, before)
+            target = self.target(name)
+            if target is None:
+                gone.append(name)
             if not fresh:
-                self._count(before, self.target(name))
+                self._count(before, target)
         version = self.version if self.form is Form.SOTW else self.view.version(self.type_url)
-        self.owed.clear()
+        if not self.trials:  # else they have to wait for their end
+            self.owed.clear()
         self.answer = False
         self.last_nonce = nonce
-        self.flight = Flight(nonce, version, names, now, self.dirty_since)
+        self.flight = Flight(nonce, version, names, frozenset(gone), now, self.dirty_since)
         if not self.pending:
             self.dirty_since = None
         return self.flight
@@ -354,8 +372,11 @@ class Substream:
         if not self.fresh:
             self._count(self.pending[name], None)
         self._untrack(name)
+        for record in (self.nacked, self.paced):
+            record.pop(name, None)
 
     def _untrack(self, name: str) -> None:
+        """The client has it, or there is nothing to say of it."""
         del self.pending[name]
         self.parked.pop(name, None)
         if not self.pending:
@@ -368,44 +389,68 @@ class Substream:
         if self.rejected:
             for name in list(self.rejected) if self.full_state else flight.names.intersection(self.rejected):
                 del self.rejected[name]
+        if self.nacked:
+            for name in list(self.nacked) if self.full_state else flight.names.intersection(self.nacked):
+                del self.nacked[name]
         self.replaced.clear()
         self.unproven.clear()
-        if self.nacked:
-            self.nacked = self.nacked - flight.names if self.divisible else frozenset()
-        if self.complaints:
-            for name in flight.names.intersection(self.complaints):
-                del self.complaints[name]
         if self.trials:
             self.trials.pop()
         self.opaque = False
         return flight
 
-    @property
-    def divisible(self) -> bool:
-        """Whether the client takes all of a response or nothing, and each resource for itself can be sent."""
-        return self.type_url in (SCOPE, CHAIN) and self.form is Form.DELTA
+    def divide(self, words: str) -> bool:
+        """The client refused a response of which it may have taken nothing: halves it, so that the others of
+        it come through and the culprit stands alone. False: there is nothing to halve.
 
-    def divide(self) -> bool:
-        """The client refused a response of which it takes all or nothing: halves it, so that the others of it
-        come through and the culprit stands alone. False: there is nothing to halve.
+        Envoy takes all of a response's scopes or none, and of its filter chains those before the bad one.
+        What it watches one by one (tables, endpoints, filters) it takes in an order of its own until it comes
+        to the bad one; and nothing of any type if a resource is not even well formed. Of clusters and
+        listeners it takes what it does not complain of, if it says so. A refused certificate is no news to
+        it when it comes again, so that it would seem to be taken: secrets are left as they are.
 
-        Envoy has half taken those before the culprit and would take them for known if it saw them again: they
-        are sent `anew`.
+        Envoy has half taken scopes before the culprit and would take them for known if it saw them again:
+        they are sent `anew`.
         """
         assert self.flight is not None
-        names = sorted(name for name in self.flight.names if self.target(name) is not None)
-        if not self.divisible or len(names) < 2:
+        tried = self.flight.names - self.flight.gone
+        if self.full_state or self.type_url == SECRET or len(tried) < 2 or self._taken_in_part(words):
             return False
+        names = sorted(name for name in tried if self.target(name) is not None)
+        self._take_back_removals()
         for name in names:
-            self.pending[name] = self.replaced.get(name, UNKNOWN)  # it may have it (75)
+            self._take_back(name)
             self.attempts[name] = self.attempts.get(name, 0) + 1
         self.replaced.clear()
         self.flight = None
         if self.trials:
             self.trials.pop()
         middle = len(names) // 2
-        self.trials += [frozenset(names[middle:]), frozenset(names[:middle])]
+        self.trials += [frozenset(part) for part in (names[middle:], names[:middle]) if part]
         return True
+
+    def _taken_in_part(self, words: str) -> bool:
+        return self.type_url in (CLUSTER, LISTENER) and words.startswith(_IN_PART)
+
+    def _take_back(self, name: str) -> None:
+        """It may or may not have what was sent of a name (75)."""
+        before = self.replaced.pop(name, UNKNOWN)
+        self._count(self.known(name), before)
+        self.pending[name] = before
+
+    def _take_back_removals(self) -> frozenset[str]:
+        """Of a response that had more in it, and was not taken; which they are. Scopes are removed before
+        the others are looked at, filter chains alone."""
+        assert self.flight is not None
+        if self.form is not Form.DELTA or self.type_url in (SCOPE, CHAIN):
+            return frozenset()
+        gone = self.flight.gone
+        if gone == self.flight.names:
+            return frozenset()
+        for name in gone:
+            if name in self.subscription:
+                self._take_back(name)
+        return gone
 
     def abandon(self) -> None:
         """Drops parts of which nothing is left to be tried."""
@@ -414,11 +459,15 @@ class Substream:
         if not self.trials:
             self.attempts.clear()
 
-    def refuse(self, culprits: frozenset[str]) -> Flight:
+    def refuse(self, blamed: frozenset[str], words: str) -> Flight:
         """The client NACKed it. Nothing is sent again (72); what it had before counts as used (66), what it
-        was sent as possibly applied (75). `culprits` are the names it complains of: the others of the
-        response are in use [E]."""
+        was sent as possibly applied (75). `blamed` are the names that it complains of in its `words`."""
         assert self.flight is not None
+        if self._taken_in_part(words):
+            culprits = blamed  # the others of the response are in use [E]
+        else:
+            gone = self._take_back_removals()
+            culprits, blamed = self.flight.names - gone, blamed - gone
         flight, self.flight = self.flight, None
         for name, before in self.replaced.items():
             if name in culprits:
@@ -430,7 +479,9 @@ class Substream:
         self.unproven = [
             Unproven(left, group.since) for group in self.unproven if (left := group.names & waited)
         ]
-        self.nacked = self.nacked | culprits if self.divisible else culprits
+        if self.full_state:
+            self.nacked.clear()
+        self.nacked.update(dict.fromkeys(blamed, words))
         if self.trials:
             self.trials.pop()
         return flight

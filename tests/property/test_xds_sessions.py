@@ -184,18 +184,18 @@ class Nacking(Machine):
 
     hitless = False
 
-    @rule(config=configurations, culprit=st.integers(0, 7))
-    def change_for_the_worse(self, config: dict[str, Any], culprit: int) -> None:
+    @rule(config=configurations, culprit=st.integers(0, 7), how=st.sampled_from(("bad", "worse")))
+    def change_for_the_worse(self, config: dict[str, Any], culprit: int, how: str) -> None:
         resources = build(config)
         if resources:
             one = resources[culprit % len(resources)]
             make = {CLUSTER: cluster, ENDPOINT: endpoints}.get(one.type_url)
             if make is not None:
-                bad = make(one.name, "bad")
+                bad = make(one.name, how)
             elif one.type_url == ROUTE:
-                bad = route(one.name, *one.refers(CLUSTER), body="bad")
+                bad = route(one.name, *one.refers(CLUSTER), body=how)
             else:
-                bad = listener(one.name, *one.refers(ROUTE), clusters=one.refers(CLUSTER), body="bad")
+                bad = listener(one.name, *one.refers(ROUTE), clusters=one.refers(CLUSTER), body=how)
             resources = [bad if item is one else item for item in resources]
         self.put(resources)
 
@@ -207,9 +207,32 @@ class Nacking(Machine):
             self.envoy.now += 60
             assert not self.envoy.server_writes(), "rule 72: sent again without a change"
         assert self.envoy.received == before
-        bad = any(b"bad" in item.payload for t in TYPES for item in self.view.resources(t).values())
+        bad = any(_is_bad(item) for t in TYPES for item in self.view.resources(t).values())
         if not bad and not self.envoy.warming:
             self.check_settled()
+        self.check_the_good_ones()
+
+    def check_the_good_ones(self) -> None:
+        """What is not bad itself comes through, whatever it is sent along with."""
+        envoy = self.envoy
+        for type_url in TYPES:
+            there = self.view.resources(type_url)
+            whole = self.form is Form.SOTW and type_url in (CLUSTER, LISTENER)
+            if whole and any(b"worse" in item.payload for item in there.values()):
+                continue  # a complete set is taken or not
+            wanted = set(there) if type_url in (CLUSTER, LISTENER) else envoy.wanted(type_url)
+            for name, item in there.items():
+                if name in wanted and not _is_bad(item) and not self.held(item):
+                    assert envoy.has[type_url].get(name) == item, f"{name} was lost"
+
+    def held(self, item: Resource) -> bool:
+        """Whether it waits for what it uses."""
+        sub = self.envoy.session.streams.get(item.type_url)
+        return sub is None or item.name in sub.pending
+
+
+def _is_bad(item: Resource) -> bool:
+    return b"bad" in item.payload or b"worse" in item.payload
 
 
 class SotwNacking(Nacking):

@@ -3,8 +3,9 @@
 What is modelled is what was seen of Envoy 1.40: it asks for endpoints of the clusters it has and for the
 route tables of its listeners; a cluster that is new or changed warms until its endpoints come; the ACK of
 a CDS response is withheld while any cluster warms, and in SotW several withheld ACKs become one; a rejected
-response is applied but for what is wrong with it; unknown names in EDS and RDS are dropped. `bad` in a
-payload is what this Envoy does not like.
+response of clusters or listeners is applied but for what is wrong with it, one of endpoints or route tables
+up to what is wrong, in any order; unknown names in EDS and RDS are dropped. `bad` in a payload is what this
+Envoy does not like; of a response with `worse` in it, it takes nothing.
 """
 
 from __future__ import annotations
@@ -140,6 +141,12 @@ class Envoy:
         if type_url not in self.types:
             raise AssertionError(f"{type_url} was never asked for")
         self.types[type_url].nonce = nonce
+        if worse := sorted(name for name, item in items.items() if b"worse" in item.payload):
+            self.answer(type_url, nonce, version, f'name: "{worse[0]}": Proto constraint validation failed')
+            if type_url == CLUSTER:
+                self.configured = True
+                self.release()
+            return
         refused = sorted(name for name, item in items.items() if b"bad" in item.payload)
         error = f"Error adding/updating {', '.join(f'{name}: bad' for name in refused)}" if refused else None
         good = {name: item for name, item in items.items() if name not in refused}
@@ -150,6 +157,7 @@ class Envoy:
             self.resubscribe(ENDPOINT)
             self.release()
         elif type_url == ENDPOINT:
+            good, removed = self.one_by_one(items, refused, removed)
             for name, item in good.items():
                 if name in (self.types[ENDPOINT].sent_names or ()):
                     self.has[ENDPOINT][name] = item
@@ -164,10 +172,21 @@ class Envoy:
             self.answer(type_url, nonce, version, error)
             self.resubscribe(ROUTE)
         else:
+            good, _ = self.one_by_one(items, refused, removed)
             for name, item in good.items():
                 if name in (self.types[ROUTE].sent_names or ()):
                     self.has[ROUTE][name] = item
             self.answer(type_url, nonce, version, error)
+
+    def one_by_one(
+        self, items: dict[str, Resource], refused: list[str], removed: list[str]
+    ) -> tuple[dict[str, Resource], list[str]]:
+        """What is taken of resources that are watched one by one: those before the first bad one."""
+        if not refused:
+            return items, removed
+        names = sorted(items, reverse=self.received % 2 == 0)
+        first = min(names.index(name) for name in refused)
+        return {name: items[name] for name in names[:first]}, []
 
     def take_set(
         self, type_url: str, good: dict[str, Resource], removed: list[str], items: dict[str, Resource]

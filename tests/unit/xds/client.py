@@ -85,6 +85,7 @@ class Recorded:
 
     acks: list[tuple[str, str]] = field(default_factory=list)
     nacks: list[tuple[str, tuple[str, ...], str]] = field(default_factory=list)
+    heals: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     stales: list[str] = field(default_factory=list)
     silences: list[tuple[str, ...]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -93,15 +94,16 @@ class Recorded:
 
     def sent(self, type_url: str, nonce: str, version: str, resources: int, size: int) -> None: ...
 
-    def acked(
-        self, type_url: str, nonce: str, version: str, seconds: float | None, *, healed: bool = True
-    ) -> None:
+    def acked(self, type_url: str, nonce: str, version: str, seconds: float | None) -> None:
         self.acks.append((type_url, nonce))
         if seconds is not None:
             self.seconds.append(seconds)
 
     def nacked(self, type_url: str, nonce: str, version: str, names: tuple[str, ...], detail: str) -> None:
         self.nacks.append((type_url, names, detail))
+
+    def healed(self, type_url: str, names: tuple[str, ...], detail: str) -> None:
+        self.heals.append((type_url, names))
 
     def stale(self, type_url: str) -> None:
         self.stales.append(type_url)
