@@ -117,7 +117,7 @@ async def test_route_tables_that_are_bad_from_the_beginning_hurt_no_other(api: s
 
 
 @pytest.mark.parametrize("limit", ["-1s", "0s"])
-async def test_a_cluster_that_is_not_well_formed_hurts_no_other(limit: str, tmp_path: Path) -> None:
+async def test_rule_75_a_cluster_that_is_not_well_formed_hurts_no_other(limit: str, tmp_path: Path) -> None:
     """Of such a response Envoy takes nothing, also where its complaint names the one."""
     async with world("DELTA_GRPC", tmp_path) as site:
         await site.until(dict.fromkeys(NAMES, "one"))

@@ -45,7 +45,7 @@ def test_a_refused_response_is_halved_until_the_culprit_stands_alone(
     assert form is Form.DELTA or sub.version == client.view.version(type_url)
 
 
-def test_clusters_beside_one_that_is_not_well_formed_are_sent_again() -> None:
+def test_rule_75_clusters_beside_one_that_is_not_well_formed_are_sent_again() -> None:
     """[E]: of a response with such a one Envoy takes nothing, whatever its complaint names."""
     client = Client(View([cluster("a", eds=False), cluster("b", eds=False)]), Form.DELTA)
     client.ask(C)
