@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from dragoman import proto
 from dragoman.proto.envoy.extensions.common.ratelimit import v3 as common
 from dragoman.proto.envoy.service.ratelimit import v3 as rls
-from dragoman.ratelimit import metrics, rules, wire
+from dragoman.ratelimit import mending, metrics, rules, wire
 from dragoman.ratelimit.algorithms import FixedWindow, base as algorithms
 from dragoman.ratelimit.stores import base as stores
 from dragoman.ratelimit.transport import base as transport
@@ -91,7 +91,11 @@ def make(request: bytes, table: rules.Table, measures: metrics.Metrics) -> Plan 
     try:
         message = rls.RateLimitRequest.FromString(request)
     except proto.DecodeError:
-        return _invalid("the request is no RateLimitRequest")
+        try:
+            request = mending.mended(request)
+            message = rls.RateLimitRequest.FromString(request)
+        except proto.DecodeError:
+            return _invalid("the request is no RateLimitRequest")
     if not message.domain:
         return _invalid("the domain of a rate limit request must not be empty")
     if not message.descriptors:

@@ -152,6 +152,22 @@ def test_what_is_no_request(payload: bytes, word: str) -> None:
     assert desk.metrics.decisions == {(metrics.OTHER, "error"): 1}
 
 
+def test_values_that_are_no_text_are_counted() -> None:
+    """protobuf takes none, and Envoy sends them all the same. What else the request says stays."""
+    desk = Desk(LIMITS)
+    sent = request(
+        descriptor("hour=XY", hits=4), descriptor("minute=ann"), descriptor("own=a", limit=(7, 1, 0))
+    )
+    odd = sent.replace(b"XY", b"\xff\xc3")
+    with pytest.raises(proto.DecodeError):
+        rls.RateLimitRequest.FromString(odd)
+    for left in ([6, 19, 6], [2, 18, 5]):
+        answer = desk.service.should_rate_limit(odd, Call())
+        assert isinstance(answer, bytes)
+        assert [one.limit_remaining for one in rls.RateLimitResponse.FromString(answer).statuses] == left
+    assert desk.ask(descriptor("hour=\ufffd\ufffd", hits=0)).statuses[0].limit_remaining == 2
+
+
 def test_without_a_configuration_nothing_is_decided() -> None:
     fresh = service.Service(memory.Memory(), metrics.Metrics())
     answer = fresh.should_rate_limit(request(descriptor("a=b")), Call())
