@@ -57,7 +57,7 @@ class Intake:
                 self._closed.add(ref)
                 self._objects[ref.group, ref.kind].put(ref, decoded.fallback)
                 return True
-            if present is not None:
+            if present is not None and ref not in self._closed:
                 self._findings[ref] = tuple(_stale(d) for d in decoded.diagnostics)
             return False
         if self._invalid:

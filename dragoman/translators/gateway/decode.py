@@ -162,10 +162,11 @@ def decode(document: Document) -> base.Decoded:
     about, _ = _meta(ref, document.body.get("metadata"))
     for shape, part in candidates(spec):
         try:
-            found = validation.validator(shape)(_without_nulls(part))
+            found = closing.closed(ref.kind, validation.validator(shape)(_without_nulls(part)))
         except pydantic.ValidationError:
             continue
-        return base.Decoded(None, decoded.diagnostics, base.Object(ref, about, found))
+        if found is not None:
+            return base.Decoded(None, decoded.diagnostics, base.Object(ref, about, found))
     return decoded
 
 

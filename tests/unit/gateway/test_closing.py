@@ -41,3 +41,13 @@ def test_a_client_policy_lets_nobody_in_if_that_very_part_is_wrong(world: Any) -
 )
 def test_others_have_no_effect(world: Any, kind: str, spec: str) -> None:
     assert decoded(world, kind, spec) is None
+
+
+@pytest.mark.parametrize("kind", ["AuthPolicy", "ClientPolicy"])
+def test_what_it_cannot_target_is_left_out(world: Any, kind: str) -> None:
+    targets = "targetRefs: [{kind: Gatway, name: a}, {kind: Gateway, group: apps, name: b}, %s]"
+    for good, names in (("{kind: Gateway, name: edge}", ["edge"]), ("{kind: Service, name: s}", [])):
+        spec = f"{targets % good}\n  clientValidation: {{}}"
+        world.apply(f"kind: {kind}\nmetadata: {{name: p{len(names)}}}\nspec:\n  {spec}\n")
+        found = world.objects["dragoman.dev", kind].get(world.ref(kind, f"p{len(names)}"))
+        assert [one.name for one in found.spec.target_refs] == names if names else found is None

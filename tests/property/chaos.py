@@ -1,0 +1,435 @@
+"""Random changes to configurations that exist: the inputs of the golden folders, the examples, what the docs
+show. Whatever people have written there is taken apart and put together wrongly.
+
+`corpus` reads them, `world` draws one or several and mixes them, `Mutator` changes one object or several of
+a world. All of it hangs on the `random.Random` that it is given, so that a seed says everything. Used by
+`test_chaos.py` here and in `tests/envoy`.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import yaml
+
+from dragoman.document import Document
+from dragoman.refs import Ref
+from dragoman.sources import objects
+
+ROOT: Final = Path(__file__).parents[2]
+_SNIPPET: Final = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+Body = dict[str, Any]
+World = dict[Ref, Body]
+Path_ = tuple[str | int, ...]
+
+NUMBERS: Final = (0, 1, -1, 2, 100, 101, 999, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**63, 0.5, 1e-9)
+DURATIONS: Final = ("0s", "1ms", "10s", "1h", "99999h59m", "1us", "-1s", "0.5s", "1d", "315576000000s")
+SIZES: Final = ("0", "1", "1Ki", "4Gi", "8Ei", "1.5Mi", "-1", "4294967296")
+STRINGS: Final = (
+    "",
+    " ",
+    "a",
+    "*",
+    "*.",
+    "*.test",
+    ".",
+    "a..b",
+    "-a",
+    "A.Test",
+    "é.test",
+    "日本",
+    "a" * 64,
+    "a" * 300,
+    "x" * 5000,
+    "'",
+    '"',
+    "\\",
+    "a\nb",
+    "a\r\nx: y",
+    "\t",
+    "\x00",
+    "\x7f",
+    "%",
+    "%%",
+    "%REQ(x-a)%",
+    "%REQ(",
+    "%RESPONSE_CODE%",
+    "%DYNAMIC_METADATA(a:b)%",
+    "%NO_SUCH_THING%",
+    "%START_TIME(%E9S)%",
+    "(",
+    "[a-",
+    "a{1000}",
+    "(a{100}){100}",
+    "(?=a)",
+    r"\1",
+    r"\9",
+    r"\8\\",
+    "(?P<n>a)",
+    "^$",
+    ".*",
+    "^/(.*)$",
+    ":path",
+    ":authority",
+    "host",
+    "Host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "x-envoy-retry-on",
+    "cookie",
+    "set-cookie",
+    "a b",
+    "a:b",
+    "a=b;c",
+    "a,b",
+    "/",
+    "//",
+    "/a/../b",
+    "/a?b=c",
+    "/a#b",
+    "/%2e%2e/",
+    "/a%",
+    "http://",
+    "https://a.test/x",
+    "https://u:p@a.test:99999/",
+    "unix:///x",
+    "10.0.0.0/8",
+    "10.0.0.1/40",
+    "::/0",
+    "::1",
+    "fe80::1%eth0",
+    "256.1.1.1",
+    "127.0.0.1:80",
+    "0",
+    "1",
+    "true",
+    "null",
+    "{{x}}",
+    "${x}",
+    "=",
+    "🙂",
+    "\u202e",
+    "\ud7ff",
+    "2026-01-01T00:00:00Z",
+)
+NAMESPACES: Final = ("default", "shop", "stock", "apps", "nowhere")
+LABELS: Final = ({}, {"team": "red"}, {"team": "blue"}, {"app": "x", "team": "red"})
+_KEPT: Final = frozenset((("apiVersion",), ("kind",), ("metadata",), ("metadata", "name"), ("metadata", "namespace")))
+_DURATION: Final = re.compile(r"[0-9.]+(us|ms|s|m|h|d)([0-9]+(ms|s|m))*")
+_SIZE: Final = re.compile(r"[0-9.]+([KMGTE]i?)")
+
+
+@functools.cache
+def corpus() -> tuple[tuple[str, tuple[Body, ...]], ...]:
+    """Every configuration: what it is called, and its objects."""
+    found: list[tuple[str, tuple[Body, ...]]] = []
+    for path in sorted([*ROOT.glob("tests/golden/*/in.yaml"), *ROOT.glob("examples/*/**/*.yaml")]):
+        found.append((str(path.relative_to(ROOT)), tuple(_bodies(path.read_text()))))
+    for path in sorted(ROOT.glob("docs/**/*.md")):
+        for snippet in _SNIPPET.findall(path.read_text()):
+            found.append((str(path.relative_to(ROOT)), tuple(_bodies(snippet))))
+    return tuple((name, bodies) for name, bodies in found if bodies)
+
+
+def _bodies(text: str) -> Iterator[Body]:
+    try:
+        documents = list(yaml.safe_load_all(text))
+    except yaml.YAMLError:
+        return
+    for body in documents:
+        if isinstance(body, dict):
+            yield from (each.body for each in objects.identify(body, objects.CLUSTER_SCOPED)[0])  # type: ignore[misc]
+
+
+@functools.cache
+def by_kind() -> Mapping[str, tuple[Body, ...]]:
+    """All objects of all configurations by their kind."""
+    found: dict[str, list[Body]] = {}
+    for _, bodies in corpus():
+        for body in bodies:
+            found.setdefault(body["kind"], []).append(body)
+    return {kind: tuple(bodies) for kind, bodies in found.items()}
+
+
+def world(rng: Random, most: int = 3) -> World:
+    """One configuration, or several that know nothing of one another, as copies."""
+    made: World = {}
+    for _, bodies in rng.sample(corpus(), rng.randint(1, most)):
+        for body in bodies:
+            put(made, copy.deepcopy(body))
+    return made
+
+
+def identity(body: Body) -> Ref | None:
+    """Whose document it is, as sources say it; None: nobody's."""
+    found, _ = objects.identify(body, objects.CLUSTER_SCOPED)
+    return found[0].ref if found else None
+
+
+def put(into: World, body: Body) -> Ref | None:
+    ref = identity(body)
+    if ref is not None:
+        into[ref] = body
+    return ref
+
+
+def documents(bodies: Mapping[Ref, Body]) -> list[Document]:
+    """As a source hands them over, without places."""
+    return [Document(ref, copy.deepcopy(body)) for ref, body in bodies.items()]
+
+
+def places(value: Any, path: Path_ = ()) -> Iterator[Path_]:
+    """The paths of everything in a document but what identifies it."""
+    if path and path not in _KEPT:
+        yield path
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from places(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from places(item, (*path, index))
+
+
+def get(body: Any, path: Path_) -> Any:
+    for step in path:
+        body = body[step]
+    return body
+
+
+def put_at(body: Any, path: Path_, value: Any) -> None:
+    get(body, path[:-1])[path[-1]] = value
+
+
+def drop_at(body: Any, path: Path_) -> None:
+    del get(body, path[:-1])[path[-1]]
+
+
+class Mutator:
+    """Changes a world in place; each call says which objects came, changed (with their body) or went (None)."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self.told: list[str] = []
+        """What was done, for whoever has to look into it."""
+
+    def change(self, into: World) -> dict[Ref, Body | None]:
+        """One change."""
+        rng = self._rng
+        if not into or rng.random() < 0.12:
+            return self._add(into)
+        ref = rng.choice(list(into))
+        kind = rng.random()
+        if kind < 0.08:
+            self.told.append(f"delete {ref}")
+            del into[ref]
+            return {ref: None}
+        if kind < 0.2:
+            return self._again(into, ref, keep=rng.random() < 0.6)
+        body = copy.deepcopy(into[ref])
+        for _ in range(rng.choice((1, 1, 1, 2, 3))):
+            self._edit(into, ref, body)
+        into[ref] = body
+        return {ref: body}
+
+    def _add(self, into: World) -> dict[Ref, Body | None]:
+        """An object of any configuration, perhaps of a kind that is here."""
+        rng = self._rng
+        kinds = sorted({ref.kind for ref in into} & by_kind().keys()) if rng.random() < 0.5 else []
+        body = copy.deepcopy(rng.choice(by_kind()[rng.choice(kinds or sorted(by_kind()))]))
+        if rng.random() < 0.5 and "targetRefs" in (body.get("spec") or {}):
+            self._retarget(into, body)
+        ref = put(into, body)
+        self.told.append(f"add {ref}")
+        return {ref: body} if ref else {}
+
+    def _again(self, into: World, ref: Ref, *, keep: bool) -> dict[Ref, Body | None]:
+        """Under another name or in another namespace, in addition or instead."""
+        rng = self._rng
+        body = copy.deepcopy(into[ref])
+        if rng.random() < 0.7:
+            body["metadata"]["name"] = rng.choice((f"{ref.name}-2"[:60], "a", rng.choice(list(into)).name))
+        elif ref.namespace:
+            body["metadata"]["namespace"] = rng.choice((*NAMESPACES, *(each.namespace or "x" for each in into)))
+        if rng.random() < 0.4:
+            body["metadata"]["creationTimestamp"] = rng.choice(("2026-01-01T00:00:00Z", "2020-01-01T00:00:00Z"))
+        changes: dict[Ref, Body | None] = {}
+        if not keep:
+            del into[ref]
+            changes[ref] = None
+        made = put(into, body)
+        self.told.append(f"{'duplicate' if keep else 'rename'} {ref} as {made}")
+        if made is not None:
+            changes[made] = body
+        return changes
+
+    def _edit(self, into: World, ref: Ref, body: Body) -> None:
+        rng = self._rng
+        kind = rng.random()
+        if kind < 0.06:
+            body["metadata"]["labels"] = dict(rng.choice(LABELS))
+            self.told.append(f"labels {ref}")
+        elif kind < 0.09:
+            body["metadata"]["creationTimestamp"] = rng.choice(("2026-01-01T00:00:00Z", "2020-01-01T00:00:00Z"))
+        elif kind < 0.16 and isinstance(body.get("spec"), dict) and "targetRefs" in body["spec"]:
+            self._retarget(into, body)
+        elif kind < 0.4:
+            self._graft(into, ref, body)
+        else:
+            self._spoil(into, ref, body)
+
+    def _retarget(self, into: World, body: Body) -> None:
+        """A policy, to other targets."""
+        rng = self._rng
+        known = [
+            ref for ref in into if ref.kind.endswith("Route") or ref.kind in ("Gateway", "ListenerSet", "Service", "Backend")
+        ]
+        if not known:
+            return
+        chosen = rng.sample(known, min(len(known), rng.randint(1, 2)))
+        targets = []
+        for ref in chosen:
+            target: Body = {"group": ref.group, "kind": ref.kind, "name": ref.name}
+            names = [
+                each["name"]
+                for field in ("listeners", "rules", "ports")
+                for each in _list((into[ref].get("spec") or {}), field)
+                if isinstance(each, dict) and isinstance(each.get("name"), str)
+            ]
+            if names and rng.random() < 0.4:
+                target["sectionName"] = rng.choice(names)
+            targets.append(target)
+        body["spec"]["targetRefs"] = targets
+        if rng.random() < 0.8 and chosen[0].namespace:
+            body["metadata"]["namespace"] = chosen[0].namespace
+        self.told.append(f"target {body['kind']} {body['metadata'].get('name')} at {chosen}")
+
+    def _graft(self, into: World, ref: Ref, body: Body) -> None:
+        """A field's value of another object of the kind."""
+        rng = self._rng
+        here = [each for other, each in into.items() if other.kind == ref.kind and other != ref]
+        donors = here if here and rng.random() < 0.4 else list(by_kind().get(ref.kind, ()))
+        if not donors:
+            return
+        donor = rng.choice(donors)
+        known = [path for path in places(donor) if len(path) > 1]
+        if not known:
+            return
+        # Few of the deep ones, which are many.
+        depth = rng.choice((2, 2, 3, 4, 5, 6))
+        path = rng.choice([each for each in known if len(each) <= depth] or known)
+        value = copy.deepcopy(get(donor, path))
+        target: Any = body
+        for number, step in enumerate(path[:-1]):
+            try:
+                target = target[step]
+            except (KeyError, IndexError, TypeError):
+                # Where it has no such branch, it gets all of it.
+                value, path = copy.deepcopy(get(donor, path[: number + 1])), path[: number + 1]
+                break
+        self.told.append(f"graft {ref} {path}")
+        step = path[-1]
+        if isinstance(target, list) and isinstance(step, int):
+            target.insert(min(step, len(target)), value)
+        elif isinstance(target, dict):
+            target[step] = value
+
+    def _spoil(self, into: World, ref: Ref, body: Body) -> None:
+        """One place in it."""
+        rng = self._rng
+        known = [path for path in places(body) if path[0] != "metadata" or rng.random() < 0.2]
+        if not known:
+            return
+        path = rng.choice(known)
+        value = get(body, path)
+        self.told.append(f"spoil {ref} {path}")
+        chance = rng.random()
+        if chance < 0.12:
+            drop_at(body, path)
+        elif chance < 0.16:
+            put_at(body, path, None)
+        elif chance < 0.2:
+            put_at(body, path, rng.choice(({}, [], "", 0, True, "x", [None], [{}], {"x": 1}, 1.5, ["a"])))
+        elif isinstance(value, dict):
+            self._spoil_mapping(value)
+        elif isinstance(value, list):
+            self._spoil_list(value)
+        else:
+            put_at(body, path, self._scalar(into, path, value))
+
+    def _spoil_mapping(self, value: Body) -> None:
+        rng = self._rng
+        if value and rng.random() < 0.3:
+            key = rng.choice(list(value))
+            value[f"{key}x"] = value.pop(key)
+        elif len(value) > 1:
+            one, other = rng.sample(list(value), 2)
+            value[one], value[other] = value[other], value[one]
+
+    def _spoil_list(self, value: list[Any]) -> None:
+        rng = self._rng
+        chance = rng.random()
+        if not value or chance < 0.15:
+            value.clear()
+        elif chance < 0.4:
+            value.append(copy.deepcopy(rng.choice(value)))
+        elif chance < 0.6:
+            rng.shuffle(value)
+        elif chance < 0.75:
+            value.pop(rng.randrange(len(value)))
+        elif chance < 0.85:
+            value.extend(copy.deepcopy(value[0]) for _ in range(rng.choice((5, 20, 70))))
+        else:
+            value.insert(0, rng.choice((None, {}, "", 1, [])))
+
+    def _scalar(self, into: World, path: Path_, value: Any) -> Any:
+        rng = self._rng
+        if isinstance(value, bool):
+            return not value
+        if isinstance(value, (int, float)):
+            return rng.choice(NUMBERS) if rng.random() < 0.8 else value + rng.choice((-1, 1))
+        name = path[-1] if isinstance(path[-1], str) else path[-2] if len(path) > 1 else ""
+        if name in ("name", "kind", "namespace", "sectionName") and into and rng.random() < 0.7:
+            other = rng.choice(list(into))
+            return {"kind": other.kind, "namespace": rng.choice((other.namespace, *NAMESPACES))}.get(
+                str(name), other.name
+            )
+        text = str(value)
+        if _DURATION.fullmatch(text) and rng.random() < 0.6:
+            return rng.choice(DURATIONS)
+        if _SIZE.fullmatch(text) and rng.random() < 0.6:
+            return rng.choice(SIZES)
+        if rng.random() < 0.2:
+            return self._sibling(path, value)
+        odd = rng.choice(STRINGS)
+        return rng.choice((odd, odd, text + odd, odd + text, text.upper()))
+
+    def _sibling(self, path: Path_, value: Any) -> Any:
+        """A value that stands in a field of this name elsewhere: of an enumeration, say."""
+        found = _values().get(path[-1], ())
+        return self._rng.choice(found) if found else value
+
+
+def _list(spec: Any, field: str) -> list[Any]:
+    found = spec.get(field) if isinstance(spec, dict) else None
+    return found if isinstance(found, list) else []
+
+
+@functools.cache
+def _values() -> Mapping[Any, tuple[Any, ...]]:
+    found: dict[Any, list[Any]] = {}
+    for body in (each for _, bodies in corpus() for each in bodies):
+        for path in places(body):
+            value = get(body, path)
+            if isinstance(path[-1], str) and not isinstance(value, (dict, list)):
+                values = found.setdefault(path[-1], [])
+                if value not in values:
+                    values.append(value)
+    return {key: tuple(values) for key, values in found.items()}
