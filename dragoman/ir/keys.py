@@ -45,7 +45,7 @@ class Client:
     of: KeySet
     groups: tuple[str, ...] = ()
     plan: str = ""
-    credential: str = field(default="", compare=False)
+    credential: str = ""
 
 
 @dataclass(frozen=True, slots=True)

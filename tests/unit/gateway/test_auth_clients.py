@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,11 @@ def edge(world: Any) -> Any:
     return world.apply(GATEWAY)
 
 
+def key_of(client: ir.Client, entry: str) -> ir.Client:
+    """The client as it is known by a key of Secret `keys`."""
+    return replace(client, credential=f"default/keys/{entry}")
+
+
 def held(world: Any, of: ir.KeySet = SET) -> dict[str, ir.Client]:
     shards = [held for key, held in world.outputs.contents.items() if key.of == of]
     return dict(sorted(one for held in shards for one in held.credentials))
@@ -36,13 +42,20 @@ def resolved(world: Any) -> str:
 def test_every_entry_is_a_key_of_the_consumer(edge: Any) -> None:
     edge.apply(KEYS, ALICE)
     alice = ir.Client("alice", SET, ("a", "b"), "gold")
-    assert held(edge) == {"first-key": alice, "second-key": alice}
+    assert held(edge) == {"first-key": key_of(alice, "old"), "second-key": key_of(alice, "new")}
     assert edge.conditions("Consumer", "alice") == {
         "Accepted": "True Accepted",
         "ResolvedRefs": "True ResolvedRefs",
     }
     edge.apply(ALICE.replace("{name: keys}", "{name: keys, key: new}"))
     assert list(held(edge)) == ["second-key"]
+
+
+def test_entries_that_change_places_are_told_apart(edge: Any) -> None:
+    edge.apply(KEYS, ALICE)
+    edge.apply(KEYS.replace("old", "newer").replace("new:", "old:"))
+    known = {key: client.credential for key, client in held(edge).items()}
+    assert known == {"first-key": "default/keys/newer", "second-key": "default/keys/old"}
 
 
 def test_a_key_that_is_taken_away_is_gone_and_no_route_is_made_anew(edge: Any) -> None:
@@ -75,7 +88,10 @@ def test_entries_of_a_secret_are_clients(edge: Any) -> None:
     assert resolved(edge) == "False InvalidKeys"
     edge.apply(KEYS)
     of = ir.KeySet("default", "keys")
-    assert held(edge, of) == {"first-key": ir.Client("old", of), "second-key": ir.Client("new", of)}
+    assert held(edge, of) == {
+        "first-key": key_of(ir.Client("old", of), "old"),
+        "second-key": key_of(ir.Client("new", of), "new"),
+    }
     assert resolved(edge) == "True ResolvedRefs"
     edge.remove("AuthPolicy", "p")
     assert not held(edge, of)
