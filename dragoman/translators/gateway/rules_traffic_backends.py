@@ -49,6 +49,8 @@ _FOR_TYPES: Final = {
     "minimum_local_endpoints": ("RoundRobin", "LeastRequest", "Random"),
 }
 _HASHING: Final = ("RingHash", "Maglev")
+_KEEPALIVE: Final = 32767
+"""Seconds. Linux takes no more, and Envoy makes no connection whose options the system does not take."""
 
 
 def check(ref: Ref, spec: model.TrafficPolicy) -> Iterator[Diagnostic]:
@@ -131,11 +133,10 @@ def _connection(where: Origin, given: traffic_backends.Connection) -> Iterator[D
     if given.tcp_keepalive is not None:
         for field in ("idle", "interval"):
             value = getattr(given.tcp_keepalive, field)
-            if value is not None and (value < 1 or value != int(value)):
+            if value is not None and (not 1 <= value <= _KEEPALIVE or value != int(value)):
                 here = where.at("tcpKeepalive", field)
-                yield error(
-                    "DRG1104", f"`{field}` is out of range", here, label="expected whole seconds, 1s or more"
-                )
+                label = f"expected whole seconds, 1s to {_KEEPALIVE}s"
+                yield error("DRG1104", f"`{field}` is out of range", here, label=label)
     if given.http2 is not None:
         yield from _positive(where, "http2", given.http2, ("ping_interval", "ping_timeout"))
 

@@ -20,6 +20,8 @@ Percent = Annotated[int, Field(strict=True, ge=0, le=100)]
 Share = Annotated[int, Field(strict=True, ge=1, le=100)]
 Window = Annotated[int, Field(strict=True, ge=65535, le=meta.INT32)]
 Streams = Annotated[int, Field(strict=True, ge=1, le=meta.INT32)]
+Probes = Annotated[int, Field(strict=True, ge=1, le=127)]
+"""Linux takes no more, and Envoy makes no connection whose options the system does not take."""
 
 
 @meta.shape
@@ -156,11 +158,14 @@ class TcpKeepalive(policy.Section):
     """Signs of life on connections on which nothing moves. What is not said is as the system has it."""
 
     idle: Annotated[
-        meta.Duration | None, Field(description="Silence before the first probe, whole seconds.")
+        meta.Duration | None,
+        Field(description="Silence before the first probe, whole seconds, 32767 at most."),
     ] = None
-    interval: Annotated[meta.Duration | None, Field(description="Between probes, whole seconds.")] = None
+    interval: Annotated[
+        meta.Duration | None, Field(description="Between probes, whole seconds, 32767 at most.")
+    ] = None
     probes: Annotated[
-        Count | None, Field(description="Probes without an answer after which it is given up.")
+        Probes | None, Field(description="Probes without an answer after which it is given up.")
     ] = None
 
 
