@@ -21,6 +21,7 @@ import yaml
 from dragoman.document import Document
 from dragoman.refs import Ref
 from dragoman.sources import objects
+from tests.property import growth
 
 ROOT: Final = Path(__file__).parents[2]
 _SNIPPET: Final = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -29,7 +30,24 @@ Body = dict[str, Any]
 World = dict[Ref, Body]
 Path_ = tuple[str | int, ...]
 
-NUMBERS: Final = (0, 1, -1, 2, 100, 101, 999, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**63, 0.5, 1e-9)
+NUMBERS: Final = (
+    0,
+    1,
+    -1,
+    2,
+    100,
+    101,
+    999,
+    65535,
+    65536,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**32,
+    2**63,
+    0.5,
+    1e-9,
+)
 DURATIONS: Final = ("0s", "1ms", "10s", "1h", "99999h59m", "1us", "-1s", "0.5s", "1d", "315576000000s")
 SIZES: Final = ("0", "1", "1Ki", "4Gi", "8Ei", "1.5Mi", "-1", "4294967296")
 STRINGS: Final = (
@@ -122,7 +140,9 @@ STRINGS: Final = (
 )
 NAMESPACES: Final = ("default", "shop", "stock", "apps", "nowhere")
 LABELS: Final = ({}, {"team": "red"}, {"team": "blue"}, {"app": "x", "team": "red"})
-_KEPT: Final = frozenset((("apiVersion",), ("kind",), ("metadata",), ("metadata", "name"), ("metadata", "namespace")))
+_KEPT: Final = frozenset(
+    (("apiVersion",), ("kind",), ("metadata",), ("metadata", "name"), ("metadata", "namespace"))
+)
 _DURATION: Final = re.compile(r"[0-9.]+(us|ms|s|m|h|d)([0-9]+(ms|s|m))*")
 _SIZE: Final = re.compile(r"[0-9.]+([KMGTE]i?)")
 
@@ -130,12 +150,11 @@ _SIZE: Final = re.compile(r"[0-9.]+([KMGTE]i?)")
 @functools.cache
 def corpus() -> tuple[tuple[str, tuple[Body, ...]], ...]:
     """Every configuration: what it is called, and its objects."""
-    found: list[tuple[str, tuple[Body, ...]]] = []
-    for path in sorted([*ROOT.glob("tests/golden/*/in.yaml"), *ROOT.glob("examples/*/**/*.yaml")]):
-        found.append((str(path.relative_to(ROOT)), tuple(_bodies(path.read_text()))))
+    files = sorted([*ROOT.glob("tests/golden/*/in.yaml"), *ROOT.glob("examples/*/**/*.yaml")])
+    texts = [(path, path.read_text()) for path in files]
     for path in sorted(ROOT.glob("docs/**/*.md")):
-        for snippet in _SNIPPET.findall(path.read_text()):
-            found.append((str(path.relative_to(ROOT)), tuple(_bodies(snippet))))
+        texts += [(path, snippet) for snippet in _SNIPPET.findall(path.read_text())]
+    found = ((str(path.relative_to(ROOT)), tuple(_bodies(text))) for path, text in texts)
     return tuple((name, bodies) for name, bodies in found if bodies)
 
 
@@ -213,7 +232,8 @@ def drop_at(body: Any, path: Path_) -> None:
 
 
 class Mutator:
-    """Changes a world in place; each call says which objects came, changed (with their body) or went (None)."""
+    """Changes a world in place. Each call says which objects came, changed (with their body) or went
+    (None)."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -233,6 +253,8 @@ class Mutator:
             return {ref: None}
         if kind < 0.2:
             return self._again(into, ref, keep=rng.random() < 0.6)
+        if kind < 0.4:
+            return self._grow(into)
         body = copy.deepcopy(into[ref])
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             self._edit(into, ref, body)
@@ -257,9 +279,13 @@ class Mutator:
         if rng.random() < 0.7:
             body["metadata"]["name"] = rng.choice((f"{ref.name}-2"[:60], "a", rng.choice(list(into)).name))
         elif ref.namespace:
-            body["metadata"]["namespace"] = rng.choice((*NAMESPACES, *(each.namespace or "x" for each in into)))
+            body["metadata"]["namespace"] = rng.choice(
+                (*NAMESPACES, *(each.namespace or "x" for each in into))
+            )
         if rng.random() < 0.4:
-            body["metadata"]["creationTimestamp"] = rng.choice(("2026-01-01T00:00:00Z", "2020-01-01T00:00:00Z"))
+            body["metadata"]["creationTimestamp"] = rng.choice(
+                ("2026-01-01T00:00:00Z", "2020-01-01T00:00:00Z")
+            )
         changes: dict[Ref, Body | None] = {}
         if not keep:
             del into[ref]
@@ -270,6 +296,37 @@ class Mutator:
             changes[made] = body
         return changes
 
+    def _grow(self, into: World) -> dict[Ref, Body | None]:
+        """An object of our own, or another one like it, with values that nobody has written."""
+        rng = self._rng
+        kind = rng.choice(sorted(growth.schemas().keys() & by_kind().keys()))
+        here = [body for ref, body in into.items() if ref.kind == kind and isinstance(body.get("spec"), dict)]
+        body = copy.deepcopy(rng.choice(here) if here and rng.random() < 0.7 else rng.choice(by_kind()[kind]))
+        ref = identity(body)
+        if ref is None or not isinstance(body.get("spec"), dict):
+            return {}
+        if "targetRefs" in body["spec"] and rng.random() < 0.6:
+            self._retarget(into, body)
+        ref = identity(body)
+        assert ref is not None
+        body = growth.grown(rng, ref, body, lambda name: _values().get(name, ()))
+        self._lead(into, body)
+        into[ref] = body
+        self.told.append(f"grow {ref}")
+        return {ref: body}
+
+    def _lead(self, into: World, body: Body) -> None:
+        """References of an object to objects that are there, now and then."""
+        for path in list(places(body)):
+            value = get(body, path)
+            if isinstance(value, dict) and str(path[-1]).endswith("Ref") and self._rng.random() < 0.6:
+                known = [ref for ref in into if ref.kind == value.get("kind", "Service")]
+                if known:
+                    chosen = self._rng.choice(known)
+                    value["name"] = chosen.name
+                    if "namespace" in value:
+                        value["namespace"] = chosen.namespace
+
     def _edit(self, into: World, ref: Ref, body: Body) -> None:
         rng = self._rng
         kind = rng.random()
@@ -277,7 +334,9 @@ class Mutator:
             body["metadata"]["labels"] = dict(rng.choice(LABELS))
             self.told.append(f"labels {ref}")
         elif kind < 0.09:
-            body["metadata"]["creationTimestamp"] = rng.choice(("2026-01-01T00:00:00Z", "2020-01-01T00:00:00Z"))
+            body["metadata"]["creationTimestamp"] = rng.choice(
+                ("2026-01-01T00:00:00Z", "2020-01-01T00:00:00Z")
+            )
         elif kind < 0.16 and isinstance(body.get("spec"), dict) and "targetRefs" in body["spec"]:
             self._retarget(into, body)
         elif kind < 0.4:
@@ -289,7 +348,9 @@ class Mutator:
         """A policy, to other targets."""
         rng = self._rng
         known = [
-            ref for ref in into if ref.kind.endswith("Route") or ref.kind in ("Gateway", "ListenerSet", "Service", "Backend")
+            ref
+            for ref in into
+            if ref.kind.endswith("Route") or ref.kind in ("Gateway", "ListenerSet", "Service", "Backend")
         ]
         if not known:
             return
