@@ -10,7 +10,6 @@ A cached route's bytes depend on its table: the cache asks the inner listener of
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
@@ -18,7 +17,7 @@ from typing import Final
 from dragoman import proto, resource
 from dragoman.envoy import bootstrap, naming
 from dragoman.envoy.filters import base, cache
-from dragoman.ir import model as ir
+from dragoman.ir import cache as kept, model as ir
 from dragoman.proto.envoy.config.route import v3 as route_proto
 
 _OWN_ANSWER: Final = (
@@ -78,17 +77,9 @@ def _match(target: route_proto.RouteMatch, spec: ir.Cache) -> None:
     if spec.parameters is not None:
         query = target.headers.add()
         query.name = ":path"
-        query.string_match.safe_regex.regex = parameters((*spec.parameters, *spec.ignored))
+        query.string_match.safe_regex.regex = kept.parameters((*spec.parameters, *spec.ignored))
     target.runtime_fraction.runtime_key = bootstrap.CACHING
     target.runtime_fraction.default_value.SetInParent()
-
-
-def parameters(names: tuple[str, ...]) -> str:
-    """Matches a path whose query has these parameters only, in any order and number."""
-    if not names:
-        return "[^?]*[?]?"
-    known = "|".join(map(re.escape, names))
-    return f"[^?]*([?](({known})(=[^&]*)?(&|$))*)?"
 
 
 def _wake(target: route_proto.Route, name: str, config: base.Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.core import v3 as core
@@ -11,10 +12,16 @@ from dragoman.proto.envoy.config.core import v3 as core
 def write(target: core.SubstitutionFormatString, body: ir.Body) -> None:
     """Writes the body's format. An empty text stays out: Envoy wants a format that says something."""
     if body.json:
-        target.json_format.update(json.loads(body.text))
+        write_json(target, json.loads(body.text))
     else:
         target.text_format_source.inline_string = body.text
     target.content_type = body.content_type
+
+
+def write_json(target: core.SubstitutionFormatString, value: dict[str, Any]) -> None:
+    """Writes a JSON format. An empty object is one too."""
+    target.json_format.SetInParent()
+    target.json_format.update(value)
 
 
 def pairs(found: ir.Pairs) -> list[core.HeaderValueOption]:

@@ -107,6 +107,7 @@ class _Taker:
 
     def __init__(self, program: Path, whole: bootstrap_proto.Bootstrap, filters: static.Filters) -> None:
         self._program = program
+        self._extensions = whole.bootstrap_extensions
         self._filters = filters
         static_resources = whole.static_resources
         self._secrets = {each.name: each for each in static_resources.secrets}
@@ -146,7 +147,7 @@ class _Taker:
 
     def __call__(self, pieces: Sequence[_Piece]) -> str | None:
         """Envoy's words if it refuses `pieces` (all of one type), else None."""
-        message = bootstrap_proto.Bootstrap()
+        message = bootstrap_proto.Bootstrap(bootstrap_extensions=self._extensions)
         message.static_resources.secrets.extend(self._secrets.values())
         match pieces[0].type_url:
             case resource.SECRET:

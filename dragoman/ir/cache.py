@@ -9,6 +9,8 @@ sees proves nothing.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,3 +64,14 @@ class Cache:
     def usable(self) -> bool:
         """Whether anything may be kept at all: not the answers to users whom nothing tells apart."""
         return self.shared or bool(self.identity) or not self.authenticated
+
+
+def parameters(names: Iterable[str]) -> str:
+    """An expression (RE2) for whole paths whose query has these parameters only, in any order and number."""
+    known = "|".join(map(re.escape, names))
+    return f"[^?]*([?](({known})(=[^&]*)?(&|$))*)?" if known else "[^?]*[?]?"
+
+
+def varying(headers: Iterable[str]) -> str:
+    """An expression (RE2) for values of `Vary` that name these headers only: letters, digits, hyphens."""
+    return f"(?i)^( *({'|'.join(headers)}) *(,|$))+$"

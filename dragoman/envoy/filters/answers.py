@@ -84,7 +84,7 @@ def _policy(
     made.status_code.value = status
     if wanted.body is not None:
         if wanted.json:
-            made.body_format.json_format.update(_json(json.loads(wanted.body), said))
+            templates.write_json(made.body_format, _json(json.loads(wanted.body), said))
         else:
             made.body_format.text_format_source.inline_string = _text(wanted.body, said)
         made.response_headers_to_add.append(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from dragoman import proto
 from dragoman.envoy.filters import base
-from dragoman.ir import model as ir
+from dragoman.ir import cache as kept, model as ir
 from dragoman.proto.envoy.config.common.mutation_rules import v3 as mutation_rules
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.extensions.filters.http.cache_v2 import v3 as cache_v2
@@ -216,8 +216,7 @@ def _give_back(response: Changes, spec: ir.Cache) -> None:
 
 def _hide_vary(changes: Changes, names: Iterable[str]) -> None:
     """Envoy keeps no answer with Vary. One that varies by headers of the key may well be kept."""
-    known = "|".join(names)  # letters, digits, hyphens: translators see to it
-    pattern = f"(?i)^ *({known})( *, *({known}))* *$"
+    pattern = kept.varying(names)
     there = f'"{_VARY}" in response.headers'
     vary = f'response.headers["{_VARY}"]'
     changes.add().remove = _VARY

@@ -8,10 +8,9 @@ asked.
 from __future__ import annotations
 
 import functools
-import re
 
 from dragoman.envoy.filters import base
-from dragoman.ir import model as ir
+from dragoman.ir import model as ir, origins
 from dragoman.proto.envoy.extensions.filters.http.cors import v3 as cors
 from dragoman.proto.envoy.type.matcher import v3 as matcher
 
@@ -53,7 +52,6 @@ def _policy(spec: ir.Cors) -> base.Config:
 def write_origin(target: matcher.StringMatcher, origin: str) -> None:
     """One origin, or host, with `*` for labels. Envoy's CORS takes the exact string `*` for any origin."""
     if "*" in origin and origin != "*":
-        # Origins end at the port: no slash may stand for a label.
-        target.safe_regex.regex = "[^/]+".join(map(re.escape, origin.split("*")))
+        target.safe_regex.regex = origins.expression(origin)
     else:
         target.exact = origin

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import functools
 import json
-import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from dragoman import proto
+from dragoman.envoy import limit_keys
 from dragoman.envoy.filters import base
-from dragoman.ir import model as ir
+from dragoman.ir import model as ir, origins
 from dragoman.proto.envoy.extensions.filters.http.custom_response import v3 as custom_response
 from dragoman.proto.envoy.extensions.http.custom_response.local_response_policy import v3 as local_response
 from dragoman.proto.envoy.type.matcher import v3 as matcher
@@ -103,18 +104,24 @@ def _header(name: str, value: str) -> _Json:
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
+def _origins(cors: ir.Cors) -> Iterator[str]:
+    """What holds for allowed origins, each by itself: Envoy takes no large expressions."""
+    origin = 'request.headers["origin"]'
+    if "*" in cors.allow_origins:
+        yield f'{origin} != ""'
+        return
+    for one in cors.allow_origins:
+        if "*" in one:
+            yield f"{origin}.matches({limit_keys.text(origins.expression(one) + '$')})"
+        else:
+            yield f"{origin} == {limit_keys.text(one)}"
+    for pattern in cors.patterns:
+        yield f"{origin}.matches({limit_keys.text(f'^(?:{pattern})$')})"
+
+
 def _cors(cors: ir.Cors) -> list[_Json]:
     """The headers without which a browser keeps the answer from its page; only for allowed origins."""
-    origins = "|".join(
-        (
-            *("[^/]+".join(map(re.escape, one.split("*"))) for one in cors.allow_origins if one != "*"),
-            *(f"(?:{one})" for one in cors.patterns),
-        )
-    )
-    pattern = ".+" if "*" in cors.allow_origins else origins
-    allowed = (
-        f'"origin" in request.headers && request.headers["origin"].matches({json.dumps(f"^({pattern})$")})'
-    )
+    allowed = f'"origin" in request.headers && ({" || ".join(_origins(cors)) or "false"})'
     found = [_header("access-control-allow-origin", f'%CEL({allowed} ? request.headers["origin"] : "")%')]
     if cors.allow_credentials:
         value = f'%CEL({allowed} ? "true" : "")%'

@@ -223,7 +223,8 @@ def _path(kind: str, value: str) -> config.Principal:
         case "exact":
             made.url_path.path.exact = value
         case "prefix" if value.rstrip("/"):
-            made.url_path.path.safe_regex.regex = f"{re.escape(value.rstrip('/'))}(/.*)?"
+            # What stands behind `^` costs nothing of the hundred instructions that Envoy takes.
+            made.url_path.path.safe_regex.regex = f"^{re.escape(value.rstrip('/'))}(/.*)?"
         case "prefix":
             made.url_path.path.prefix = "/"
         case _:

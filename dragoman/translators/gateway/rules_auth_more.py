@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error
+from dragoman.ir import origins
 from dragoman.refs import Origin
 from dragoman.translators.gateway import matching
 from dragoman.translators.gateway.models import auth_browsers, auth_external, auth_rules
@@ -109,3 +110,6 @@ def _origins(
                 yield matching.bad(one.value, flaw, here)
         elif not form.fullmatch(one.value):
             yield error("DRG1103", f"`{one.value}` is not understood", here, label=f"expected {example}")
+        elif "*" in one.value and (flaw := matching.flaw_of(origins.expression(one.value))):
+            label = f"as a regular expression {flaw}"
+            yield error("DRG1103", "the origin is too long", here, label=label)

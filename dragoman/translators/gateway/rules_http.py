@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error
+from dragoman.ir import origins
 from dragoman.refs import Origin, Ref
+from dragoman.translators.gateway import matching
 from dragoman.translators.gateway.models import httproute as model, meta
 
 MATCHES: Final = 128
@@ -177,6 +179,11 @@ def _filter(where: Origin, item: model.Filter, rule: model.Rule) -> Iterator[Dia
         ):
             if "*" in values and len(values) > 1:
                 yield error("DRG1108", f"`*` in {field} stands alone", where.at("cors", field))
+        for at, origin in enumerate(item.cors.allow_origins):
+            if "*" in origin and (flaw := matching.flaw_of(origins.expression(origin))):
+                label = f"as a regular expression {flaw}"
+                here = where.at("cors", "allowOrigins", at)
+                yield error("DRG1103", "the origin is too long", here, label=label)
 
 
 def _modifier(where: Origin, path: model.PathModifier | None, rule: model.Rule) -> Iterator[Diagnostic]:

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from dragoman.translators.gateway.models import consumer, meta, policy
 
-Token = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.~-]+$")]
+Token = Annotated[str, Field(min_length=1, max_length=36, pattern=r"^[A-Za-z0-9_.~-]+$")]
+"""Stands twice in a regular expression (`envoy.filters.credentials`), and Envoy takes no large ones."""
 
 
 @meta.shape

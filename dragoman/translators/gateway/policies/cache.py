@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dragoman.diagnostics import Diagnostic, Severity, error, warning
 from dragoman.ir import cache as kept, model as ir
 from dragoman.refs import Origin
+from dragoman.translators.gateway import matching
 from dragoman.translators.gateway.models import httppolicy_cache as shapes
 
 Where = Callable[..., Origin | None]
@@ -51,6 +52,16 @@ def cache(
     ), findings
 
 
+def _expressions(key: shapes.KeyBy) -> Iterator[tuple[str, str, str]]:
+    """What is made of names for Envoy: what they are, where they were said, the expression."""
+    headers = (*(key.headers or ()), *(key.identity_headers or ()))
+    if headers:
+        yield "headers", "headers" if key.headers else "identityHeaders", kept.varying(headers)
+    if key.query_parameters is not None:
+        names = (*key.query_parameters, *(key.ignored_query_parameters or ()))
+        yield "query parameters", "queryParameters", kept.parameters(names)
+
+
 def _lower(names: tuple[str, ...] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.lower() for name in names or ()))
 
@@ -71,6 +82,11 @@ def _findings(route: ir.Route, spec: shapes.Cache, origin: Where) -> Iterator[Di
     if spec.shared and key.identity_headers and place is not None:
         message = "answers are either shared or split by identity: nothing is cached"
         yield error("DRG1108", message, place, help="leave out one of `shared` and `keyBy.identityHeaders`")
+    for what, field, pattern in _expressions(key):
+        place, flaw = origin("keyBy", field) or origin("keyBy"), matching.flaw_of(pattern)
+        if flaw and place is not None:
+            message = f"these are too many {what}, or their names too long: nothing is cached"
+            yield error("DRG1104", message, place, label=flaw)
     for at, each in enumerate(spec.ttl_by_status or ()):
         for index, status in enumerate(each.statuses):
             place = origin("ttlByStatus", at, "statuses", index)
