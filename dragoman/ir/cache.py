@@ -67,9 +67,10 @@ class Cache:
 
 
 def parameters(names: Iterable[str]) -> str:
-    """An expression (RE2) for whole paths whose query has these parameters only, in any order and number."""
+    """An expression (RE2) for whole paths whose query has these parameters only, in any order and number.
+    Of ASCII: `[^?]` would take ten instructions instead of two."""
     known = "|".join(map(re.escape, names))
-    return f"[^?]*([?](({known})(=[^&]*)?(&|$))*)?" if known else "[^?]*[?]?"
+    return f"[!->@-~]*([?](({known})(=[!-%'-~]*)?(&|$))*)?" if known else "[!->@-~]*[?]?"
 
 
 def varying(headers: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ import pytest
 from dragoman import proto, resource
 from dragoman.envoy import bootstrap, caching, inner, naming, routes
 from dragoman.envoy.filters import cache, chain
-from dragoman.ir import model as ir
+from dragoman.ir import cache as caches, model as ir
 from dragoman.proto.envoy.config.route import v3 as route_proto
 from tests.envoy import static_site
 from tests.unit.envoy.build import PLAIN, cluster, envoy_route, forward, route
@@ -120,7 +120,15 @@ def test_credentials_are_matched() -> None:
     ],
 )
 def test_parameters(names: tuple[str, ...], path: str, expected: bool) -> None:
-    assert bool(re.fullmatch(caching.parameters(names), path)) is expected
+    assert bool(re.fullmatch(caches.parameters(names), path)) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("accept", True), ("Accept , x-a", True), (" x-a", True), ("accept, *", False), ("accepted", False)],
+)
+def test_varying(value: str, expected: bool) -> None:
+    assert bool(re.search(caches.varying(("accept", "x-a")), value)) is expected
 
 
 def test_the_key_has_the_route_and_what_the_policy_adds() -> None:
