@@ -1,9 +1,8 @@
 """Random changes to configurations that exist: the inputs of the golden folders, the examples, what the docs
 show. Whatever people have written there is taken apart and put together wrongly.
 
-`corpus` reads them, `world` draws one or several and mixes them, `Mutator` changes one object or several of
-a world. All of it hangs on the `random.Random` that it is given, so that a seed says everything. Used by
-`test_chaos.py` here and in `tests/envoy`.
+`everything` reads them, a `Corpus` mixes some, `Mutator` changes one object or several of such a world. All
+of it hangs on the `random.Random` that it is given, so that a seed says everything. Used by `lives`.
 """
 
 from __future__ import annotations
@@ -11,17 +10,14 @@ from __future__ import annotations
 import copy
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-import yaml
-
-from dragoman.document import Document
 from dragoman.refs import Ref
-from dragoman.sources import objects
-from tests.property import growth
+from dragoman.sources import objects, yamldoc
+from tests.property import growth, oddities
 
 ROOT: Final = Path(__file__).parents[2]
 _SNIPPET: Final = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -30,114 +26,6 @@ Body = dict[str, Any]
 World = dict[Ref, Body]
 Path_ = tuple[str | int, ...]
 
-NUMBERS: Final = (
-    0,
-    1,
-    -1,
-    2,
-    100,
-    101,
-    999,
-    65535,
-    65536,
-    2**31 - 1,
-    2**31,
-    2**32 - 1,
-    2**32,
-    2**63,
-    0.5,
-    1e-9,
-)
-DURATIONS: Final = ("0s", "1ms", "10s", "1h", "99999h59m", "1us", "-1s", "0.5s", "1d", "315576000000s")
-SIZES: Final = ("0", "1", "1Ki", "4Gi", "8Ei", "1.5Mi", "-1", "4294967296")
-STRINGS: Final = (
-    "",
-    " ",
-    "a",
-    "*",
-    "*.",
-    "*.test",
-    ".",
-    "a..b",
-    "-a",
-    "A.Test",
-    "é.test",
-    "日本",
-    "a" * 64,
-    "a" * 300,
-    "x" * 5000,
-    "'",
-    '"',
-    "\\",
-    "a\nb",
-    "a\r\nx: y",
-    "\t",
-    "\x00",
-    "\x7f",
-    "%",
-    "%%",
-    "%REQ(x-a)%",
-    "%REQ(",
-    "%RESPONSE_CODE%",
-    "%DYNAMIC_METADATA(a:b)%",
-    "%NO_SUCH_THING%",
-    "%START_TIME(%E9S)%",
-    "(",
-    "[a-",
-    "a{1000}",
-    "(a{100}){100}",
-    "(?=a)",
-    r"\1",
-    r"\9",
-    r"\8\\",
-    "(?P<n>a)",
-    "^$",
-    ".*",
-    "^/(.*)$",
-    ":path",
-    ":authority",
-    "host",
-    "Host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "x-envoy-retry-on",
-    "cookie",
-    "set-cookie",
-    "a b",
-    "a:b",
-    "a=b;c",
-    "a,b",
-    "/",
-    "//",
-    "/a/../b",
-    "/a?b=c",
-    "/a#b",
-    "/%2e%2e/",
-    "/a%",
-    "http://",
-    "https://a.test/x",
-    "https://u:p@a.test:99999/",
-    "unix:///x",
-    "10.0.0.0/8",
-    "10.0.0.1/40",
-    "::/0",
-    "::1",
-    "fe80::1%eth0",
-    "256.1.1.1",
-    "127.0.0.1:80",
-    "0",
-    "1",
-    "true",
-    "null",
-    "{{x}}",
-    "${x}",
-    "=",
-    "🙂",
-    "\u202e",
-    "\ud7ff",
-    "2026-01-01T00:00:00Z",
-)
 NAMESPACES: Final = ("default", "shop", "stock", "apps", "nowhere")
 LABELS: Final = ({}, {"team": "red"}, {"team": "blue"}, {"app": "x", "team": "red"})
 _KEPT: Final = frozenset(
@@ -148,43 +36,65 @@ _SIZE: Final = re.compile(r"[0-9.]+([KMGTE]i?)")
 
 
 @functools.cache
-def corpus() -> tuple[tuple[str, tuple[Body, ...]], ...]:
-    """Every configuration: what it is called, and its objects."""
+def everything() -> Mapping[str, tuple[Body, ...]]:
+    """Every configuration: where it stands, and its objects."""
     files = sorted([*ROOT.glob("tests/golden/*/in.yaml"), *ROOT.glob("examples/*/**/*.yaml")])
     texts = [(path, path.read_text()) for path in files]
     for path in sorted(ROOT.glob("docs/**/*.md")):
         texts += [(path, snippet) for snippet in _SNIPPET.findall(path.read_text())]
-    found = ((str(path.relative_to(ROOT)), tuple(_bodies(text))) for path, text in texts)
-    return tuple((name, bodies) for name, bodies in found if bodies)
+    found: dict[str, tuple[Body, ...]] = {}
+    for path, text in texts:
+        name = str(path.relative_to(ROOT))
+        bodies = tuple(_bodies(text))
+        if bodies:
+            found[name if name not in found else f"{name} {len(found)}"] = bodies
+    return found
 
 
 def _bodies(text: str) -> Iterator[Body]:
-    try:
-        documents = list(yaml.safe_load_all(text))
-    except yaml.YAMLError:
-        return
-    for body in documents:
+    for chunk in yamldoc.split(text):
+        try:
+            body = yamldoc.parse(chunk.text)
+        except yamldoc.Invalid:
+            continue
         if isinstance(body, dict):
-            yield from (each.body for each in objects.identify(body, objects.CLUSTER_SCOPED)[0])  # type: ignore[misc]
+            yield from (dict(each.body) for each in objects.identify(body, objects.CLUSTER_SCOPED)[0])
+
+
+class Corpus:
+    """What objects and values are taken from: all configurations, or some of them, so that one that is added
+    changes nothing elsewhere."""
+
+    def __init__(self, *names: str) -> None:
+        self.worlds = [everything()[name] for name in names or everything()]
+        self.by_kind: dict[str, list[Body]] = {}
+        self._values: dict[str, list[Any]] = {}
+        for body in (each for world in self.worlds for each in world):
+            self.by_kind.setdefault(body["kind"], []).append(body)
+            for path in places(body):
+                value = get(body, path)
+                if isinstance(path[-1], str) and not isinstance(value, dict | list):
+                    values = self._values.setdefault(path[-1], [])
+                    if value not in values:
+                        values.append(value)
+
+    def values(self, name: str | int) -> Sequence[Any]:
+        """What stands in fields of this name."""
+        return self._values.get(str(name), ())
+
+    def world(self, rng: Random, most: int = 3) -> World:
+        """One configuration, or several that know nothing of one another, as copies."""
+        made: World = {}
+        for bodies in rng.sample(self.worlds, rng.randint(1, min(most, len(self.worlds)))):
+            for body in bodies:
+                put(made, copy.deepcopy(body))
+        return made
 
 
 @functools.cache
-def by_kind() -> Mapping[str, tuple[Body, ...]]:
-    """All objects of all configurations by their kind."""
-    found: dict[str, list[Body]] = {}
-    for _, bodies in corpus():
-        for body in bodies:
-            found.setdefault(body["kind"], []).append(body)
-    return {kind: tuple(bodies) for kind, bodies in found.items()}
-
-
-def world(rng: Random, most: int = 3) -> World:
-    """One configuration, or several that know nothing of one another, as copies."""
-    made: World = {}
-    for _, bodies in rng.sample(corpus(), rng.randint(1, most)):
-        for body in bodies:
-            put(made, copy.deepcopy(body))
-    return made
+def corpus() -> Corpus:
+    """Of everything."""
+    return Corpus()
 
 
 def identity(body: Body) -> Ref | None:
@@ -198,11 +108,6 @@ def put(into: World, body: Body) -> Ref | None:
     if ref is not None:
         into[ref] = body
     return ref
-
-
-def documents(bodies: Mapping[Ref, Body]) -> list[Document]:
-    """As a source hands them over, without places."""
-    return [Document(ref, copy.deepcopy(body)) for ref, body in bodies.items()]
 
 
 def places(value: Any, path: Path_ = ()) -> Iterator[Path_]:
@@ -235,8 +140,9 @@ class Mutator:
     """Changes a world in place. Each call says which objects came, changed (with their body) or went
     (None)."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, corpus: Corpus) -> None:
         self._rng = rng
+        self._corpus = corpus
         self.told: list[str] = []
         """What was done, for whoever has to look into it."""
 
@@ -264,8 +170,10 @@ class Mutator:
     def _add(self, into: World) -> dict[Ref, Body | None]:
         """An object of any configuration, perhaps of a kind that is here."""
         rng = self._rng
-        kinds = sorted({ref.kind for ref in into} & by_kind().keys()) if rng.random() < 0.5 else []
-        body = copy.deepcopy(rng.choice(by_kind()[rng.choice(kinds or sorted(by_kind()))]))
+        kinds = sorted({ref.kind for ref in into} & self._corpus.by_kind.keys()) if rng.random() < 0.5 else []
+        body = copy.deepcopy(
+            rng.choice(self._corpus.by_kind[rng.choice(kinds or sorted(self._corpus.by_kind))])
+        )
         if rng.random() < 0.5 and "targetRefs" in (body.get("spec") or {}):
             self._retarget(into, body)
         ref = put(into, body)
@@ -299,9 +207,14 @@ class Mutator:
     def _grow(self, into: World) -> dict[Ref, Body | None]:
         """An object of our own, or another one like it, with values that nobody has written."""
         rng = self._rng
-        kind = rng.choice(sorted(growth.schemas().keys() & by_kind().keys()))
+        kinds = sorted(growth.schemas().keys() & self._corpus.by_kind.keys())
+        if not kinds:
+            return self._add(into)
+        kind = rng.choice(kinds)
         here = [body for ref, body in into.items() if ref.kind == kind and isinstance(body.get("spec"), dict)]
-        body = copy.deepcopy(rng.choice(here) if here and rng.random() < 0.7 else rng.choice(by_kind()[kind]))
+        body = copy.deepcopy(
+            rng.choice(here) if here and rng.random() < 0.7 else rng.choice(self._corpus.by_kind[kind])
+        )
         ref = identity(body)
         if ref is None or not isinstance(body.get("spec"), dict):
             return {}
@@ -309,7 +222,7 @@ class Mutator:
             self._retarget(into, body)
         ref = identity(body)
         assert ref is not None
-        body = growth.grown(rng, ref, body, lambda name: _values().get(name, ()))
+        body = growth.grown(rng, ref, body, self._corpus.values)
         self._lead(into, body)
         into[ref] = body
         self.told.append(f"grow {ref}")
@@ -376,7 +289,7 @@ class Mutator:
         """A field's value of another object of the kind."""
         rng = self._rng
         here = [each for other, each in into.items() if other.kind == ref.kind and other != ref]
-        donors = here if here and rng.random() < 0.4 else list(by_kind().get(ref.kind, ()))
+        donors = here if here and rng.random() < 0.4 else list(self._corpus.by_kind.get(ref.kind, ()))
         if not donors:
             return
         donor = rng.choice(donors)
@@ -455,7 +368,7 @@ class Mutator:
         if isinstance(value, bool):
             return not value
         if isinstance(value, (int, float)):
-            return rng.choice(NUMBERS) if rng.random() < 0.8 else value + rng.choice((-1, 1))
+            return rng.choice(oddities.NUMBERS) if rng.random() < 0.8 else value + rng.choice((-1, 1))
         name = path[-1] if isinstance(path[-1], str) else path[-2] if len(path) > 1 else ""
         if name in ("name", "kind", "namespace", "sectionName") and into and rng.random() < 0.7:
             other = rng.choice(list(into))
@@ -464,33 +377,20 @@ class Mutator:
             )
         text = str(value)
         if _DURATION.fullmatch(text) and rng.random() < 0.6:
-            return rng.choice(DURATIONS)
+            return rng.choice(oddities.DURATIONS)
         if _SIZE.fullmatch(text) and rng.random() < 0.6:
-            return rng.choice(SIZES)
+            return rng.choice(oddities.SIZES)
         if rng.random() < 0.2:
             return self._sibling(path, value)
-        odd = rng.choice(STRINGS)
+        odd = rng.choice(oddities.STRINGS)
         return rng.choice((odd, odd, text + odd, odd + text, text.upper()))
 
     def _sibling(self, path: Path_, value: Any) -> Any:
         """A value that stands in a field of this name elsewhere: of an enumeration, say."""
-        found = _values().get(path[-1], ())
+        found = self._corpus.values(path[-1])
         return self._rng.choice(found) if found else value
 
 
 def _list(spec: Any, field: str) -> list[Any]:
     found = spec.get(field) if isinstance(spec, dict) else None
     return found if isinstance(found, list) else []
-
-
-@functools.cache
-def _values() -> Mapping[Any, tuple[Any, ...]]:
-    found: dict[Any, list[Any]] = {}
-    for body in (each for _, bodies in corpus() for each in bodies):
-        for path in places(body):
-            value = get(body, path)
-            if isinstance(path[-1], str) and not isinstance(value, (dict, list)):
-                values = found.setdefault(path[-1], [])
-                if value not in values:
-                    values.append(value)
-    return {key: tuple(values) for key, values in found.items()}
