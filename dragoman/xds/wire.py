@@ -2,8 +2,8 @@
 
 Requests are decoded by protobuf into small values; the 60 KB of extensions that Envoy lists in its node are
 dropped here. Responses are framed by hand around payloads that were serialised long before: a `Resource`
-never becomes a message again. What was framed is kept (`Encoder`), so that a thousand streams that get the
-same response share one framing of it; only version and nonce, a few bytes, are made per stream.
+never becomes a message again. What was framed is kept for a while (`Encoder`), so that a thousand streams
+that get the same response share one framing of it; only version and nonce, a few bytes, are made per stream.
 
 A protobuf message is a concatenation of its fields, in any order: that is all the knowledge needed. Lengths
 are base-128 varints.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections import OrderedDict
+import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -187,14 +187,15 @@ class Body:
 
 
 class Encoder:
-    """Frames resources and bodies, and keeps what it framed: the most recently used, up to `limit` bytes.
+    """Frames resources and bodies, and keeps what is asked for again and again (`_Kept`): a thousand streams
+    get the same response within seconds, and nobody gets it later.
 
     One per server. Keys are content (versions are hashes), so streams of different groups share as well.
     """
 
-    def __init__(self, limit: int = 64 * 1024 * 1024) -> None:
-        self._frames: _Kept[Rope] = _Kept(limit // 2)
-        self._bodies: _Kept[Body] = _Kept(limit // 2)
+    def __init__(self, limit: int = 64 * 1024 * 1024, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._frames: _Kept[Rope] = _Kept(limit // 2, clock)
+        self._bodies: _Kept[Body] = _Kept(limit // 2, clock)
 
     def whole(
         self, form: Form, type_url: str, version: str, resources: Callable[[], Iterable[Resource]]
@@ -205,7 +206,7 @@ class Encoder:
         body = self._bodies.get(key)
         if body is None:
             items = list(resources())
-            body = self._join(form, type_url, items, (), keep=False)
+            body = self._join(form, type_url, items, ())
             self._bodies.put(key, body, body.size + 64 * len(items))
         return body
 
@@ -214,7 +215,7 @@ class Encoder:
     ) -> Body:
         """A body with these resources and, in delta, these removals."""
         if len(resources) + len(removed) > 16:
-            return self._join(form, type_url, resources, removed)
+            return self._join(form, type_url, resources, removed, keep=True)
         key = (form, type_url, tuple((r.name, r.version) for r in resources), removed)
         body = self._bodies.get(key)
         if body is None:
@@ -229,13 +230,13 @@ class Encoder:
         resources: Collection[Resource],
         removed: tuple[str, ...],
         *,
-        keep: bool = True,
+        keep: bool = False,
     ) -> Body:
-        """`keep` the frames too: not those of a body that is kept whole."""
+        """`keep` the frames: those of a body that is not kept itself."""
         parts: list[bytes] = []
         small = [text(_TYPE_URL, type_url), *(text(_REMOVED, name) for name in removed)]
         for resource in resources:
-            frame = self._frame(form, resource, keep)
+            frame = self._frame(form, resource) if keep else _framed(form, resource)
             if len(frame) == 1:
                 small += frame
             else:
@@ -244,34 +245,55 @@ class Encoder:
             (b"".join(small), *parts), frozenset((*(resource.name for resource in resources), *removed))
         )
 
-    def _frame(self, form: Form, resource: Resource, keep: bool) -> Rope:
+    def _frame(self, form: Form, resource: Resource) -> Rope:
         key = (form, resource.type_url, resource.name, resource.version)
         frame = self._frames.get(key)
         if frame is None:
-            frame = frame_delta(resource) if form is Form.DELTA else frame_sotw(resource)
-            if keep and len(frame) == 1:  # the pieces of a large one are the resource's own
+            frame = _framed(form, resource)
+            if len(frame) == 1:  # the pieces of a large one are the resource's own
                 self._frames.put(key, frame, len(frame[0]))
         return frame
 
 
-class _Kept(Generic[V]):
-    """Values by key, the least recently used dropped when they weigh more than `limit` bytes."""
+def _framed(form: Form, resource: Resource) -> Rope:
+    return frame_delta(resource) if form is Form.DELTA else frame_sotw(resource)
 
-    def __init__(self, limit: int) -> None:
+
+_AGE: Final = 10.0
+
+
+class _Kept(Generic[V]):
+    """Values by key, from the second time that they are made: most are wanted once. Two generations: what
+    nobody asks for goes after ten to twenty seconds of others' use, or earlier where all weigh more than
+    `limit` bytes."""
+
+    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
         self._limit = limit
-        self._weight = 0
-        self._values: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()
+        self._clock = clock
+        self._young: dict[Hashable, tuple[V, int] | None] = {}  # None: asked for once
+        self._old: dict[Hashable, tuple[V, int] | None] = {}
+        self._weight = 0  # of the young
+        self._since = clock()
 
     def get(self, key: Hashable) -> V | None:
-        entry = self._values.get(key)
-        if entry is None:
-            return None
-        self._values.move_to_end(key)
-        return entry[0]
+        if key not in self._young:
+            self._turn()
+            if key not in self._old:
+                return None
+            self._enter(key, self._old.pop(key))
+        entry = self._young[key]
+        return None if entry is None else entry[0]
 
     def put(self, key: Hashable, value: V, weight: int) -> None:
-        weight += 200  # the key and its place
-        self._values[key] = (value, weight)
-        self._weight += weight
-        while self._weight > self._limit and len(self._values) > 1:
-            self._weight -= self._values.popitem(last=False)[1][1]
+        """What `get` did not have. `weight` in bytes."""
+        self._enter(key, (value, weight) if key in self._young else None)
+
+    def _enter(self, key: Hashable, entry: tuple[V, int] | None) -> None:
+        self._young[key] = entry
+        self._weight += 200 + (0 if entry is None else entry[1])  # the key and its place
+
+    def _turn(self) -> None:
+        now = self._clock()
+        if self._weight > self._limit // 2 or now > self._since + _AGE:
+            self._old, self._young = self._young, {}
+            self._weight, self._since = 0, now
