@@ -48,6 +48,10 @@ class State(Protocol):
     def rollouts(self) -> Rollouts:
         """Who carries out Rollouts."""
 
+    def settle(self) -> None:
+        """Finishes the changes that are being worked on: what is built for an answer is built of all of
+        them, and nobody is handed half."""
+
     def not_ready(self) -> str:
         """Why proxies are not served (yet, or any more); "" when they are."""
 
@@ -109,6 +113,7 @@ def diagnostics(state: State, _: Query) -> list[views.Data]:
 
 
 def snapshot(state: State, query: Query) -> list[views.Data]:
+    state.settle()
     return views.resources(
         state.pipeline.snapshot(query.one("group", "*")),
         types=types_of(query.all("type")),
@@ -127,6 +132,7 @@ def collections(state: State, _: Query) -> Mapping[str, Any]:
 
 def explain(state: State, query: Query) -> Any:
     group = query.one("group", "*")
+    state.settle()
     if query.one("url"):
         try:
             return views.explain_request(

@@ -106,6 +106,10 @@ class ControlPlane:
         """Why proxies are not served; "" when they are."""
         return self._why
 
+    def settle(self) -> None:
+        """Finishes the batch in work, if there is one."""
+        self._feed.settle()
+
     def stop(self) -> None:
         """Asks for a graceful end. Returns at once."""
         self._stop.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,9 +11,12 @@ from typing import Any, cast
 import pytest
 from multidict import MultiDict
 
+from dragoman import config
 from dragoman.admin import api
 from dragoman.graph.pipeline import Pipeline
-from dragoman.resource import LISTENER, TYPES
+from dragoman.resource import LISTENER, ROUTE, TYPES
+from dragoman.runtime.feed import Feed
+from dragoman.sources.base import Update
 from dragoman.sources.files import Files
 from dragoman.telemetry.metrics import Metrics
 from dragoman.xds.ledger import Ledger
@@ -28,7 +32,12 @@ def state() -> Any:
     pipeline.apply(Files([HELLO]).load())
     pipeline.commit()
     return SimpleNamespace(
-        pipeline=pipeline, ledger=Ledger(), metrics=Metrics(), started=0.0, not_ready=lambda: ""
+        pipeline=pipeline,
+        ledger=Ledger(),
+        metrics=Metrics(),
+        started=0.0,
+        settle=lambda: None,
+        not_ready=lambda: "",
     )
 
 
@@ -67,6 +76,35 @@ def test_refusals(state: Any, query: tuple[tuple[str, str], ...], status: int) -
     with pytest.raises(api.Refused) as refused:
         ask(state, "explain", *query)
     assert refused.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [
+        ("snapshot", ()),
+        ("explain", (("url", "http://127.0.0.1:8080/"),)),
+        ("explain", (("object", "gateway/edge"),)),
+    ],
+)
+async def test_a_question_hands_nobody_half_of_a_batch(
+    state: Any, name: str, query: tuple[tuple[str, str], ...]
+) -> None:
+    """Who asks for a group that is not there has it built, and all that waits with it."""
+    feed = Feed(state.pipeline, config.Batch(slice=0.0), lambda _: None)
+    state.settle = feed.settle
+    view = state.pipeline.activate("hello/edge")
+    before = dict(view.resources(ROUTE))
+    (route,) = (one for one in Files([HELLO]).load().upserts if one.ref.kind == "HTTPRoute")
+    feed.offer(Update(deletes=(route.ref,)))
+    feed.offer(Update(upserts=(route,)))
+    seen: list[object] = []
+    view.subscribe(seen.append)
+    work = asyncio.create_task(feed.work())
+    await asyncio.sleep(0)  # it has taken the first and not the second
+    ask(state, name, *query)
+    await work
+    assert not seen
+    assert dict(view.resources(ROUTE)) == before
 
 
 def test_types_by_any_of_their_names() -> None:
