@@ -6,6 +6,7 @@ findings that went away too."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,10 @@ log = logging.getLogger("dragoman.changes")
 _LINES: Final = 10
 """Batches of more objects are summed up, and so are more findings at once."""
 
+_PAUSE: Final = 0.1
+"""Seconds for which refusals are gathered: a thousand proxies refuse the same thing at the same time, and all
+findings are compared with those of before."""
+
 _LEVEL: Final = {
     Severity.ERROR: logging.ERROR,
     Severity.WARNING: logging.WARNING,
@@ -38,6 +43,7 @@ class Chronicle:
         self._pipeline = pipeline
         self._metrics = metrics
         self._findings: dict[Diagnostic, str] = {}
+        self._due: asyncio.TimerHandle | None = None
 
     def batch(self, batch: Batch, changed: Mapping[str, int]) -> None:
         """A batch is through; `changed` counts resources by type."""
@@ -69,7 +75,12 @@ class Chronicle:
         self._tell(new, gone)
 
     def findings(self) -> None:
-        """Logs what is newly wrong and what is no longer."""
+        """Logs what is newly wrong and what is no longer, presently."""
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(_PAUSE, self._tell_findings)
+
+    def _tell_findings(self) -> None:
+        self._due = None
         self._tell(*self._compare())
 
     def _compare(self) -> tuple[list[Diagnostic], list[str]]:
