@@ -15,18 +15,28 @@ import xxhash
 from dragoman.resource import CLUSTER, Resource
 from dragoman.xds.snapshot import version_of
 from dragoman.xds.types import Changes, ResourceView, Transitions
+from dragoman.xds.wire import Request
 
 _SALT: Final = 1
 """What keeps the versions of these views apart from those of the views behind them."""
 
 
 class Lazy:
-    """One stream's. `show` names before the session hears of them."""
+    """One stream's. `note` each request before the session hears of it."""
 
     def __init__(self, view: ResourceView) -> None:
         self._view = view
         self._shown: set[str] = set()
         self._total = _SALT
+        self._begun = False
+
+    def note(self, request: Request) -> None:
+        """What the stream names or, in its first request for clusters, brings along (40), it is shown."""
+        if request.type_url == CLUSTER:
+            self.show(request.names)
+            if not self._begun:
+                self._begun = True
+                self.show(request.versions)
 
     def show(self, names: Iterable[str]) -> None:
         """Names of clusters that the stream gets from now on, whether they are there or not."""

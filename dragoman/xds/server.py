@@ -210,6 +210,8 @@ class Server:
             return _End("RESOURCE_EXHAUSTED", "too many proxies come at once")
         with contextlib.ExitStack() as stack:
             stack.callback(place.leave)
+            if self._draining:
+                return _SHUTDOWN
             group = caller.admission.group
             view = self._provider.acquire(group)
             stack.callback(self._provider.release, group)
@@ -296,8 +298,8 @@ class _Stream:
             self.end(None)  # the client has closed its half (rule 90)
 
     def _take(self, request: wire.Request) -> None:
-        if isinstance(self._view, Lazy) and request.type_url == CLUSTER:
-            self._view.show((*request.names, *request.versions))
+        if isinstance(self._view, Lazy):
+            self._view.note(request)
         if self._session.request(request, self._loop.time()) or self._entering:
             self._wake.set()
 

@@ -254,6 +254,8 @@ class Session:
         """Clusters go out: their users wait for the ACK (61), their endpoints follow at once (60). Or
         listeners, of which inner ones have users."""
         upserts: Iterable[Resource]
+        if sub.unproven:
+            sub.unproven = [group for group in sub.unproven if now < group.since + self._patience]
         if plan.whole:
             upserts = sub.wanted()
             sub.unproven.append(Unproven(body.names, now))
@@ -267,9 +269,12 @@ class Session:
         if endpoints is not None:
             for cluster in upserts:
                 endpoints.owed.update(cluster.refers(ENDPOINT))
-        elif not plan.whole:
+        elif not plan.whole and now < self._opened + self._patience:
+            # Who comes back with what it had asks for endpoints presently, and would get none of these.
             for cluster in upserts:
                 self._owed.update(cluster.refers(ENDPOINT))
+        else:
+            self._owed.clear()
 
     def _show_scopes(self, sub: Substream, plan: planner.Plan) -> None:
         """Listeners or connection managers go out that begin to look in scopes: these follow once more.

@@ -281,6 +281,26 @@ async def test_rule_90_shutdown_ends_streams_with_unavailable(form: Form) -> Non
         assert running.views.uses == {"shop/edge": 0}
 
 
+async def test_rule_90_who_waits_for_its_turn_at_shutdown_is_told_so_and_gets_nothing() -> None:
+    throttle = config.Throttle(building=1, patience=60.0, wait=60.0)
+    async with (
+        plane.plane(*everything(), throttle=throttle) as running,
+        connect(running.port) as first,
+        connect(running.port) as second,
+    ):
+        await first.ask(CLUSTER)
+        await second.send(CLUSTER)
+        await net.until("the second waits", lambda: running.server.throttle.waiting == 1)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(running.server.stop(5.0))
+            await net.until("draining", lambda: running.server._draining)
+            await first.call.done_writing()
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await second.read()
+        assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert running.views.uses == {"shop/edge": 0}
+
+
 async def test_rule_90_a_fault_tells_the_client_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async with plane.plane(*everything()) as running:
 

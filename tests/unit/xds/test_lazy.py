@@ -8,7 +8,7 @@ from dragoman import resource
 from dragoman.resource import CLUSTER, Resource
 from dragoman.xds.lazy import Lazy
 from dragoman.xds.snapshot import View
-from dragoman.xds.wire import Encoder, Form
+from dragoman.xds.wire import Encoder, Form, Request
 from tests.unit.xds.client import Client, Message, changes, cluster, route
 
 
@@ -26,7 +26,7 @@ class Proxy:
         self._client = Client(self._lazy, Form.DELTA, encoder=encoder)  # type: ignore[arg-type]
 
     def ask(self, *names: str, has: dict[str, str] | None = None) -> list[Message]:
-        self._lazy.show((*names, *(has or ())))
+        self._lazy.note(Request(CLUSTER, names=names, versions=has or {}))
         found = self._client.ask(CLUSTER, *names, has=has)
         return found + (self._client.ack(CLUSTER) if found else [])
 
@@ -116,3 +116,18 @@ def test_routes_do_not_wait_for_lazy_ones() -> None:
     client = Client(Lazy(view), Form.DELTA)  # type: ignore[arg-type]
     client.ask(CLUSTER)
     assert client.ask(resource.ROUTE, "r")[0].names == {"r"}
+
+
+def test_rule_40_what_is_brought_along_later_is_not_shown() -> None:
+    """Or the stream would count as having it, and never be sent it."""
+    proxy = Proxy(View([cluster("a"), lazy("b")]))
+    proxy.ask()
+    assert proxy.ask(has={"b": "x"}) == []
+    proxy.ask("b")
+    assert proxy.names == {"a", "b"}
+    (changed,) = proxy.put(lazy("b", "2"))
+    assert changed.names == {"b"}
+    other = Proxy(View([cluster("a"), lazy("b")]))
+    other.ask()
+    other.ask(has={"b": "x"})
+    assert other.put(lazy("b", "2")) == []
