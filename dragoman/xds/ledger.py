@@ -176,27 +176,35 @@ class Stream:
         if seconds is not None:
             self._ledger.count("converged", type_url, self.group, seconds)
 
-    def nacked(self, type_url: str, nonce: str, version: str, names: tuple[str, ...], detail: str) -> None:
+    def nacked(self, type_url: str, nonce: str, version: str, refused: Mapping[str, str]) -> None:
         state = self.types[type_url]
         state.error_at = self._ledger.clock()
         state.error_version = version
         state.nacks += 1
         self._ledger.count("nack", type_url, self.group)
-        _warn(self._refuses(state, names, detail))
+        _warn(self._refuses(state, refused))
 
-    def healed(self, type_url: str, names: tuple[str, ...], detail: str) -> None:
+    def healed(self, type_url: str, refused: Mapping[str, str]) -> None:
         state = self.types[type_url]
-        if names:
-            self._refuses(state, names, detail)
+        if refused:
+            self._refuses(state, refused)
             return
         state.error, state.error_names, state.error_version = "", (), ""
         self._ledger.recovered(self, type_url)
 
-    def _refuses(self, state: TypeState, names: tuple[str, ...], detail: str) -> Rejection:
-        state.error = detail
-        state.error_names = names
+    def _refuses(self, state: TypeState, refused: Mapping[str, str]) -> Rejection:
+        words = dict(sorted(refused.items()))
+        state.error_names = tuple(words)
+        state.error = "; ".join(dict.fromkeys(words.values()))
         rejection = Rejection(
-            self.node.id, self.group, state.type_url, names, detail, state.error_version, state.error_at
+            self.node.id,
+            self.group,
+            state.type_url,
+            state.error_names,
+            state.error,
+            state.error_version,
+            state.error_at,
+            words,
         )
         self._ledger.rejected(rejection)
         return rejection

@@ -9,7 +9,7 @@ a `Substream`, what may be sent is the `planner`'s decision, and the bytes are t
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -42,11 +42,11 @@ class Recorder(Protocol):
     def acked(self, type_url: str, nonce: str, version: str, seconds: float | None) -> None:
         """`seconds`: from the oldest change in it to now; None for what a subscription asked for."""
 
-    def nacked(self, type_url: str, nonce: str, version: str, names: tuple[str, ...], detail: str) -> None:
-        """`names`: all of the type that are refused by now."""
+    def nacked(self, type_url: str, nonce: str, version: str, refused: Mapping[str, str]) -> None:
+        """`refused`: all of the type that is by now, and the client's words about each."""
 
-    def healed(self, type_url: str, names: tuple[str, ...], detail: str) -> None:
-        """Less is refused than before: what still is, and the words about that; no names: nothing."""
+    def healed(self, type_url: str, refused: Mapping[str, str]) -> None:
+        """Less is refused than before: what still is."""
 
     def stale(self, type_url: str) -> None:
         """An answer to a response that is not the latest."""
@@ -135,7 +135,7 @@ class Session:
             refused = len(sub.nacked)
             sub.resubscribe(request)  # first the subscription, then the answer (51)
             if not self._answer(sub, request, now) and len(sub.nacked) < refused:
-                self._recorder.healed(type_url, *_refused(sub))
+                self._recorder.healed(type_url, sub.nacked)
         self._recorder.subscribed(type_url, len(sub.subscription.names), sub.subscription.wildcard)
         return any(sub.dirty for sub in self._asked)
 
@@ -156,7 +156,7 @@ class Session:
         if sub.divide(request.error):
             return False
         flight = sub.refuse(blamed(sub.flight.names, request.error), request.error)
-        self._recorder.nacked(sub.type_url, flight.nonce, flight.version, *_refused(sub))
+        self._recorder.nacked(sub.type_url, flight.nonce, flight.version, sub.nacked)
         return True
 
     def change(self, changes: Transitions, now: float) -> bool:
@@ -210,7 +210,7 @@ class Session:
         for name in names:
             sub.drop(name)
         if len(sub.nacked) < refused:
-            self._recorder.healed(sub.type_url, *_refused(sub))
+            self._recorder.healed(sub.type_url, sub.nacked)
 
     def _wake_at(self, moment: float) -> None:
         if self.deadline is None or moment < self.deadline:
@@ -302,12 +302,6 @@ def _with_waiting(sub: Substream, waiting: set[str]) -> Iterator[Resource]:
         known = sub.pending[name]
         if isinstance(known, Resource):
             yield known
-
-
-def _refused(sub: Substream) -> tuple[tuple[str, ...], str]:
-    """The names of a type that the client refuses by now, and all that it says of them."""
-    found = sorted(sub.nacked.items())
-    return tuple(name for name, _ in found), "; ".join(dict.fromkeys(words for _, words in found))
 
 
 _NAME: Final = r"[\w./:*~@|+-]"

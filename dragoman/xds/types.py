@@ -85,8 +85,8 @@ class Provider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A NACK: what one proxy refused, in its own words. `names` are the resources named in the message, else
-    all of the response's changed ones."""
+    """What one proxy refuses of a type, in its own words. `names` are the resources named in its messages,
+    where one names none all of its response. `words`: those about each, if not all of `detail`."""
 
     node: str
     group: str
@@ -95,3 +95,4 @@ class Rejection:
     detail: str
     version: str
     time: float
+    words: Mapping[str, str] = field(default_factory=dict)

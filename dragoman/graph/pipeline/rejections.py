@@ -9,8 +9,10 @@ names. Quarantine will hang on `Blame.add`.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from dragoman.diagnostics import Diagnostic, Severity
 from dragoman.envoy import naming
@@ -29,7 +31,7 @@ class Blame:
         """`within`: the objects that have routes in a scope, by its name."""
         self._within = within
         self._touched: dict[tuple[str, str], tuple[Ref, ...]] = {}
-        self._standing: dict[tuple[str, str], tuple[Rejection, tuple[Ref, ...]]] = {}
+        self._standing: dict[tuple[str, str], tuple[tuple[Rejection, tuple[Ref, ...]], ...]] = {}
 
     def record(self, changes: Changes, touched: Sequence[Ref]) -> None:
         """A delivered change, and the objects whose documents came in with it."""
@@ -42,7 +44,21 @@ class Blame:
                     self._touched[type_url, name] = culprits
 
     def add(self, rejection: Rejection) -> tuple[Ref, ...]:
-        """Remembers a NACK until it is cleared; returns the objects behind it."""
+        """Remembers what a proxy refuses of a type until it says something else, or it is cleared; returns
+        the objects behind it."""
+        alike: dict[str, list[str]] = {}
+        for name in rejection.names:
+            alike.setdefault(rejection.words.get(name, rejection.detail), []).append(name)
+        found = tuple(
+            (one, self._behind(one))
+            for words, names in alike.items()
+            for one in (replace(rejection, names=tuple(names), detail=words, words={}),)
+        )
+        self._standing[rejection.node, rejection.type_url] = found
+        return tuple(dict.fromkeys(ref for _, refs in found for ref in refs))
+
+    def _behind(self, rejection: Rejection) -> tuple[Ref, ...]:
+        """The objects behind what is refused in the same words."""
         found = dict.fromkeys(_named(rejection.detail))
         for name in rejection.names if not found else ():
             own = naming.refs_of(rejection.type_url, name)
@@ -52,18 +68,16 @@ class Blame:
                 within = self._within(name)
                 touched = tuple(ref for ref in touched if ref in within) or touched
             found.update(dict.fromkeys((*own, *touched) if own and touched else own or touched))
-        refs = tuple(found)
-        self._standing[rejection.node, rejection.type_url] = (rejection, refs)
-        return refs
+        return tuple(found)
 
     def clear(self, node: str, type_url: str) -> None:
         self._standing.pop((node, type_url), None)
 
     def by_object(self) -> Mapping[Ref, Rejection]:
-        return {ref: rejection for rejection, refs in self._standing.values() for ref in refs}
+        return {ref: rejection for rejection, refs in self._each() for ref in refs}
 
     def diagnostics(self) -> Iterator[Diagnostic]:
-        for rejection, refs in self._standing.values():
+        for rejection, refs in self._each():
             for ref in refs or (None,):
                 yield Diagnostic(
                     "DRG4101",
@@ -74,6 +88,9 @@ class Blame:
                     Severity.ERROR,
                     notes=("Envoy keeps what it had; a restarted Envoy would not load this",),
                 )
+
+    def _each(self) -> Iterator[tuple[Rejection, tuple[Ref, ...]]]:
+        return itertools.chain.from_iterable(self._standing.values())
 
 
 def _named(detail: str) -> Iterator[Ref]:

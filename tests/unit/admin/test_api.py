@@ -14,7 +14,7 @@ from multidict import MultiDict
 from dragoman import config
 from dragoman.admin import api
 from dragoman.graph.pipeline import Pipeline
-from dragoman.resource import LISTENER, ROUTE, TYPES
+from dragoman.resource import CLUSTER, LISTENER, ROUTE, TYPES
 from dragoman.runtime.feed import Feed
 from dragoman.sources.base import Update
 from dragoman.sources.files import Files
@@ -122,7 +122,7 @@ def test_proxies_and_their_refusals(state: Any) -> None:
     stream.acked(LISTENER, "1", "v1", 0.1)
     assert ask(state, "proxies")[0]["types"]["LDS"]["state"] == "SYNCED"
     stream.sent(LISTENER, "2", "v2", 1, 100)
-    stream.nacked(LISTENER, "2", "v2", ("127.0.0.1:8080",), "cannot bind\n")
+    stream.nacked(LISTENER, "2", "v2", {"127.0.0.1:8080": "cannot bind\n"})
     found = ask(state, "proxies")[0]["types"]["LDS"]
     assert (found["state"], found["detail"], found["names"]) == ("NACK", "cannot bind", ["127.0.0.1:8080"])
 
@@ -145,6 +145,20 @@ def test_a_refusal_reaches_status_and_diagnostics(state: Any) -> None:
     )
     assert "DRG4101" in {item["code"] for item in ask(state, "diagnostics")}
     assert "DRG4101" in {item["code"] for item in ask(state, "status")["diagnostics"]}
+
+
+def test_each_refusal_goes_to_its_own_object(state: Any) -> None:
+    """Also where the words about one name an object and those about the other do not."""
+    about = {"a": "no cluster for HTTPRoute/hello/hello/canary/0", "Backend/hello/v1": "no such address"}
+    rejection = Rejection("edge-1", "*", CLUSTER, tuple(about), "; ".join(about.values()), "v", 0.0, about)
+    refs = state.pipeline.report_rejection(rejection)
+    assert {ref.kind for ref in refs} == {"HTTPRoute", "Backend"}
+    found = [one["message"] for one in ask(state, "diagnostics") if one["code"] == "DRG4101"]
+    assert sorted(found) == sorted(
+        f"Envoy edge-1 refused CDS {name}: {words}" for name, words in about.items()
+    )
+    state.pipeline.clear_rejection("edge-1", CLUSTER)
+    assert "DRG4101" not in {one["code"] for one in ask(state, "diagnostics")}
 
 
 def test_collections_are_the_graph(state: Any) -> None:

@@ -21,6 +21,7 @@ from dragoman.xds.ledger import Ledger
 async def running() -> AsyncIterator[tuple[pages.Server, Any]]:
     state = SimpleNamespace(pipeline=Pipeline(), ledger=Ledger(), metrics=Metrics(), started=0.0, why="")
     state.not_ready = lambda: state.why
+    state.settle = lambda: None
     admin = server.make(state, "127.0.0.1", 0)
     await admin.start()
     try:

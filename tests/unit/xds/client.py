@@ -99,11 +99,12 @@ class Recorded:
         if seconds is not None:
             self.seconds.append(seconds)
 
-    def nacked(self, type_url: str, nonce: str, version: str, names: tuple[str, ...], detail: str) -> None:
-        self.nacks.append((type_url, names, detail))
+    def nacked(self, type_url: str, nonce: str, version: str, refused: Mapping[str, str]) -> None:
+        words = "; ".join(dict.fromkeys(refused[name] for name in sorted(refused)))
+        self.nacks.append((type_url, tuple(sorted(refused)), words))
 
-    def healed(self, type_url: str, names: tuple[str, ...], detail: str) -> None:
-        self.heals.append((type_url, names))
+    def healed(self, type_url: str, refused: Mapping[str, str]) -> None:
+        self.heals.append((type_url, tuple(sorted(refused))))
 
     def stale(self, type_url: str) -> None:
         self.stales.append(type_url)
