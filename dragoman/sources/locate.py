@@ -178,12 +178,12 @@ def _secrets(node: yaml.Node, hint: str = "") -> Iterator[yaml.Node]:
     none; a document without one may be the rest of a Secret, cut off by a stray `---`.
     """
     if not isinstance(node, yaml.MappingNode):
-        yield from _leaves(node) if _sounds_secret(hint) else ()
+        yield from _leaves(node) if sounds_secret(hint) else ()
         return
     own, items = _entry(node, "kind"), _entry(node, "items")
     kind = str(own[1].value) if own is not None else hint
     listed = items[1] if items is not None and kind.endswith("List") else None
-    if _sounds_secret(kind):
+    if sounds_secret(kind):
         for key_node, value_node in node.value:
             if value_node is not listed and yamlnodes.key_text(key_node) not in OPEN_FIELDS:
                 yield from _leaves(value_node)
@@ -207,7 +207,7 @@ def _key_sets(node: yaml.Node, path: FieldPath) -> Iterator[yaml.Node]:
         yield from _key_sets(entry[1], path[1:])
 
 
-def _sounds_secret(kind: str) -> bool:
+def sounds_secret(kind: str) -> bool:
     """`secret` and `Secrets` are Secrets misspelt."""
     return "secret" in kind.lower()
 

@@ -14,6 +14,8 @@ from dragoman.sources import locate
 
 REDACTED: Final = "[redacted]"
 
+_DATA: Final = frozenset(("data", "stringData"))
+"""What only Secrets and ConfigMaps have: elsewhere the kind is misspelt."""
 _PRIVATE: Final = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 """Members of a key that nobody else should know (RFC 7518, section 6)."""
 
@@ -21,9 +23,12 @@ _PRIVATE: Final = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 def shown(body: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the object that people may see."""
     made: Any = dict(body)
-    if body.get("kind") == "Secret":
+    kind = str(body.get("kind"))
+    if locate.sounds_secret(kind):
         made = {name: one if name in locate.OPEN_FIELDS else _hidden(one) for name, one in body.items()}
-    elif body.get("kind") == "AuthPolicy":
+    elif kind != "ConfigMap":
+        made = {name: _hidden(one) if name in _DATA else one for name, one in body.items()}
+    if kind == "AuthPolicy":
         made = _with(made, ("spec", "jwt", "providers", "jwks", "inline"), _public)
     done: dict[str, Any] = _with(made, locate.APPLIED, lambda _: REDACTED)
     return done

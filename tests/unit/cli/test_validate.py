@@ -68,6 +68,17 @@ def test_yaml_has_the_objects_with_their_status(call: Call, hello: Path) -> None
     assert objects["Gateway"]["spec"]["listeners"][0]["port"] == 8080
 
 
+@pytest.mark.parametrize("kind", ["secret", "SecretS", "Secert"])
+def test_yaml_shows_no_secret_of_a_misspelt_kind(call: Call, hello: Path, kind: str) -> None:
+    (hello / "secret.yaml").write_text(
+        f"{{apiVersion: v1, kind: {kind}, metadata: {{name: s}}, stringData: {{a: hunter2}}, data: {{b: aHVudGVy}}}}"
+    )
+    result = call("validate", "-o", "yaml", hello)
+    assert f"kind: {kind}" in result.stdout
+    assert "hunter2" not in result.stdout
+    assert "aHVudGVy" not in result.stdout
+
+
 def test_yaml_shows_no_secret(call: Call, hello: Path) -> None:
     (hello / "secret.yaml").write_text(
         "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: hello}\n"
