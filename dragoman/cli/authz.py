@@ -73,6 +73,8 @@ def command(
     settings = options.load_settings(
         settings_path,
         authz__address=address,
+        # What Envoys are told is the control plane's to say: here a wildcard only has to pass for an address.
+        authz__advertised="127.0.0.1" if address in ("0.0.0.0", "::") else None,
         authz__port=port,
         authz__metrics_port=metrics_port,
         authz__store=store,

@@ -256,14 +256,15 @@ async def _run(settings: servers.Settings, source: files.Files | following.Setti
     try:
         server = servers.Server(settings)
     except (OSError, ValueError) as error:
-        raise failure.Failure(f"--store: {error}", code="DRG5001") from None
+        words = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise failure.Failure(f"--store: {words}", code="DRG5001") from None
     if not isinstance(source, following.Settings):
         _load(server, source)
     try:
         await server.start()
     except OSError as error:
         await server.stop()
-        raise failure.Failure(f"cannot listen: {error.strerror or error}", code="DRG5003") from None
+        raise _cannot_listen(settings, error) from None
     ended: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -294,6 +295,25 @@ async def _run(settings: servers.Settings, source: files.Files | following.Setti
         task.cancel()
     if work.done() and not work.cancelled():
         work.result()  # it ends by a fault only
+
+
+def _cannot_listen(settings: servers.Settings, error: OSError) -> failure.Failure:
+    """Which of its addresses it was, and the option that moves it: not every server's error says so."""
+    from dragoman.runtime import faults
+
+    own = settings.listen
+    wanted = [("the rate-limit service", own.address, own.port, "--listen")]
+    if settings.streams is not None:
+        wanted.append(("the server of streams", settings.streams.address, settings.streams.port, "--streams"))
+    if settings.admin_port:
+        wanted.append(("the admin server", settings.admin_address, settings.admin_port, "--admin"))
+    for what, address, port, option in wanted:
+        try:
+            faults.probe(address, port)
+        except OSError as reason:
+            found = faults.cannot_listen(what, address, port, reason, option)
+            return failure.Failure(str(found), code=found.code, help=found.help)
+    return failure.Failure(f"cannot listen on {own.address}: {error.strerror or error}", code="DRG5003")
 
 
 def _load(server: servers.Server, source: files.Files) -> None:

@@ -86,8 +86,10 @@ def parse(text: str) -> Target:
     scheme, _, rest = text.partition("://")
     secure = scheme == "rediss" or scheme.startswith("rediss+")
     kind = SCHEMES.get(scheme.replace("rediss", "redis", 1) if secure else scheme)
-    if kind is None or not rest:
+    if kind is None:
         raise ValueError(f"a store is `memory` or begins with one of {', '.join(f'{s}://' for s in SCHEMES)}")
+    if not rest:
+        raise ValueError(f"the store's URL has no host: {scheme}://HOST:PORT")
     # urlsplit takes one host only; the list is taken apart here.
     parts = urlsplit(f"x://{rest}")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))

@@ -16,6 +16,7 @@ from typing import Final
 
 from dragoman import config
 from dragoman.authz import server
+from dragoman.diagnostics import Diagnostic
 from dragoman.graph.pipeline import Pipeline
 from dragoman.ir import model as ir
 from dragoman.runtime import authz, faults, feed, fetching, signals
@@ -44,6 +45,7 @@ class Lookups:
         self._started = started
         self._stop = asyncio.Event()
         self._hurry = False
+        self._files: set[Diagnostic] = set()
         self._pipeline = Pipeline(settings)
         self._feed = feed.Feed(self._pipeline, settings.batch, self._applied)
         self._fetcher = fetching.Fetcher(self._pipeline, self._feed.nudge, settings.fetching)
@@ -104,10 +106,18 @@ class Lookups:
             log.error("policies look API keys up in Redis, and no --store says where that is")
 
     def _applied(self, batch: feed.Batch) -> None:
-        """Says what is wrong with what it depends on; all else is the control plane's to say."""
+        """Says what is wrong with what it depends on; all else is the control plane's to say. Files are its
+        own: the control plane may have others, or read those that it cannot.
+        """
+        files: set[Diagnostic] = set()
         for one in self._pipeline.diagnostics():
+            if one.ref is None:
+                files.add(one)
+                if one not in self._files:
+                    log.error("%s: %s", one.span, one.message, extra=fields(code=one.code))
             if one.code == "DRG1841" and one.ref in batch.changes:
                 log.warning("%s", one.message, extra=fields(code=one.code, object=str(one.ref)))
+        self._files = files
 
     def _signals(self) -> contextlib.AbstractContextManager[None]:
         def received(number: signal.Signals) -> None:

@@ -71,7 +71,8 @@ def test_yaml_has_the_objects_with_their_status(call: Call, hello: Path) -> None
 @pytest.mark.parametrize("kind", ["secret", "SecretS", "Secert"])
 def test_yaml_shows_no_secret_of_a_misspelt_kind(call: Call, hello: Path, kind: str) -> None:
     (hello / "secret.yaml").write_text(
-        f"apiVersion: v1\nkind: {kind}\nmetadata: {{name: s}}\nstringData: {{a: hunter2}}\ndata: {{b: aHVudGVy}}"
+        f"apiVersion: v1\nkind: {kind}\nmetadata: {{name: s}}\n"
+        "stringData: {a: hunter2}\ndata: {b: aHVudGVy}\n"
     )
     result = call("validate", "-o", "yaml", hello)
     assert f"kind: {kind}" in result.stdout

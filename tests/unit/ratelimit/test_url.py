@@ -46,7 +46,7 @@ def test_what_a_url_says(text: str, target: Target) -> None:
     [
         ("", "begins with"),
         ("memcached://a", "begins with"),
-        ("redis://", "begins with"),
+        ("redis://", "no host"),
         ("redis://:7000", "no host"),
         ("redis://a:0", "port of a"),
         ("redis://a:70000", "port of a"),
