@@ -116,6 +116,30 @@ def _said(span: Any) -> dict[str, str]:
     return found if "ratelimit.outcome" in found else {}
 
 
+@pytest.mark.parametrize("transport", ["http2", "grpc"])
+async def test_a_clients_trace_is_no_way_around_a_limit(
+    tmp_path: Path, envoy_binary: Path, transport: str
+) -> None:
+    """Envoy hands on what clients say of theirs, however much it is; a call that fails lets requests pass."""
+    backend = Backend(Echo(Identity("shop", "shop", "shop")))
+    await backend.start()
+    port, nowhere = net.free_port(), net.free_port()
+    try:
+        async with limits.Service(tmp_path, LIMITS, "--transport", transport) as service:
+            bootstrap = limits.bootstrap(port, backend.port, [service.port], tmp_path / "log")
+            async with Envoy(traced(bootstrap, nowhere), tmp_path):
+                for number, state in enumerate(("a=1", f"a={'b' * 20_000}", f"a={'b' * 50_000}")):
+                    said = {
+                        "x_user": f"user-{number}",
+                        "traceparent": f"00-{number + 1:032x}-{number + 1:016x}-01",
+                        "tracestate": state,
+                    }
+                    found = [(await limits.fetch(port, "/user", **said)).status for _ in range(2)]
+                    assert found == [200, 429], len(state)
+    finally:
+        await backend.stop()
+
+
 async def test_without_a_collector_nobody_waits(tmp_path: Path, envoy_binary: Path) -> None:
     backend = Backend(Echo(Identity("shop", "shop", "shop")))
     await backend.start()

@@ -117,19 +117,19 @@ class Tls:
 class Settings:
     """Where and how a transport listens. Seconds and bytes.
 
-    `address` is a host, or `unix:/path` (then `port` is ignored). `max_message` is what gRPC usually takes: a
-    request about which Envoy could not ask passes, and clients' headers (60 KiB) may be in a question several
-    times. `max_header_list` counts as RFC 9113 section 6.5.2 says. Connections are told to move on after
-    `max_connection_age` (spread by a tenth; 0: never) and closed `age_grace` later. `drain` is how long
-    `stop` waits for calls under way. `patience`: how many frames that serve no call a connection may send in
-    a burst (`http2.flood`).
+    `address` is a host, or `unix:/path` (then `port` is ignored). `max_message` and `max_header_list` (which
+    counts as RFC 9113 section 6.5.2 says) are large, since a request about which Envoy could not ask passes:
+    a client's headers (60 KiB) may be in a question several times, and a `tracestate` among its headers.
+    Connections are told to move on after `max_connection_age` (spread by a tenth; 0: never) and closed
+    `age_grace` later. `drain` is how long `stop` waits for calls under way. `patience`: how many frames that
+    serve no call a connection may send in a burst (`http2.flood`).
     """
 
     address: str = "127.0.0.1"
     port: int = 0
     tls: Tls | None = None
     max_message: int = 4 * 1024 * 1024
-    max_header_list: int = 8 * 1024
+    max_header_list: int = 128 * 1024
     max_concurrent_streams: int = 4096
     max_connection_age: float = 0.0
     age_grace: float = 5.0

@@ -231,7 +231,7 @@ def test_calls_that_are_answered_pay_for_frames_around_them() -> None:
 
 
 def test_a_header_block_without_end() -> None:
-    raw = Raw()
+    raw = Raw(max_header_list=8 * 1024)
     raw.send(frame(frames.HEADERS, 0, 1, block(HEADERS)))
     sent = 0
     while not raw.connection.closed:
