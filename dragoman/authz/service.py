@@ -22,6 +22,7 @@ from dragoman.authz.metrics import Metrics
 from dragoman.authz.verdicts import UNAVAILABLE, Denial, Grant, Trouble, Verdict
 from dragoman.envoy import authz
 from dragoman.ir import model as ir
+from dragoman.proto import texts
 from dragoman.proto.envoy.service.auth import v3 as auth
 from dragoman.proto.grpc.health import v1 as health
 
@@ -127,7 +128,7 @@ class Service:
     async def check(self, message: bytes) -> bytes:
         """A CheckRequest's CheckResponse. Raises `BadRequest`."""
         try:
-            asked = auth.CheckRequest.FromString(message).attributes
+            asked = texts.parse(auth.CheckRequest, message).attributes
         except proto.DecodeError:
             raise BadRequest("the request is no CheckRequest") from None
         http = asked.request.http

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from dragoman.proto import texts
 from dragoman.proto.envoy.service.ratelimit import v3 as rls
 from dragoman.ratelimit import plans, rules, wire
 from dragoman.ratelimit.algorithms import Decision, base as algorithms
@@ -242,7 +243,7 @@ def _names(name: str, policy: str) -> dict[str, str]:
 
 def _detail(plan: plans.Plan, everything: Sequence[Judged]) -> dict[str, Any]:
     """The request as envoyproxy/ratelimit reports it."""
-    message = rls.RateLimitRequest.FromString(plan.request)
+    message = texts.parse(rls.RateLimitRequest, plan.request)
     descriptors = []
     for descriptor in message.descriptors:
         said: dict[str, Any] = {

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from dragoman import proto
+from dragoman.proto import texts
 from dragoman.proto.envoy.extensions.common.ratelimit import v3 as common
 from dragoman.proto.envoy.service.ratelimit import v3 as rls
-from dragoman.ratelimit import mending, metrics, rules, wire
+from dragoman.ratelimit import metrics, rules, wire
 from dragoman.ratelimit.algorithms import FixedWindow, base as algorithms
 from dragoman.ratelimit.stores import base as stores
 from dragoman.ratelimit.transport import base as transport
@@ -89,13 +90,9 @@ class Plans:
 def make(request: bytes, table: rules.Table, measures: metrics.Metrics) -> Plan | transport.Status:
     """What a request asks for; a status where it is no request that could be answered."""
     try:
-        message = rls.RateLimitRequest.FromString(request)
+        message = texts.parse(rls.RateLimitRequest, request)
     except proto.DecodeError:
-        try:
-            request = mending.mended(request)
-            message = rls.RateLimitRequest.FromString(request)
-        except proto.DecodeError:
-            return _invalid("the request is no RateLimitRequest")
+        return _invalid("the request is no RateLimitRequest")
     if not message.domain:
         return _invalid("the domain of a rate limit request must not be empty")
     if not message.descriptors:

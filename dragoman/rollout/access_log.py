@@ -18,6 +18,7 @@ import grpc.aio
 
 from dragoman import config, proto
 from dragoman.envoy import naming, reports
+from dragoman.proto import texts
 from dragoman.proto.envoy.data.accesslog import v3 as data
 from dragoman.proto.envoy.service.accesslog import v3 as als
 from dragoman.refs import Ref
@@ -72,7 +73,7 @@ class Service:
         known = False
         async for raw in messages:
             try:
-                message = als.StreamAccessLogsMessage.FromString(raw)
+                message = texts.parse(als.StreamAccessLogsMessage, raw)
             except proto.DecodeError:
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not an access log message")
                 raise

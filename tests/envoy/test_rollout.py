@@ -279,3 +279,18 @@ async def test_other_steps_begin_anew(site: Site) -> None:
     assert (await status(site))["phase"] == "RolledBack"
     site.plane.write("rollout.yaml", rollout(*by_hand(40), testers=testers))
     await reached(site, 40, "AwaitingApproval")
+
+
+async def test_no_client_keeps_the_reports_from_being_read(site: Site) -> None:
+    """Envoy puts a client's request id into them as it is, and protobuf takes no texts that are none."""
+    check = {"name": "fine", "successRate": {"min": 100}, "minRequests": 20, "interval": "1s"}
+    site.plane.write("rollout.yaml", rollout({"weight": 100}, checks=[check]))
+    await reached(site, 100, "AwaitingChecks")
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    try:
+        for _ in range(20):
+            writer.write(b"GET / HTTP/1.1\r\nHost: shop.example\r\nX-Request-ID: \xff\r\n\r\n")
+            assert (await read_reply(reader)).status == 200
+    finally:
+        writer.close()
+    await reached(site, 100, "Promoted")
