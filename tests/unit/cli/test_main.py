@@ -55,6 +55,17 @@ def test_unknown_command_suggests_the_nearest() -> None:
     assert "did you mean `status`?" in result.output
 
 
+@pytest.mark.parametrize(
+    ("redirection", "code", "words"),
+    [(">/dev/full", 2, "error: the output cannot be written: No space left on device\n"), (">&-", 0, "")],
+)
+@pytest.mark.parametrize("command", ["version", "bootstrap"])
+def test_output_that_cannot_be_written(command: str, redirection: str, code: int, words: str) -> None:
+    program = f"{sys.executable} -m dragoman {command} {redirection}"
+    done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, words)
+
+
 def test_version() -> None:
     result = CliRunner().invoke(main.cli, ["--version"])
     assert result.output.startswith("dragoman ")

@@ -127,6 +127,13 @@ def test_no_envoy_to_ask(call: Call, hello: Path, monkeypatch: pytest.MonkeyPatc
     assert "error[DRG5005]" in result.stderr
 
 
+def test_an_envoy_that_is_none(call: Call, hello: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVOY", "/nonexistent/envoy")
+    result = call("validate", "--envoy", hello)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error[DRG5005]: /nonexistent/envoy is not a program")
+
+
 def test_nothing_to_check_is_no_all_clear(call: Call, tmp_path: Path) -> None:
     (tmp_path / "routes.yaml.tpl").write_text("kind: HTTPRoute\n")
     result = call("validate", tmp_path)
