@@ -76,7 +76,10 @@ class ControlPlane:
         self._why = "starting"
         self._chronicle = chronicle.Chronicle(self.pipeline, self.metrics)
         self._feed = feed.Feed(self.pipeline, settings.batch, self._applied)
-        self._groups = groups.Groups(self.pipeline, settings.xds.group_grace, self._feed.settle)
+        counts = gauges.Counts(self.metrics)
+        self._groups = groups.Groups(
+            self.pipeline, settings.xds.group_grace, self._feed.settle, counts.forget
+        )
         self.xds_port = settings.xds.port
         file = state.File(state.path(settings))
         self.rollouts = controller.Controller(
@@ -95,7 +98,7 @@ class ControlPlane:
             lazy=settings.gateways.lazy_clusters,
         )
         self.admin = admin.make(self, settings.admin.address, settings.admin.port)
-        self.ledger.observer = gauges.Counts(self.metrics)
+        self.ledger.observer = counts
         self.ledger.on_rejection(self._rejected)
         self.ledger.on_recovery(self._recovered)
         gauges.mirror(self.metrics, self.pipeline, self._groups, self._chronicle, self.not_ready)

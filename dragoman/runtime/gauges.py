@@ -4,6 +4,7 @@ scrapes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable
 
@@ -28,6 +29,22 @@ class Counts:
         self._acks = functools.cache(metrics.acks.labels)
         self._nacks = functools.cache(metrics.nacks.labels)
         self._change_to_ack = functools.cache(metrics.change_to_ack.labels)
+        self._of_groups = (
+            (metrics.streams, self._streams),
+            (metrics.pushes, self._pushes),
+            (metrics.pushed_bytes, self._pushed_bytes),
+            (metrics.acks, self._acks),
+            (metrics.nacks, self._nacks),
+        )
+
+    def forget(self, group: str) -> None:
+        """The group is dropped, and its series with it: nodes name groups, and some name a new one with each
+        release. Should it come back, they begin anew."""
+        for metric, looked_up in self._of_groups:
+            looked_up.cache_clear()
+            for kind in SHORT.values():
+                with contextlib.suppress(KeyError):
+                    metric.remove(kind, group)
 
     def streams(self, kind: str, group: str, change: int) -> None:
         self._streams(kind, group).inc(change)

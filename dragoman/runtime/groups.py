@@ -21,12 +21,20 @@ if TYPE_CHECKING:
 
 
 class Groups:
-    """`settle` is called before a group is built: a batch that is half applied must not show."""
+    """`settle` is called before a group is built: a batch that is half applied must not show. `dropped` hears
+    of each group that is."""
 
-    def __init__(self, pipeline: Pipeline, grace: float, settle: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        grace: float,
+        settle: Callable[[], None],
+        dropped: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._pipeline = pipeline
         self._grace = grace
         self._settle = settle
+        self._dropped = dropped
         self._views: dict[str, View] = {}
         self._uses: Counter[str] = Counter()
         self._leaving: dict[str, asyncio.TimerHandle] = {}
@@ -81,6 +89,7 @@ class Groups:
         self._unsubscribe.pop(group)()
         del self._views[group]
         self._pipeline.deactivate(group)
+        self._dropped(group)
 
     def _count(self, changes: Changes) -> None:
         for type_url, named in changes.items():

@@ -7,7 +7,9 @@ from typing import cast
 
 from dragoman import resource
 from dragoman.graph.pipeline import Pipeline
+from dragoman.runtime.gauges import Counts
 from dragoman.runtime.groups import Groups
+from dragoman.telemetry.metrics import Metrics
 from dragoman.xds.snapshot import View
 
 
@@ -67,3 +69,22 @@ async def test_changes_are_counted_by_type() -> None:
     view.apply({resource.ROUTE: {"a": resource.make(resource.ROUTE, "a", b"x"), "b": None}})
     assert dict(groups.take_changed()) == {"RDS": 1}
     assert dict(groups.take_changed()) == {}
+
+
+async def test_a_dropped_group_leaves_no_series_behind() -> None:
+    metrics = Metrics()
+    counts = Counts(metrics)
+    groups = Groups(cast(Pipeline, Recorder()), 0, lambda: None, counts.forget)
+    groups.ready.set()
+    start = metrics.text().count(b"group=")
+    for round_ in range(2):
+        for number in range(10):
+            groups.acquire(name := f"shop/edge-{number}")
+            for change in (1, -1):
+                counts.streams("CDS", name, change)
+            counts.pushed("CDS", name, 100)
+            counts.ack("CDS", name)
+            counts.nack("CDS", name)
+            assert f'group="{name}",type="CDS"}} 1.0' in metrics.text().decode(), round_
+            groups.release(name)
+    assert metrics.text().count(b"group=") == start
