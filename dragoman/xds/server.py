@@ -67,6 +67,7 @@ class _End:
 
 
 _UNPREPARED: Final = _End("UNAVAILABLE", "the first configuration is not built yet")
+_FAULT: Final = _End("INTERNAL", "internal error")
 _SHUTDOWN: Final = _End("UNAVAILABLE", "the control plane is shutting down")
 
 
@@ -166,7 +167,7 @@ class Server:
             # The supervisor of one stream: a fault ends this one, is logged in full, and tells the client
             # nothing.
             log.exception("a stream of %s failed", context.peer())
-            end = _End("INTERNAL", "internal error")
+            end = _FAULT
         if end is not None:
             await context.abort(grpc.StatusCode[end.code], end.message)
 
@@ -281,8 +282,13 @@ class _Stream:
         return self._end
 
     def _changed(self, changes: Transitions) -> None:
-        if self._session.change(changes, self._loop.time()):
-            self._wake.set()
+        try:
+            if self._session.change(changes, self._loop.time()):
+                self._wake.set()
+        except Exception:
+            # As in `_serve`: a fault is this stream's, and not that of whoever changed the view.
+            log.exception("a stream failed at a change")
+            self.end(_FAULT)
 
     async def _read(self, first: wire.Request, requests: AsyncIterator[bytes]) -> None:
         """Never waits for the writer (rule 82)."""

@@ -315,6 +315,28 @@ async def test_rule_90_a_fault_tells_the_client_nothing(caplog: pytest.LogCaptur
         assert "the secret of shop/other" in caplog.text
 
 
+async def test_rule_90_a_fault_at_a_change_is_that_streams_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async with (
+        plane.plane(*everything()) as running,
+        connect(running.port) as first,
+        connect(running.port) as second,
+    ):
+        await first.ask(CLUSTER)
+        response = await second.ask(CLUSTER)
+        await second.ack(response)
+        broken = running.ledger.streams()[0].session
+        assert broken is not None
+
+        def fail(changes: object, now: float) -> bool:
+            raise RuntimeError("a bug")
+
+        broken.change = fail  # type: ignore[method-assign]
+        plane.put(running.view, plane.cluster("new"))
+        assert [item.name for item in (await second.read()).resources] == ["new"]
+        assert await first.end() == ("INTERNAL", "internal error")
+        assert "a bug" in caplog.text
+
+
 async def test_a_rejected_node_is_told_so_before_anything_is_built() -> None:
     rules = (config.NodeRule(id="bad-*", reject=True),)
     async with plane.plane(*everything(), nodes=rules) as running:

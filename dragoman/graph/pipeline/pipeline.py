@@ -279,23 +279,28 @@ class Pipeline:
         """Every object's status; what does not decode and what Envoy refused is folded in."""
         found = dict(self._outputs.statuses.items())
         overridden = compromises.overridden(self._groups.giving_way())
-        for ref in (*overridden, *self._intake.invalid(), *self._rejections.by_object()):
-            folded = self.status(ref)
+        refused = self._rejections.by_object()
+        for ref in (*overridden, *self._intake.invalid(), *refused):
+            folded = self._folded(ref, overridden, refused)
             if folded is not None:
                 found[ref] = folded
         return found
 
     def status(self, ref: Ref) -> base.Status | None:
         """One object's status, as in `statuses`; None where its kind has none."""
+        overridden = compromises.overridden(self._groups.giving_way())
+        return self._folded(ref, overridden, self._rejections.by_object())
+
+    def _folded(
+        self, ref: Ref, overridden: Mapping[Ref, Sequence[str]], refused: Mapping[Ref, Rejection]
+    ) -> base.Status | None:
         status = self._outputs.statuses.get(ref)
-        lost = compromises.overridden(self._groups.giving_way()).get(ref)
-        if status is not None and lost is not None:
-            status = statuses.overridden(status, lost)
+        if status is not None and ref in overridden:
+            status = statuses.overridden(status, overridden[ref])
         wrong = self._intake.invalid().get(ref)
         if wrong is not None and (status is not None or ref.group == DRAGOMAN_GROUP):
             status = statuses.invalid(ref, status, wrong, closed=self._intake.closed(ref))
-        refused = self._rejections.by_object().get(ref)
-        return status if status is None or refused is None else statuses.unprogrammed(status, refused)
+        return status if status is None or ref not in refused else statuses.unprogrammed(status, refused[ref])
 
     def diagnostics(self) -> list[Diagnostic]:
         """Everything known to be wrong: reading, decoding, translating, sharing ports, and Envoy's
