@@ -1,7 +1,7 @@
 """Ways past a token that Envoy's filter has, or might have.
 
-Other policies' keys for the same issuer, a minute beyond the end, preflights. The backend's own log decides:
-a request that was refused must not be in it.
+Other policies' keys for the same issuer, a minute beyond the end, preflights; and what it leaves of a token.
+The backend's own log decides: a request that was refused must not be in it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.envoy.introspection_site import at, served
+from tests.envoy.introspection_site import at, heard, served
 from tests.envoy.test_auth import GATEWAY, HOST, IMPOSTOR, NOW, ask, bearer, error, jwt, policy, token
 from tests.harness import net
 from tests.harness.manifests import http_route, rule
@@ -70,3 +70,30 @@ async def test_a_preflight_that_nobody_answers_needs_a_token(site: Site) -> None
     assert error(await ask(site, "/", *PREFLIGHT, method="OPTIONS")) == "unauthorized"
     assert served(site) == before
     assert (await ask(site, "/", *PREFLIGHT, bearer(token()), method="OPTIONS")).status == 200
+
+
+async def test_a_token_that_is_not_forwarded_goes_no_further(site: Site) -> None:
+    """Wherever it was. Envoy's filter leaves cookies as they are."""
+    places = {
+        "headers": [{"name": "X-Token"}, {"name": "Authorization", "prefix": "Bearer "}],
+        "queryParams": ["access_token"],
+        "cookies": ["session"],
+    }
+    site.plane.write("shop.yaml", *await site.service("shop"), http_route("shop", rule("shop")))
+    site.plane.write("auth.yaml", policy("all", GATEWAY, jwt=jwt(**{"from": places, "forward": False})))
+    await site.served(HOST, status=401)
+    text = token()
+    ways: dict[str, tuple[str, ...]] = {
+        "/": (f"X-Token: {text}",),
+        "/bearer": (bearer(text),),
+        f"/?a=1&access_token={text}": (),
+        "/cookie": (f"Cookie: a=1; session={text}; sessions=2",),
+        "/cookies": ("Cookie: a=1; sessions=2", f"Cookie: session={text}"),
+        "/alone": (f"Cookie: session={text}",),
+    }
+    for path, lines in ways.items():
+        reply = await ask(site, path, *lines)
+        headers = heard(reply)
+        assert text not in reply.body.decode(), path
+        assert headers.get("Cookie") == (["a=1; sessions=2"] if path.startswith("/cookie") else None)
+        assert headers["X-User-Id"] == ["alice"]

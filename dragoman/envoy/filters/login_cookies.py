@@ -1,7 +1,8 @@
-"""Cookies of logins end at the gateway: a few lines of Lua (`cookies.lua`) take them off.
+"""Cookies with tokens end at the gateway: a few lines of Lua (`cookies.lua`) take them off.
 
-Envoy's `oauth2` decrypts the tokens in them for whoever comes after it, and nothing else can change a part of
-a header. It stands behind those who may read a token out of a cookie.
+Envoy's `oauth2` decrypts the tokens in a login's cookies for whoever comes after it. And `jwt_authn` takes
+tokens that are not to be forwarded out of headers and the query alone. Nothing else can change a part of a
+header. It stands behind those who may read a token out of a cookie.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from importlib import resources
 
 from dragoman.envoy.filters import base
 from dragoman.ir import model as ir
-from dragoman.proto.envoy.config.route import v3 as route_proto
 from dragoman.proto.envoy.extensions.filters.http.lua import v3 as lua
 
 
@@ -23,28 +23,30 @@ class LoginCookies:
 
     def config(self) -> base.Config:
         made = lua.Lua()
-        made.default_source_code.inline_string = _script()
+        made.default_source_code.inline_string = (
+            resources.files(__package__).joinpath("cookies.lua").read_text()
+        )
         made.clear_route_cache.value = False
         made.shared_vm_id = self.name
         return base.config(made)
 
     def per_route(self, route: ir.Route) -> base.Config | None:
-        return _ON if route.auth is not None and route.auth.login is not None else None
+        auth = route.auth
+        if auth is None:
+            return None
+        providers = auth.jwt.providers if auth.jwt is not None else ()
+        names = {name for one in providers if not one.forward for name in one.cookies}
+        if auth.login is None and not names:
+            return None
+        return _per_route(auth.login is not None, tuple(sorted(names)))
 
 
 FILTER = LoginCookies()
 
 
-@functools.cache
-def _script() -> str:
-    return resources.files(__package__).joinpath("cookies.lua").read_text()
-
-
-def _awake() -> base.Config:
-    """As the connection manager has it."""
-    message = route_proto.FilterConfig()
-    message.config.SetInParent()
-    return base.config(message)
-
-
-_ON = _awake()
+@functools.lru_cache(maxsize=1024)
+def _per_route(login: bool, names: tuple[str, ...]) -> base.Config:
+    made = lua.LuaPerRoute()
+    made.filter_context["login"] = login
+    made.filter_context.get_or_create_list("names").extend(names)
+    return base.config(made)
