@@ -15,10 +15,11 @@ changes without touching a listener.
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from dragoman import proto
 from dragoman.ir import model as ir
+from dragoman.proto.envoy.config.route import v3 as route_proto
 
 
 class Config(NamedTuple):
@@ -86,3 +87,13 @@ class Sharded(Discovered, Protocol):
 def config(message: proto.Message) -> Config:
     """`message` as a finished configuration."""
     return Config(proto.type_url(message), proto.serialize(message))
+
+
+def _wake() -> Config:
+    message = route_proto.FilterConfig()
+    message.config.SetInParent()
+    return config(message)
+
+
+WAKE: Final = _wake()
+"""What a route says to a filter that is to be awake there as the connection manager has it."""

@@ -11,7 +11,7 @@ import base64
 import functools
 from typing import Final
 
-from dragoman.envoy.filters import base
+from dragoman.envoy.filters import base, mutations
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.extensions.filters.http.basic_auth import v3 as basic_auth
@@ -40,14 +40,10 @@ class BasicAuth:
         return _users(wanted) if wanted is not None and wanted.optional == self._optional else None
 
 
-class Told:
+class Told(mutations.Mutations):
     """`envoy.filters.http.header_mutation`, under a name of its own."""
 
     name = "dragoman.basic_user"
-    disabled = True
-
-    def config(self) -> base.Config:
-        return base.config(header_mutation.HeaderMutation())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         return _told(route.auth.basic) if route.auth is not None and route.auth.basic is not None else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dragoman.envoy.filters import base, credentials
+from dragoman.envoy.filters import base, credentials, mutations
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
@@ -37,14 +37,10 @@ class Clients:
         return _METADATA if known(route) else None
 
 
-class Told:
+class Told(mutations.Mutations):
     """`envoy.filters.http.header_mutation`, under a name of its own."""
 
     name = "dragoman.client_headers"
-    disabled = True
-
-    def config(self) -> base.Config:
-        return base.config(header_mutation.HeaderMutation())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         return _TOLD if known(route) else None

@@ -8,13 +8,12 @@ all there is to say of the client. What it would allow or deny counts for nothin
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable
-from typing import Final, cast
+from typing import cast
 
 from dragoman import proto
 from dragoman.envoy.filters import base, credentials, described
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.rbac import v3 as config
-from dragoman.proto.envoy.config.route import v3 as route_proto
 from dragoman.proto.envoy.extensions.filters.http.rbac import v3 as rbac
 from dragoman.proto.envoy.type.matcher import v3 as inputs
 from dragoman.proto.xds.core import v3 as xds_core
@@ -31,7 +30,7 @@ class Consumers:
     type_url = proto.type_url("envoy.extensions.filters.http.rbac.v3.RBAC")
 
     def per_route(self, route: ir.Route) -> base.Config | None:
-        return _WAKE if route.auth is not None and credentials.known_by(route.auth) else None
+        return base.WAKE if route.auth is not None and credentials.known_by(route.auth) else None
 
     def demands(self, route: ir.Route) -> Iterable[ir.SubjectSet]:
         return (
@@ -61,15 +60,6 @@ class Consumers:
 
 
 FILTER = Consumers()
-
-
-def _wake() -> base.Config:
-    wake = route_proto.FilterConfig()
-    wake.config.SetInParent()
-    return base.config(wake)
-
-
-_WAKE: Final = _wake()
 
 
 def _kind(target: matcher.Matcher, how: str) -> matcher.Matcher.MatcherTree:

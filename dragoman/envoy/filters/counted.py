@@ -10,7 +10,6 @@ from typing import Final
 
 from dragoman.envoy.filters import base
 from dragoman.ir import model as ir
-from dragoman.proto.envoy.config.route import v3 as route_proto
 from dragoman.proto.envoy.extensions.filters.http.set_filter_state import v3 as set_filter_state
 
 NOTE: Final = "dragoman.counted"
@@ -31,9 +30,7 @@ class Counted:
     def per_route(self, route: ir.Route) -> base.Config | None:
         if not answers(route):
             return None
-        wake = route_proto.FilterConfig()
-        wake.config.SetInParent()
-        return base.config(wake)
+        return base.WAKE
 
 
 FILTER: Final = Counted()

@@ -15,7 +15,7 @@ import re
 from typing import Final
 
 from dragoman.envoy import templates
-from dragoman.envoy.filters import base, basic_auth, jwt_authn, tokens
+from dragoman.envoy.filters import base, basic_auth, jwt_authn, mutations, tokens
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
@@ -60,14 +60,10 @@ class Held:
         return _held(keys)
 
 
-class Credentials:
+class Credentials(mutations.Mutations):
     """`envoy.filters.http.header_mutation`, under a name of its own."""
 
     name = "dragoman.credentials"
-    disabled = True
-
-    def config(self) -> base.Config:
-        return base.config(header_mutation.HeaderMutation())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         if route.auth is None or (route.auth.keys is None and not _at_once(route.auth)):
@@ -75,28 +71,20 @@ class Credentials:
         return _credentials(route.auth.keys, _at_once(route.auth), route.auth.basic)
 
 
-class LookedUp:
+class LookedUp(mutations.Mutations):
     """`envoy.filters.http.header_mutation`, under a name of its own: whose a token is that was looked up."""
 
     name = "dragoman.credentials.looked_up"
-    disabled = True
-
-    def config(self) -> base.Config:
-        return base.config(header_mutation.HeaderMutation())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         asked = route.auth.introspection if route.auth is not None else None
         return _looked_up(asked.consumers) if asked is not None and asked.consumers is not None else None
 
 
-class Taken:
+class Taken(mutations.Mutations):
     """`envoy.filters.http.header_mutation`, under a name of its own."""
 
     name = "dragoman.credentials.taken"
-    disabled = True
-
-    def config(self) -> base.Config:
-        return base.config(header_mutation.HeaderMutation())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         if route.auth is None or not known_by(route.auth):

@@ -11,7 +11,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from dragoman.envoy import templates
-from dragoman.envoy.filters import base, maintenance, query_parameters
+from dragoman.envoy.filters import base, maintenance, mutations, query_parameters
 from dragoman.ir import model as ir, treatment
 from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
 
@@ -23,14 +23,10 @@ if TYPE_CHECKING:
     Mutations = containers.RepeatedCompositeFieldContainer[mutation_rules.HeaderMutation]
 
 
-class HeaderMutation:
+class HeaderMutation(mutations.Mutations):
     """`envoy.filters.http.header_mutation`."""
 
     name = "envoy.filters.http.header_mutation"
-    disabled = True
-
-    def config(self) -> base.Config:
-        return base.config(header_mutation.HeaderMutation())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         given = route.treatment

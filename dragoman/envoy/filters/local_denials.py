@@ -17,7 +17,7 @@ from importlib import resources
 from typing import Final
 
 from dragoman import proto
-from dragoman.envoy.filters import base, local_ratelimit
+from dragoman.envoy.filters import base, local_ratelimit, mutations
 from dragoman.ir import denials, model as ir
 from dragoman.proto.envoy.config.route import v3 as route_proto
 from dragoman.proto.envoy.extensions.common.matching import v3 as matching
@@ -83,19 +83,13 @@ class Denials:
     def per_route(self, route: ir.Route) -> base.Config | None:
         if not (_local(route) or _several(route)):
             return None
-        wake = route_proto.FilterConfig()
-        wake.config.SetInParent()
-        return base.config(wake)
+        return base.WAKE
 
 
-class Drafts:
+class Drafts(mutations.Mutations):
     """An `envoy.filters.http.header_mutation`: `RateLimit-*`."""
 
     name = "dragoman.local.drafts"
-    disabled = True
-
-    def config(self) -> base.Config:
-        return base.config(header_mutation.HeaderMutation())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         if not _local(route):

@@ -68,9 +68,7 @@ class LocalRateLimit:
         if not any(limit.local for limit in route.limits):
             return None
         # An empty one wakes the filter as it is; a LocalRateLimit here would have buckets of its own.
-        wake = route_proto.FilterConfig()
-        wake.config.SetInParent()
-        return base.config(wake)
+        return base.WAKE
 
     def demands(self, route: ir.Route) -> Iterable[Bucket | Form]:
         for form, limit in _formed(route):

@@ -16,7 +16,7 @@ from typing import Final
 
 from dragoman import proto
 from dragoman.envoy import templates
-from dragoman.envoy.filters import base, custom_response as overriding
+from dragoman.envoy.filters import base, custom_response as overriding, mutations
 from dragoman.ir import model as ir, treatment
 from dragoman.proto.envoy.extensions.common.matching import v3 as matching
 from dragoman.proto.envoy.extensions.filters.http.composite import v3 as composite
@@ -54,14 +54,10 @@ class Maintenance:
 FILTER = Maintenance()
 
 
-class ClientAddress:
+class ClientAddress(mutations.Mutations):
     """An `envoy.filters.http.header_mutation`: tells `Maintenance` who asks, where that matters."""
 
     name = "dragoman.http.client_address"
-    disabled = True
-
-    def config(self) -> base.Config:
-        return base.config(header_mutation.HeaderMutation())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         return _told() if by_address(route) else None

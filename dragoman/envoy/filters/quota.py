@@ -21,10 +21,9 @@ from typing import Any, Final, cast
 
 from dragoman import proto
 from dragoman.envoy import durations, limit_keys, ratelimits
-from dragoman.envoy.filters import base
+from dragoman.envoy.filters import base, mutations
 from dragoman.ir import model as ir, quota, ratelimit
 from dragoman.proto.envoy.config.core import v3 as core
-from dragoman.proto.envoy.config.route import v3 as route_proto
 from dragoman.proto.envoy.extensions.filters.http.filter_chain import v3 as filter_chain
 from dragoman.proto.envoy.extensions.filters.http.header_mutation import v3 as header_mutation
 from dragoman.proto.envoy.extensions.filters.http.rate_limit_quota import v3 as rate_limit_quota
@@ -61,22 +60,18 @@ def _quotas(route: ir.Route) -> list[ir.RateLimit]:
     return [limit for limit in route.limits if limit.quota]
 
 
-class Keys:
+class Keys(mutations.Mutations):
     """`envoy.filters.http.header_mutation`, under a name of its own: what the quotas' filters read."""
 
     name = "dragoman.quota.keys"
-    disabled = True
-
-    def config(self) -> base.Config:
-        return base.config(header_mutation.HeaderMutation())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         limits = _quotas(route)
         if not limits:
             return None
         message = header_mutation.HeaderMutationPerRoute()
-        mutations = message.mutations.request_mutations
-        mutations.add().remove_on_match.key_matcher.prefix = _HEADER
+        target = message.mutations.request_mutations
+        target.add().remove_on_match.key_matcher.prefix = _HEADER
         for slot, limit in enumerate(limits):
             given = dict.fromkeys(_NAMES, "")
             for entry in ratelimit.head(limit):
@@ -87,12 +82,12 @@ class Keys:
             for part in limit.key:
                 given[ratelimit.entry_key(part)] = _formatted(limit_keys.part(part))
             for name, value in given.items():
-                option = mutations.add().append
+                option = target.add().append
                 option.header.key, option.header.value = _header(slot, name), value
                 option.append_action = _OVERWRITE
                 option.keep_empty_value = True
             # An empty value makes no header, and without it the request is not counted.
-            option = mutations.add().append
+            option = target.add().append
             option.header.key = _header(slot)
             failure = limit.failure.value
             option.header.value = (
@@ -104,14 +99,10 @@ class Keys:
         return base.config(message)
 
 
-class Done:
+class Done(mutations.Mutations):
     """`envoy.filters.http.header_mutation`: takes off what `Keys` has set."""
 
     name = "dragoman.quota.done"
-    disabled = True
-
-    def config(self) -> base.Config:
-        return base.config(header_mutation.HeaderMutation())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         if not _quotas(route):
@@ -134,7 +125,7 @@ class Quota:
         self.name = f"dragoman.quota.{slot}"
 
     def per_route(self, route: ir.Route) -> base.Config | None:
-        return _wake() if len(_quotas(route)) > self._slot else None
+        return base.WAKE if len(_quotas(route)) > self._slot else None
 
     def demands(self, route: ir.Route) -> Iterable[ratelimit.Failure]:
         return {limit.failure for limit in _quotas(route)[self._slot : self._slot + 1]}
@@ -197,12 +188,6 @@ def _header(slot: int, name: str = "") -> str:
 
 def _formatted(expression: str) -> str:
     return f"%CEL({expression})%"
-
-
-def _wake() -> base.Config:
-    wake = route_proto.FilterConfig()
-    wake.config.SetInParent()
-    return base.config(wake)
 
 
 def _message() -> rate_limit_quota.RateLimitQuotaFilterConfig:

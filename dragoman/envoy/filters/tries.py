@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from dragoman.envoy.filters import base
+from dragoman.envoy.filters import base, mutations
 from dragoman.ir import model as ir
 from dragoman.proto.envoy.config.common.mutation_rules import v3 as mutation_rules
 from dragoman.proto.envoy.config.core import v3 as core
@@ -37,14 +37,10 @@ _HAS_STAMP: Final = (
 _SECONDS: Final = f"(int({_STAMP}) > {_EPOCH} ? int({_STAMP}) - int(request.time) : int({_STAMP}))"
 
 
-class Tries:
+class Tries(mutations.Mutations):
     """`envoy.filters.http.header_mutation`, under a name of its own."""
 
     name = "dragoman.tries"
-    disabled = True
-
-    def config(self) -> base.Config:
-        return base.config(header_mutation.HeaderMutation())
 
     def per_route(self, route: ir.Route) -> base.Config | None:
         action = route.action
