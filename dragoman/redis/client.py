@@ -15,11 +15,9 @@ from typing import Any, Final, Protocol
 
 import hiredis
 
-from dragoman.redis import cluster, command, connection, link as links, sentinel
-from dragoman.redis.url import Address, Target
+from dragoman.redis import cluster, command, connection, link as links, single
+from dragoman.redis.url import Target
 
-_MOVED_ON: Final = ("READONLY", "MASTERDOWN", "UNBLOCKED")
-"""Errors of a server that is not the master any more."""
 _BETWEEN: Final = "TRYAGAIN"
 """A slot is on its way to another master, and some of the script's keys are here and some there."""
 _START: Final = 2.0
@@ -74,13 +72,13 @@ class Client:
             answer = await self._ask(way, script.call(keys, arguments, whole=whole))
             if not isinstance(answer, hiredis.ReplyError):
                 return answer
-            if _code(answer) == "NOSCRIPT" and not whole:
+            if single.code(answer) == "NOSCRIPT" and not whole:
                 whole = True
                 continue
             way = there = self._redis.elsewhere(answer)
             if there is not None:
                 await self._reach(there.link)
-            elif _code(answer) == _BETWEEN:
+            elif single.code(answer) == _BETWEEN:
                 await asyncio.sleep(self._patience / _HOPS)
             else:
                 break
@@ -109,44 +107,24 @@ class _Single:
     """One server, or the master that Sentinel names."""
 
     def __init__(self, target: Target, patience: float, prepare: Sequence[bytes]) -> None:
-        self._target = target
-        self._watch = sentinel.Watch(target) if target.kind == "sentinel" else None
-        self._link = links.Link(
-            self._watch.master if self._watch is not None else self._address,
-            target,
-            patience,
-            prepare,
-            master=self._watch is not None,
-        )
-
-    async def _address(self) -> Address:
-        return self._target.addresses[0]
-
-    async def start(self, wait: float) -> None:
-        await self._link.start(wait)
-        if self._watch is not None:
-            self._watch.start(self._link.drop)
-
-    async def stop(self) -> None:
-        if self._watch is not None:
-            await self._watch.stop()
-        await self._link.stop()
+        self._server = single.Single(target, patience, prepare)
+        self.start = self._server.start
+        self.stop = self._server.stop
 
     @property
     def up(self) -> bool:
-        return self._link.up
+        return self._server.up
 
     @property
     def trouble(self) -> str:
-        return self._link.trouble
+        return self._server.trouble
 
     def way(self, key: bytes) -> _Way | None:
-        return self._link
+        return self._server.link
 
     def elsewhere(self, answer: hiredis.ReplyError) -> cluster.Elsewhere | None:
-        """Nowhere; a server that is not the master any more is left."""
-        if _code(answer) in _MOVED_ON:
-            self._link.drop()
+        """Nowhere."""
+        self._server.moved_on(answer)
         return None
 
     def lost(self) -> None:
@@ -173,7 +151,3 @@ class _Cluster:
 
     def way(self, key: bytes) -> _Way | None:
         return self._nodes.link(cluster.slot(key))
-
-
-def _code(failure: hiredis.ReplyError) -> str:
-    return str(failure).split(" ", 1)[0]

@@ -100,7 +100,7 @@ async def test_the_refill_comes_at_the_rate_and_not_faster(own: redis.Redis) -> 
 async def test_all_of_a_turn_is_one_write(own: redis.Redis) -> None:
     async with connected(own.url) as store:
         writes: list[int] = []
-        link = store._only  # type: ignore[union-attr]
+        link = store._server.link  # type: ignore[union-attr]
         transport = link._connection._transport  # type: ignore[union-attr]
         write = transport.write  # type: ignore[union-attr]
 
@@ -278,7 +278,7 @@ async def test_a_master_that_became_a_replica_is_left(tmp_path: Path) -> None:
 
         async def moved() -> bool:
             (decision,) = await take(store, ask(bucket, "k"))
-            link = store._only  # type: ignore[union-attr]
+            link = store._server.link  # type: ignore[union-attr]
             connection = link._connection
             if decision is None or connection is None:
                 return False

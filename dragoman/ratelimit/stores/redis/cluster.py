@@ -19,7 +19,7 @@ class Cluster(store.RedisStore):
     """Implements `base.Store` over a cluster."""
 
     def __init__(self, target: Target, patience: float = store.PATIENCE, prefix: str = store.PREFIX) -> None:
-        super().__init__(target, patience, prefix)
+        super().__init__(prefix)
         self.nodes = cluster.Cluster(target, patience, [script.load() for script in self._scripts])
 
     async def start(self) -> None:

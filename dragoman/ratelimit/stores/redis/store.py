@@ -12,13 +12,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-import hiredis
-
 from dragoman.ratelimit.algorithms import Decision
 from dragoman.ratelimit.stores import base
 from dragoman.ratelimit.stores.redis import scripts
-from dragoman.redis import connection, link as links, sentinel
-from dragoman.redis.url import Address, Target
+from dragoman.redis import connection, link as links, single
+from dragoman.redis.url import Target
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +24,6 @@ PATIENCE: Final = 0.05
 """Seconds that an answer may take. Envoy's own timeout has to be longer, or it decides first."""
 
 PREFIX: Final = "dragoman:"
-
-_MOVED_ON: Final = ("READONLY", "MASTERDOWN", "UNBLOCKED")
-"""Errors of a server that is not the master any more."""
 
 _START: Final = 2.0
 """Seconds that `start` waits for the first connection."""
@@ -67,10 +62,8 @@ class RedisStore:
     `failures`: by kind, how many asks got no decision.
     """
 
-    def __init__(self, target: Target, patience: float, prefix: str) -> None:
+    def __init__(self, prefix: str) -> None:
         self.failures: Counter[str] = Counter()
-        self._target = target
-        self._patience = patience
         self._prefix = prefix.encode()
         self._scripts = scripts.Scripts()
 
@@ -103,13 +96,10 @@ class RedisStore:
         if isinstance(answer, connection.Lost):
             self.fail("lost", batch, index)
             return
-        code = str(answer).split(" ", 1)[0] if isinstance(answer, hiredis.ReplyError) else "ANSWER"
-        ask = batch.asks[index]
+        code = single.code(answer) or "ANSWER"
         if code == "NOSCRIPT":
-            self._send(self._command(ask, whole=True), batch, index)
+            self._send(self._command(batch.asks[index], whole=True), batch, index)
             return
-        if code in _MOVED_ON and (link := self._link(ask)) is not None:
-            link.drop()
         if not self.failures["error"]:
             log.warning("Redis refuses a rate limit's count: %s", code)
         self.fail("error", batch, index)
@@ -119,37 +109,26 @@ class Single(RedisStore):
     """Implements `base.Store` over one server; over Sentinel's master where the target is one."""
 
     def __init__(self, target: Target, patience: float = PATIENCE, prefix: str = PREFIX) -> None:
-        super().__init__(target, patience, prefix)
-        watched = target.kind == "sentinel"
-        self._watch = sentinel.Watch(target) if watched else None
-        self._only = links.Link(
-            self._watch.master if self._watch is not None else self._address,
-            target,
-            patience,
-            [script.load() for script in self._scripts],
-            master=watched,
-        )
+        super().__init__(prefix)
+        self._server = single.Single(target, patience, [script.load() for script in self._scripts])
 
     async def start(self) -> None:
-        await self._only.start(_START)
-        if self._watch is not None:
-            self._watch.start(self._only.drop)
+        await self._server.start(_START)
 
     async def stop(self) -> None:
-        if self._watch is not None:
-            await self._watch.stop()
-        await self._only.stop()
+        await self._server.stop()
 
     def healthy(self) -> bool:
-        return self._only.up
+        return self._server.up
 
     @property
     def trouble(self) -> str:
         """Why there are no decisions, in words."""
-        return self._only.trouble or "Redis is too slow or refuses"
-
-    async def _address(self) -> Address:
-        return self._target.addresses[0]
+        return self._server.trouble or "Redis is too slow or refuses"
 
     def _link(self, ask: base.Ask) -> links.Link | None:
-        return self._only
+        return self._server.link
+
+    def refused(self, batch: Batch, index: int, answer: Any) -> None:
+        self._server.moved_on(answer)
+        super().refused(batch, index, answer)
