@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import string
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from dragoman.ir import client
 
 WELL_KNOWN: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
 _SCHEMES: Final = {"http": "http", "https": "https", "tcp": "http", "udp": "http", "tls": "https"}
+
+_AUTHORITY_END: Final = re.compile("[/?]")
+_AS_IT_IS: Final = string.punctuation
+"""What a URL's path and query may hold besides letters and digits, as far as clients send it unescaped."""
 
 _ESCAPED_SLASH: Final = re.compile(r"%(2[fF]|5[cC])")
 _DOT_WITH_PARAMETER: Final = re.compile(r"(?<=/)(\.{1,2});[^/]*")
@@ -140,8 +145,9 @@ def parse(
     address: str = "",
     sni: str | None = None,
 ) -> Request:
-    """A request from a URL. A `Host` among the headers becomes the authority, as with curl; the connection
-    goes where the URL says.
+    """A request from a URL, as clients make it: without the fragment, and with escapes for what no request
+    line may hold. A `Host` among the headers becomes the authority, as with curl; the connection goes where
+    the URL says.
 
     Connections and datagrams have URLs too: `tcp://host:port`, `tls://name:port`, `udp://host:port`.
 
@@ -153,18 +159,16 @@ def parse(
         raise ValueError(
             f"{url}: expected http://host/path, https://host/path, or tcp, tls or udp://host:port"
         )
-    rest = url.partition("://")[2] or url
-    _, slash, path = rest.partition("/")
-    if not slash:
-        rest, question, path = rest.partition("?")
-        path = f"?{path}" if question else ""
+    rest = (url.partition("://")[2] or url).partition("#")[0]
+    begin = _AUTHORITY_END.search(rest)
+    path = rest[begin.start() :] if begin is not None else ""
     kept = tuple((name, value) for name, value in headers if name.lower() != "host")
     hosts = [value for name, value in headers if name.lower() == "host"]
     if sni is None and hosts and scheme == "https" and not is_address(parts.hostname):
         sni = parts.hostname
     return Request(
         authority=hosts[-1] if hosts else parts.netloc.rpartition("@")[2],
-        path=f"/{path}",
+        path=quote(path if path.startswith("/") else f"/{path}", safe=_AS_IT_IS),
         method=method,
         scheme=scheme,
         headers=kept,

@@ -144,6 +144,22 @@ def test_parse_url() -> None:
     assert requests.parse("GET", "http://shop.example?x").path == "/?x"
 
 
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("http://shop.example/cart?x=1#there", "/cart?x=1"),
+        ("http://shop.example#there", "/"),
+        ("http://shop.example?next=/cart", "/?next=/cart"),
+        ("http://shop.example/caf\u00e9 one?q=\u00fc", "/caf%C3%A9%20one?q=%C3%BC"),
+        ("http://shop.example/a%20b{c}|d", "/a%20b{c}|d"),
+    ],
+)
+def test_a_url_is_sent_as_clients_do(url: str, path: str) -> None:
+    request = requests.parse("GET", url)
+    assert (request.authority, request.path) == ("shop.example", path)
+    assert requests.prepare(request).reply is None
+
+
 def test_parse_takes_the_host_header_and_keeps_the_server_name() -> None:
     request = requests.parse("GET", "https://front.example/", [("Host", "shop.example")])
     assert (request.authority, request.server_name, request.headers) == ("shop.example", "front.example", ())
