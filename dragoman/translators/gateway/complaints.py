@@ -72,18 +72,29 @@ def _one(base: Origin, detail: ErrorDetails, shape: type, *, secret: bool) -> Di
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         known = fields(_annotation(shape, path[:-1]))
         label = "" if len(known) > 16 else f"known here: {', '.join(known)}"
-        return error(
-            "DRG1101", f"{name} is not a known field", origin, help=near(path[-1], known), label=label
-        )
+        of_reference = path[-1] == "namespace" and "name" in known
+        hint = "the namespace of the object itself is meant" if of_reference else near(path[-1], known)
+        return error("DRG1101", f"{name} is not a known field", origin, help=hint, label=label)
     if kind == "missing":
         where = f" in {format_path(path[:-1])}" if path[:-1] else ""
         return error("DRG1102", f"{name} is missing{where}", base.at(*path[:-1]), label=f"{name} goes here")
     given = "" if secret else f" {_shown(detail['input'])}"
+    if kind in _FORMS and _is_huge(detail["input"]):
+        limits = _limits(_annotation(shape, path))
+        label = (
+            f"expected {_range(limits, 'ge', 'le')}" if limits.keys() & {"ge", "le"} else "it is too large"
+        )
+        return error("DRG1104", f"{name} is out of range", origin, label=label)
     if kind in _FORMS:
         quoted = kind == "int_type" and isinstance(detail["input"], str) and detail["input"].isdigit()
         label = f"expected {_FORMS[kind]}{' (without quotes)' if quoted else ''}"
         return error("DRG1103", f"{name}{given} has the wrong type", origin, label=label)
     return _value(origin, detail, _annotation(shape, path), name, given)
+
+
+def _is_huge(value: object) -> bool:
+    """A whole number that only a float could hold when it was read."""
+    return isinstance(value, float) and abs(value) >= 1 << 63
 
 
 def _value(origin: Origin, detail: ErrorDetails, annotation: Any, name: str, given: str) -> Diagnostic:

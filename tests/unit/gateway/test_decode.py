@@ -283,6 +283,11 @@ def test_all_mistakes_at_once(documents: Any) -> None:
         ("kind: HTTPRoute\nmetadata: {name: r}\nhostnames: []\nspec: {}", "`hostnames` goes below `spec`"),
         ("kind: HTTPRoute\nmetadata: {name: r, label: {}}\nspec: {}", "did you mean `labels`?"),
         (ROUTE + "{rules: [{matches: [{path: {value: shop}}]}]}", "write `/shop`"),
+        (
+            "kind: TrafficPolicy\nmetadata: {name: p}\n"
+            "spec: {targetRefs: [{kind: HTTPRoute, name: r, namespace: other}]}",
+            "the namespace of the object itself is meant",
+        ),
     ],
 )
 def test_help(text: str, said: str, documents: Any) -> None:
@@ -294,6 +299,7 @@ def test_help(text: str, said: str, documents: Any) -> None:
     ("text", "said"),
     [
         (ROUTE + "{rules: [{backendRefs: [{name: a, port: 80800}]}]}", "expected 1 to 65535"),
+        (ROUTE + f"{{rules: [{{backendRefs: [{{name: a, port: {'9' * 40}}}]}}]}}", "expected 1 to 65535"),
         (
             ROUTE + "{rules: [{backendRefs: [{name: a, port: '80'}]}]}",
             "expected a whole number (without quotes)",
