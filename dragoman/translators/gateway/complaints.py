@@ -81,9 +81,7 @@ def _one(base: Origin, detail: ErrorDetails, shape: type, *, secret: bool) -> Di
     given = "" if secret else f" {_shown(detail['input'])}"
     if kind in _FORMS and _is_huge(detail["input"]):
         limits = _limits(_annotation(shape, path))
-        label = (
-            f"expected {_range(limits, 'ge', 'le')}" if limits.keys() & {"ge", "le"} else "it is too large"
-        )
+        label = f"expected {_range(limits, 'ge', 'le')}" if "ge" in limits or "le" in limits else "too large"
         return error("DRG1104", f"{name} is out of range", origin, label=label)
     if kind in _FORMS:
         quoted = kind == "int_type" and isinstance(detail["input"], str) and detail["input"].isdigit()

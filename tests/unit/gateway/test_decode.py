@@ -22,6 +22,7 @@ def complaints(decoded: base.Decoded) -> list[str]:
 
 ROUTE = "kind: HTTPRoute\nmetadata: {name: r}\nspec: "
 GATEWAY = "kind: Gateway\nmetadata: {name: g}\nspec: {gatewayClassName: dragoman, "
+POLICY = "kind: TrafficPolicy\nmetadata: {name: p}\nspec: "
 BACKEND = "kind: Backend\nmetadata: {name: b}\nspec: "
 
 
@@ -284,8 +285,7 @@ def test_all_mistakes_at_once(documents: Any) -> None:
         ("kind: HTTPRoute\nmetadata: {name: r, label: {}}\nspec: {}", "did you mean `labels`?"),
         (ROUTE + "{rules: [{matches: [{path: {value: shop}}]}]}", "write `/shop`"),
         (
-            "kind: TrafficPolicy\nmetadata: {name: p}\n"
-            "spec: {targetRefs: [{kind: HTTPRoute, name: r, namespace: other}]}",
+            POLICY + "{targetRefs: [{kind: HTTPRoute, name: r, namespace: other}]}",
             "the namespace of the object itself is meant",
         ),
     ],
