@@ -19,6 +19,10 @@ _NAMED: Final = ("Header", "Cookie", "Query", "Claim")
 _SHORTEST: Final = 0.001
 _LONGEST: Final = 60.0
 """Seconds of a timeout. Without any Envoy would wait for ever."""
+_STATUSES: Final = frozenset(
+    (*range(400, 418), *range(421, 425), 426, 428, 429, 431, *range(500, 509), 510, 511)
+)
+"""Those of `envoy.type.v3.StatusCode`. Envoy refuses others, although it answers them elsewhere."""
 _BELONGS: Final = {
     "burst": ("TokenBucket", "LeakyBucket"),
     "delay": ("LeakyBucket",),
@@ -39,6 +43,10 @@ def check(ref: Ref, spec: model.RateLimitPolicy) -> Iterator[Diagnostic]:
         if limit.timeout is not None and not _SHORTEST <= limit.timeout <= _LONGEST:
             message = f"a timeout is from {_SHORTEST * 1000:.0f}ms to {_LONGEST:.0f}s"
             yield error("DRG1104", message, where.at("timeout"))
+        if limit.status is not None and limit.status not in _STATUSES:
+            label = "an error that is registered for HTTP, such as 403, 429 or 503"
+            message = f"Envoy denies nothing with status {limit.status}"
+            yield error("DRG1104", message, where.at("status"), label=label)
         cost = limit.cost
         if cost is not None and (cost.header is None) == (cost.metadata is None):
             yield error("DRG1108", "a cost is one of `header` and `metadata`", where.at("cost"))
