@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 TLS_TYPE: Final = "kubernetes.io/tls"
 _CRL: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+_MARK: Final = re.compile(rb"-----(?:BEGIN|END) ")
+_MARKED: Final = re.compile(rb"^-----(BEGIN|END) [^-\n]+-----[ \t\r]*$", re.MULTILINE)
 _RSA_BITS: Final = 2048
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 
@@ -51,6 +53,9 @@ def pair(certificate: bytes | None, key: bytes | None) -> Flaw | None:
         return Flaw("DRG1504", "`tls.crt` is missing", "tls.crt")
     if not key:
         return Flaw("DRG1504", "`tls.key` is missing", "tls.key")
+    for text, name in ((certificate, "tls.crt"), (key, "tls.key")):
+        if not _framed(text):
+            return _unframed(name)
     from cryptography import exceptions, x509
     from cryptography.hazmat.primitives import serialization
 
@@ -102,12 +107,19 @@ def trust(certificates: bytes | None) -> Flaw | None:
     """What is wrong with a bundle of trusted certificates; None if nothing is."""
     if not certificates:
         return Flaw("DRG1504", "`ca.crt` is missing", "ca.crt")
+    if not _framed(certificates):
+        return _unframed("ca.crt")
     from cryptography import x509
 
     try:
         x509.load_pem_x509_certificates(certificates)
     except ValueError:
         return Flaw("DRG1502", "`ca.crt` holds no PEM certificate that can be read", "ca.crt")
+    try:
+        for block in _CRL.findall(certificates):  # Envoy reads these there too
+            x509.load_pem_x509_crl(block)
+    except ValueError:
+        return Flaw("DRG1502", "`ca.crt` holds a list of revoked certificates that cannot be read", "ca.crt")
     return None
 
 
@@ -115,6 +127,8 @@ def revoked(lists: bytes | None) -> Flaw | None:
     """What is wrong with lists of revoked certificates; None if nothing is."""
     if not lists:
         return Flaw("DRG1504", "`ca.crl` is missing", "ca.crl")
+    if not _framed(lists):
+        return _unframed("ca.crl")
     from cryptography import x509
 
     blocks = _CRL.findall(lists)
@@ -128,3 +142,16 @@ def revoked(lists: bytes | None) -> Flaw | None:
             "DRG1502", "`ca.crl` holds no PEM list of revoked certificates that can be read", "ca.crl"
         )
     return None
+
+
+def _framed(text: bytes) -> bool:
+    """Whether what begins and ends blocks stands in lines of its own, and by turns, as Envoy wants it: files
+    that are put together without a line's end between them are not such."""
+    marked = _MARKED.findall(text)
+    by_turns = marked == [b"BEGIN", b"END"] * (len(marked) // 2)
+    return by_turns and len(marked) == len(_MARK.findall(text))
+
+
+def _unframed(name: str) -> Flaw:
+    message = f"a `-----BEGIN` or `-----END` in `{name}` stands alone, or not in a line of its own"
+    return Flaw("DRG1502", message, name)

@@ -57,6 +57,11 @@ PAIRS = {
     "locked": (issue(P256)[0], pem(P256, b"hunter2")),
     "no PEM": (b"hello", pem(P256)),
     "no key": (issue(P256)[0], b"hello"),
+    "put together": (issue(P256)[0].strip() + issue(P256)[0], pem(P256)),
+    "text before": (b"leaf: " + issue(P256)[0], pem(P256)),
+    "text between": (issue(P256)[0] + b"root:\n" + issue(P256)[0].replace(b"\n", b"\r\n"), pem(P256)),
+    "never ended": (issue(P256)[0] + b"-----BEGIN CERTIFICATE-----\n", pem(P256)),
+    "dashes": (issue(P256)[0], pem(P256).strip() + b"-\n"),
 }
 CODES = {
     "secp256k1": "DRG1505",
@@ -66,6 +71,10 @@ CODES = {
     "locked": "DRG1502",
     "no PEM": "DRG1502",
     "no key": "DRG1502",
+    "put together": "DRG1502",
+    "text before": "DRG1502",
+    "never ended": "DRG1502",
+    "dashes": "DRG1502",
 }
 
 
@@ -84,7 +93,14 @@ def test_missing_entries(certificate: bytes | None, key: bytes | None, at: str) 
 
 @pytest.mark.parametrize(
     ("bundle", "code"),
-    [(PAIRS["P-384"][0] * 2, None), (None, "DRG1504"), (b"", "DRG1504"), (b"hello", "DRG1502")],
+    [
+        (PAIRS["P-384"][0] * 2, None),
+        (None, "DRG1504"),
+        (b"", "DRG1504"),
+        (b"hello", "DRG1502"),
+        (b"x" + PAIRS["P-384"][0], "DRG1502"),
+        (PAIRS["P-384"][0] + b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "DRG1502"),
+    ],
 )
 def test_trust(bundle: bytes | None, code: str | None) -> None:
     flaw = keypairs.trust(bundle)
