@@ -99,6 +99,8 @@ def precedence(
 @functools.lru_cache(maxsize=4096)
 def flaw_of(pattern: str) -> str:
     """Why Envoy would refuse a regular expression; "" if it would not."""
+    if not pattern:
+        return "it is empty"
     options = re2.Options()
     options.log_errors = False
     try:
