@@ -261,7 +261,7 @@ class Limit(policy.Section):
     ] = None
     status: Annotated[
         Annotated[int, Field(strict=True, ge=400, le=599)] | None,
-        Field(description="The status of a denial: 400 to 511, one that is registered for HTTP. Default: 429."),
+        Field(description="The status of a denial: one from 400 to 511 that HTTP knows. Default: 429."),
     ] = None
     timeout: Annotated[
         meta.Duration | None,
