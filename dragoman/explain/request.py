@@ -134,6 +134,7 @@ def _won(view: dump.View, match: Match, route: ir.Route, place: _Place, compile:
     """The parts that only a request with a route has; `status` where Envoy answers itself."""
     found: Data = {"route": {"name": route.name, **place(route.origin)}}
     action = treated.action(route, match.request, match.prepared)
+    maintenance = action is not route.action
     match action:
         case ir.Respond(status):
             body = action.content.text if action.content is not None else action.body
@@ -172,10 +173,11 @@ def _won(view: dump.View, match: Match, route: ir.Route, place: _Place, compile:
         )
         found["preflight"] = bool(origin) and _preflight(match.request, match.prepared)
         # A route without a valid backend has no filters: its 500 comes first.
-        if found["preflight"] and isinstance(action, ir.Forward) and found["status"] != action.failure:
+        forward = route.action
+        if found["preflight"] and isinstance(forward, ir.Forward) and found["status"] != forward.failure:
             found["status"] = _PREFLIGHT
     asked = access.found(route, match.request, match.prepared, compile)
-    if asked is not None:
+    if asked is not None and not maintenance:  # that answers before anybody asks who it is
         found["access"] = asked
         if asked["verdict"] == access.REFUSED and not found.get("preflight"):
             found["status"] = asked["status"]

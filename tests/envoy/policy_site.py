@@ -126,10 +126,10 @@ class PolicySite:
         found["headers"] = {name.lower(): ",".join(values) for name, values in found["headers"].items()}
         return found
 
-    def explained(self, host: str, path: str = "/", **headers: str) -> dict[str, Any]:
+    def explained(self, host: str, path: str = "/", method: str = "GET", **headers: str) -> dict[str, Any]:
         """What explain says of the request."""
         given = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-        request = Request(f"{host}.test", path, headers=given, port=self.port)
+        request = Request(f"{host}.test", path, method, headers=given, port=self.port)
         return explain.explain_request(self.pipeline.view(), request).data
 
 

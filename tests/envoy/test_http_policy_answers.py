@@ -186,6 +186,23 @@ async def test_maintenance(envoy_binary: Path) -> None:
             assert (reply.status, json.loads(reply.body)["error"]) == (503, "maintenance")
             assert reply.headers["x-seen"] == "always"
         assert (await site.ask("spared", **{"x-any": "1"})).status == 200
+    # Before anybody asks who it is, and after preflights. Those who are exempt are asked.
+    cors = "{backendRefs: [ECHO], filters: [{type: CORS, cors: {allowOrigins: ['https://a.test']}}]}"
+    guarded = text + "---\nkind: AuthPolicy\nmetadata: {name: edge}\nspec:\n"
+    guarded += "  targetRefs: [{kind: Gateway, name: edge}]\n  apiKeys: {}\n"
+    guarded += route("asked", cors) + policy("asked", "  maintenance: {exempt: {headers: [{name: x-any}]}}")
+    preflight = {"origin": "https://a.test", "access-control-request-method": "PUT"}
+    async with policy_site.running(envoy_binary, guarded) as site:
+        for host, status, headers in (
+            ("closed", 503, {}),
+            ("asked", 503, {}),
+            ("asked", 401, {"x-any": "1"}),
+            ("open", 401, {}),
+            ("asked", 200, preflight),
+        ):
+            method = "OPTIONS" if headers is preflight else "GET"
+            assert (await site.ask(host, method=method, **headers)).status == status, (host, headers)
+            assert site.explained(host, method=method, **headers)["status"] == status, (host, headers)
     # Wherever the client's address is found.
     proxied = (
         text

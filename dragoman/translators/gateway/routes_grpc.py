@@ -66,7 +66,7 @@ def _path(method: model.MethodMatch | None, origin: Origin) -> ir.PathMatch | Di
             return ir.ExactPath(f"/{method.service}/{method.method}")
         return ir.RegexPath(f"/{_ANY_NAME}/{method.method}")
     for field, pattern in (("service", method.service), ("method", method.method)):
-        flaw = matching.flaw_of(pattern)
+        flaw = matching.flaw_of(pattern) if pattern else ""
         if flaw:
             return matching.bad(pattern, flaw, origin.at(field))
     return ir.RegexPath(f"/(?:{method.service or _ANY_NAME})/(?:{method.method or _ANY_NAME})")

@@ -61,15 +61,16 @@ def on_route(
         route, lost = auth_routing.uncached(route, treatment)
         more += lost
         findings, said = findings + more, said + treatment.said
+    shut = bool(whole.http) and http.shut(merge.merge(whole.http))  # that answer goes before everything
     if whole.limits:
         limits = merge.merge(whole.limits)
         limited, more = ratelimits.apply(route, limits)
-        if not (whole.http and http.shut(merge.merge(whole.http))):  # that answer goes before everything
-            route = limited
+        route = route if shut else limited
         findings, said = findings + more, said + limits.said
     if whole.auth:
         # Last: where nobody may pass, nothing else matters.
-        route, more_said = auth.apply(route, whole.auth, keys_of, asked, standing_of)
+        guarded, more_said = auth.apply(route, whole.auth, keys_of, asked, standing_of)
+        route = route if shut else guarded
         said += more_said
         findings += auth.findings(whole.auth)
     if route.limits and route.auth is None:
