@@ -44,6 +44,10 @@ GATHER: Final = 0.005
 """Seconds for which what arrives while files are read is read with them: a few changes at once are one
 update, and many in a row do not hold up the first."""
 
+_PASSING = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN}
+)
+"""Failures that end without a change of the file, so that nobody says when: it is read again after `POLL`."""
 _BULK = 1 << 16
 """Bytes from which on reading counts as bulk work."""
 _PIECE = 100
@@ -125,6 +129,7 @@ class Files:
         self._notify: inotify.Inotify | None = None
         self._watches: dict[int, set[str]] = {}
         self._due: dict[str, _Due] = {}
+        self._flaky: set[str] = set()
         self._stale = False
         self._limited = ""
         self._told = ""
@@ -185,7 +190,7 @@ class Files:
                     async with asyncio.timeout(self._patience(loop.time())):
                         await awake.wait()
                 except TimeoutError:
-                    if (notify is None or self._limited) and not self._due:
+                    if self._looks_itself and not self._due:
                         self._stale = True
                 awake.clear()
                 until = loop.time() + GATHER
@@ -227,6 +232,7 @@ class Files:
         except OSError as failure:
             self._refuse(name, failure)
             return True
+        self._flaky.discard(name)
         self._stamps[name] = _stamp(state, now)
         return self._take(name, data, careful=careful)
 
@@ -249,6 +255,7 @@ class Files:
 
     def _forget(self, name: str) -> None:
         self._held.remove(name)
+        self._flaky.discard(name)
         self._stamps.pop(name, None)
         self._digests.pop(name, None)
         state = self._tree.files.pop(name, None)
@@ -259,6 +266,10 @@ class Files:
         self._stamps.pop(name, None)
         self._digests.pop(name, None)
         self._held.fail(name, holdings.unreadable(name, failure))
+        if failure.errno in _PASSING:
+            self._flaky.add(name)
+        else:
+            self._flaky.discard(name)
 
     def _refuse_folders(self) -> None:
         for name, failure in self._tree.failures.items():
@@ -290,9 +301,14 @@ class Files:
         if self._stale:
             return 0.0
         waits = [max(due.at - now, 0.0) for due in self._due.values()]
-        if self._notify is None or self._limited:
+        if self._looks_itself:
             waits.append(self._poll or POLL)
         return min(waits, default=None)
+
+    @property
+    def _looks_itself(self) -> bool:
+        """Whether there may be something to do of which nobody gives notice."""
+        return self._notify is None or bool(self._limited or self._flaky)
 
     def _rescan(self) -> None:
         """Walks everything again and looks at what differs. Files under the pen are left to `_settle`."""
@@ -313,6 +329,7 @@ class Files:
             self._tree.files = before.files  # as a rule; the same names and numbers need not be there twice
         for name in before.failures.keys() - self._tree.failures.keys() - self._tree.files.keys():
             self._held.remove(name)
+            self._flaky.discard(name)
         self._refuse_folders()
         changed = []
         for name, state in self._tree.files.items():
@@ -434,8 +451,11 @@ class Files:
             due = self._due.pop(name)
             try:
                 found = os.stat(name)
-            except OSError:
+            except (FileNotFoundError, NotADirectoryError):
                 self._forget(name)
+                continue
+            except OSError as failure:
+                self._refuse(name, failure)
                 continue
             state = tree.state_of(found)
             if not state.regular:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from dragoman.diagnostics import Diagnostic, Span
@@ -397,16 +398,4 @@ def _kept_note(kept: tuple[_Entry, ...]) -> tuple[str, ...]:
 
 
 def _noted(diagnostic: Diagnostic, notes: tuple[str, ...]) -> Diagnostic:
-    if not notes:
-        return diagnostic
-    return Diagnostic(
-        diagnostic.code,
-        diagnostic.message,
-        diagnostic.ref,
-        diagnostic.path,
-        diagnostic.severity,
-        diagnostic.label,
-        (*diagnostic.notes, *notes),
-        diagnostic.help,
-        diagnostic.span,
-    )
+    return replace(diagnostic, notes=(*diagnostic.notes, *notes))

@@ -99,7 +99,8 @@ def _entries(stream: Stream, *, contents: bool) -> Iterator[Any]:
     for type_url, sub in stream.session.streams.items():
         state = stream.types[type_url]
         for name, known, status in sub.holdings():
-            yield _entry(type_url, name, known, Status[status], state, contents=contents)
+            words = sub.nacked.get(name, "")
+            yield _entry(type_url, name, known, Status[status], state, words, contents=contents)
 
 
 def _entry(
@@ -108,6 +109,7 @@ def _entry(
     known: Resource | str | None,
     status: Status,
     state: TypeState,
+    words: str,
     *,
     contents: bool,
 ) -> Any:
@@ -120,7 +122,7 @@ def _entry(
     if contents and isinstance(known, Resource) and not known.sensitive and type_url != SECRET:
         entry.xds_config.CopyFrom(AnyMessage(type_url=type_url, value=known.payload))
     if status is Status.ERROR:
-        entry.error_state.details = state.error
+        entry.error_state.details = words
         entry.error_state.version_info = state.error_version
         entry.error_state.last_update_attempt.FromNanoseconds(int(state.error_at * 1e9))
     return entry

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from dragoman.diagnostics import Diagnostic, Severity, Span
 from dragoman.document import Document, Locator
@@ -126,14 +127,4 @@ def _stale(diagnostic: Diagnostic) -> Diagnostic:
     note = "the last good form of this object keeps serving"
     if diagnostic.severity < Severity.ERROR or note in diagnostic.notes:
         return diagnostic
-    return Diagnostic(
-        diagnostic.code,
-        diagnostic.message,
-        diagnostic.ref,
-        diagnostic.path,
-        diagnostic.severity,
-        diagnostic.label,
-        (*diagnostic.notes, note),
-        diagnostic.help,
-        diagnostic.span,
-    )
+    return replace(diagnostic, notes=(*diagnostic.notes, note))

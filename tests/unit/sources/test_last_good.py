@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dragoman.diagnostics import Diagnostic, Span
+from dragoman.sources import files, tree
 from dragoman.sources.base import Update
 from dragoman.sources.holdings import Holdings
 from tests.unit.sources.build import BROKEN, documents, ports, ref, said, service
@@ -195,6 +200,76 @@ async def test_a_file_that_may_not_be_read_for_a_while(unprivileged: Path) -> No
         await seen.until(lambda: "till" in seen.names and seen.codes == ["DRG1002"])
         path.chmod(0o600)
         await seen.until(lambda: not seen.codes)
+    assert seen.deleted() == set()
+
+
+class Failing:
+    """Stands before a function of the system, and fails for one path until it is told not to."""
+
+    def __init__(self, function: Callable[..., Any], path: Path, number: int) -> None:
+        self.calls = 0
+        self.number: int | None = number
+        self._function = function
+        self._path = str(path)
+
+    def __call__(self, path: Any, *more: Any, **named: Any) -> Any:
+        if self.number is not None and str(path) == self._path:
+            self.calls += 1
+            raise OSError(self.number, os.strerror(self.number), path)
+        return self._function(path, *more, **named)
+
+
+async def test_a_change_that_could_not_be_read_is_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no descriptor left, say; nobody gives notice when there is one again."""
+    monkeypatch.setattr(files, "POLL", 0.01)
+    path = tmp_path / "cart.yaml"
+    path.write_text(service("cart", 1))
+    async with following(tmp_path) as seen:
+        failing = Failing(tree.content, path, errno.EMFILE)
+        monkeypatch.setattr(tree, "content", failing)
+        replace(path, service("cart", 2))
+        await seen.until(lambda: seen.codes == ["DRG1002"])
+        assert seen.port("cart") == 1
+        failing.number = None
+        await seen.until(lambda: not seen.codes)
+        assert seen.port("cart") == 2
+        assert not seen.source._flaky
+    assert seen.deleted() == set()
+
+
+async def test_a_folder_that_could_not_be_read_is_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "POLL", 0.01)
+    folder = tmp_path / "routes"
+    folder.mkdir()
+    (folder / "cart.yaml").write_text(service("cart", 1))
+    async with following(tmp_path) as seen:
+        failing = Failing(os.scandir, folder, errno.ENFILE)
+        monkeypatch.setattr(os, "scandir", failing)
+        (folder / "more").mkdir()
+        await seen.until(lambda: seen.codes == ["DRG1002"])
+        failing.number = None
+        await seen.until(lambda: not seen.codes)
+        assert not seen.source._flaky
+    assert seen.deleted() == set()
+
+
+async def test_a_file_of_which_nothing_can_be_learned_keeps_what_it_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "POLL", 0.01)
+    path = tmp_path / "cart.yaml"
+    path.write_text(service("cart", 1))
+    async with following(tmp_path) as seen:
+        failing = Failing(os.stat, path, errno.ESTALE)
+        monkeypatch.setattr(os, "stat", failing)
+        path.write_text(service("cart", 2))
+        await seen.until(lambda: seen.codes == ["DRG1002"])
+        failing.number = None
+        await seen.until(lambda: seen.port("cart") == 2 and not seen.codes)
     assert seen.deleted() == set()
 
 

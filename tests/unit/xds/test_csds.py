@@ -15,7 +15,7 @@ from dragoman.xds.ledger import Ledger
 from dragoman.xds.snapshot import View
 from dragoman.xds.types import Node, Peer
 from dragoman.xds.wire import Form
-from tests.unit.xds.client import C, Client, E, L, R, S, cluster, endpoints, secret
+from tests.unit.xds.client import C, Client, E, L, R, S, cluster, endpoints, route, secret
 
 FORMS = pytest.mark.parametrize("form", list(Form))
 NAMES = {number: name for name, number in messages().status.items()}
@@ -111,6 +111,19 @@ def test_a_refusal_is_an_error_with_the_clients_words_until_it_accepts(form: For
     client.ack(C)
     assert proxies.states() == {"bad": "SYNCED", "good": "SYNCED"}
     assert not proxies.entries()["bad"].HasField("error_state")
+
+
+def test_each_refused_resource_has_its_own_words() -> None:
+    proxies = Proxies()
+    client = proxies.add(View([route("q", "a"), route("r", "a")]), Form.DELTA)
+    client.ask(R, "q", "r")
+    client.nack(R, "one of them")
+    client.nack(R, "q: no")
+    client.nack(R, "r: no")
+    assert {name: one.error_state.details for name, one in proxies.entries().items()} == {
+        "q": "q: no",
+        "r": "r: no",
+    }
 
 
 @FORMS
