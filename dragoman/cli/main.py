@@ -10,9 +10,10 @@ import errno
 import gc
 import importlib
 import os
+import signal
 import sys
 import traceback
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -53,6 +54,13 @@ class _Lazy(click.Group):
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             raise failure.unknown("command", args[0], COMMANDS)
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            # Not click's 1: nothing was found. What shells say of a command that Ctrl-C has ended.
+            raise click.exceptions.Exit(128 + signal.SIGINT) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from dragoman.cli import main
+from dragoman.cli import main, workspace
 
 HEAVY = ("grpc", "pydantic", "aiohttp", "rich", "google.protobuf", "yaml", "dragoman.proto", "asyncio")
 
@@ -64,6 +65,14 @@ def test_output_that_cannot_be_written(command: str, redirection: str, code: int
     program = f"{sys.executable} -m dragoman {command} {redirection}"
     done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, words)
+
+
+def test_an_interrupt_is_no_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def load(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workspace, "load", load)
+    assert CliRunner().invoke(main.cli, ["validate", str(tmp_path)]).exit_code == 130
 
 
 def test_version() -> None:
