@@ -6,10 +6,12 @@ The backend's own log decides: a request that was refused must not be in it.
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 
+from tests.envoy.client_site import client_policy
 from tests.envoy.introspection_site import at, heard, served
 from tests.envoy.test_auth import GATEWAY, HOST, IMPOSTOR, NOW, ask, bearer, error, jwt, policy, token
 from tests.harness import net
@@ -97,3 +99,25 @@ async def test_a_token_that_is_not_forwarded_goes_no_further(site: Site) -> None
         assert text not in reply.body.decode(), path
         assert headers.get("Cookie") == (["a=1; sessions=2"] if path.startswith("/cookie") else None)
         assert headers["X-User-Id"] == ["alice"]
+
+
+async def test_what_is_excluded_ends_where_a_path_leads_out_of_it(site: Site) -> None:
+    """Also where a ClientPolicy leaves paths as they are, and the backend resolves them."""
+    site.plane.write("shop.yaml", *await site.service("shop"), http_route("shop", rule("shop")))
+    site.plane.write(
+        "auth.yaml",
+        client_policy({"paths": {"normalize": False, "mergeSlashes": False, "escapedSlashes": "Keep"}}),
+        policy("all", GATEWAY, jwt=jwt(), exclude=[{"paths": [{"value": "/pub"}]}]),
+    )
+    await site.served(HOST, status=401)
+
+    async def as_they_are() -> bool:
+        reply = await ask(site, "/pub//a.b/..c/.d")
+        return reply.status == 200 and json.loads(reply.body)["path"] == "/pub//a.b/..c/.d"
+
+    await net.until("both in force", as_they_are)
+    before = served(site)
+    for way in ("/..", "/../admin", "/./x", "/x/../../admin", "/..;/admin", "/%2e%2e/admin", "/..\\admin"):
+        assert error(await ask(site, f"/pub{way}")) == "unauthorized", way
+    assert served(site) == before
+    assert (await ask(site, "/pub/../admin", bearer(token()))).status == 200

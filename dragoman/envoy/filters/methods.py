@@ -30,7 +30,8 @@ from dragoman.proto.envoy.extensions.rbac.principals.mtls_authenticated import v
 NONE: Final = "no-credentials"
 UNCHECKED: Final = "no-certificate"
 
-_PLAIN: Final = r"[^;%\\]*"
+_PLAIN: Final = r"(/(\.{0,2}[^./;%\\][^/;%\\]*|\.{3,}[^/;%\\]*)?)*"
+"""Segments, also empty ones, of which none is `.` or `..`: a ClientPolicy may leave these where they are."""
 
 
 class Methods:
@@ -71,8 +72,7 @@ def _per_route(needs: ir.Needs | None, certificate: ir.Certificate | None, opens
 
 
 def _exempt(given: ir.AuthRule) -> config.Principal:
-    """Where paths count, none with characters by which a backend may read another path out of it than we
-    do: `/public/..;/admin`."""
+    """Where paths count, none out of which a backend may read another than we do: `/public/..;/admin`."""
     parts = [rules.rule(given)]
     if given.paths:
         parts.append(plain := config.Principal())
