@@ -127,8 +127,9 @@ def _text(value: Any) -> str:
 
 
 def _fitting(text: str) -> str:
-    """No header ends another, or begins one."""
-    return text.strip() if len(text) <= _LONGEST and (not text or text.isprintable()) else ""
+    """No header ends another, or begins one; and spaces around a text are lost on the way, by which two of
+    them may differ."""
+    return text if len(text) <= _LONGEST and text.isprintable() and text == text.strip() else ""
 
 
 def _encoded(claims: dict[str, Any]) -> str | None:

@@ -55,7 +55,7 @@ class HeaderSource:
 
 @meta.shape
 class Sources:
-    """Where the token may be. Default: `Authorization: Bearer`."""
+    """Where the token may be."""
 
     headers: Annotated[tuple[HeaderSource, ...], Field(max_length=8, description="Headers.")] = ()
     cookies: Annotated[tuple[Text, ...], Field(max_length=8, description="Cookies, by name.")] = ()
@@ -95,7 +95,14 @@ class Provider:
         Field(max_length=10, description="Signatures that are taken. Default: what the keys say."),
     ] = ()
     jwks: Annotated[Jwks, Field(description="Its public keys.")] = Jwks()
-    from_: Annotated[Sources, Field(alias="from", description="Where the token may be.")] = Sources()
+    from_: Annotated[
+        Sources,
+        Field(
+            alias="from",
+            description="Where the token may be. Default: `Authorization: Bearer` and the query parameter"
+            " `access_token`.",
+        ),
+    ] = Sources()
     clock_skew: Annotated[
         meta.Duration,
         Field(
