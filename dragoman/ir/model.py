@@ -154,6 +154,11 @@ class Cors:
     max_age: int = 5
     patterns: tuple[str, ...] = ()
 
+    @property
+    def exposed(self) -> tuple[str, ...]:
+        """The headers that pages may see. With credentials `*` is no wildcard, and may not be answered."""
+        return tuple(name for name in self.expose_headers if not (self.allow_credentials and name == "*"))
+
 
 class SessionKind(enum.Enum):
     COOKIE = "Cookie"

@@ -37,6 +37,8 @@ SESSION = ir.SessionPersistence(ir.SessionKind.COOKIE, "sid", 60.0)
 BY_HEADER = ir.SessionPersistence(ir.SessionKind.HEADER, "x-sid")
 CORS = ir.Cors(("https://www.foo.com", "https://*.bar.com"), ("GET", "PUT"), ("x-a",), ("x-b",), True, 60)
 ANY_ORIGIN = ir.Cors(("*",), ("*",), ("*",))
+ANYTHING = ir.Cors(("*", "https://*"), ("*",), ("*",), ("*", "x-b"), True)
+TLS_ORIGINS = ir.Cors(("https://*",))
 
 
 def share(
@@ -96,6 +98,8 @@ HOSTS: static_site.Hosts = {
     "cors.example": [
         route(forward(), PREFIX("/some"), cors=CORS),
         route(forward(), PREFIX("/any"), cors=ANY_ORIGIN),
+        route(forward(), PREFIX("/anything"), cors=ANYTHING),
+        route(forward(), PREFIX("/tls"), cors=TLS_ORIGINS),
         route(forward(), PREFIX("/none")),
     ],
     "session.example": [
@@ -358,6 +362,26 @@ async def test_cors_of_any_origin(site: StaticSite) -> None:
     reply = await site.ask("/none", "cors.example", "OPTIONS", **asked)
     assert not allowed(reply.headers)
     assert reply.pod == "v1"
+
+
+async def test_cors_answers_no_wildcard_with_credentials(site: StaticSite) -> None:
+    """Browsers then take `*` for a name (Gateway API, HTTPCORSFilter: it must not be answered)."""
+    asked = {"origin": "https://x.y", "access-control-request-method": "PATCH"}
+    known = {"allow-origin": "https://x.y", "allow-credentials": "true", "expose-headers": "x-b"}
+    reply = await site.ask("/anything", "cors.example", "OPTIONS", **asked)
+    answered = {name: value for name, value in allowed(reply.headers).items() if value}
+    assert answered == {**known, "allow-methods": "PATCH", "max-age": "5"}
+    reply = await site.ask("/anything", "cors.example", origin="https://x.y")
+    assert allowed(reply.headers) == known
+
+
+@pytest.mark.parametrize(
+    ("origin", "known"),
+    [("https://a.example", True), ("https://[::1]", True), ("https://a.example:8443", False)],
+)
+async def test_cors_of_any_host_is_of_the_known_port(site: StaticSite, origin: str, known: bool) -> None:
+    reply = await site.ask("/tls", "cors.example", origin=origin)
+    assert ("allow-origin" in allowed(reply.headers)) is known
 
 
 @pytest.mark.parametrize("path", ["/cookie", "/header", "/shares"])

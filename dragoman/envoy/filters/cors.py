@@ -37,7 +37,7 @@ def _policy(spec: ir.Cors) -> base.Config:
     policy = cors.CorsPolicy(
         allow_methods=", ".join(spec.allow_methods),
         allow_headers=", ".join(spec.allow_headers),
-        expose_headers=", ".join(spec.expose_headers),
+        expose_headers=", ".join(spec.exposed),
         max_age=str(spec.max_age),
     )
     for origin in spec.allow_origins:

@@ -126,7 +126,7 @@ def _cors(cors: ir.Cors) -> list[_Json]:
     if cors.allow_credentials:
         value = f'%CEL({allowed} ? "true" : "")%'
         found.append(_header("access-control-allow-credentials", value))
-    if cors.expose_headers:
-        value = json.dumps(", ".join(cors.expose_headers))
+    if cors.exposed:
+        value = json.dumps(", ".join(cors.exposed))
         found.append(_header("access-control-expose-headers", f'%CEL({allowed} ? {value} : "")%'))
     return found

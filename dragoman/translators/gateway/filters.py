@@ -14,7 +14,7 @@ from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error, warning
 from dragoman.graph.collection import Context
-from dragoman.ir import model as ir
+from dragoman.ir import model as ir, origins
 from dragoman.refs import Origin, Ref
 from dragoman.translators.gateway import backends, identical
 from dragoman.translators.gateway.models import httproute as model
@@ -213,13 +213,18 @@ def _path(given: model.PathModifier | None, prefix: str) -> ir.PathRewrite | Non
     if given is None:
         return None
     if given.type == "ReplaceFullPath":
-        return ir.ReplaceFullPath(given.replace_full_path or "/")
-    return ir.ReplacePrefix(prefix, (given.replace_prefix_match or "").rstrip("/") or "/")
+        return ir.ReplaceFullPath(_absolute(given.replace_full_path or ""))
+    return ir.ReplacePrefix(prefix, _absolute((given.replace_prefix_match or "").rstrip("/")))
+
+
+def _absolute(path: str) -> str:
+    """Paths begin with a slash; a redirect to `b` would go to another host, `http://a.exampleb`."""
+    return path if path.startswith("/") else f"/{path}"
 
 
 def _cors(given: model.Cors) -> ir.Cors:
     return ir.Cors(
-        given.allow_origins,
+        tuple(map(origins.canonical, given.allow_origins)),
         given.allow_methods,
         given.allow_headers,
         given.expose_headers,

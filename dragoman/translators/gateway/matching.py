@@ -6,6 +6,7 @@ Regular expressions are RE2, Envoy's dialect, and must match whole values. A mat
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Final
 
 import re2
@@ -14,7 +15,9 @@ from dragoman.diagnostics import Diagnostic, error
 from dragoman.ir import model as ir, order
 from dragoman.refs import Origin
 from dragoman.translators.gateway import identical
-from dragoman.translators.gateway.models import httproute as model
+from dragoman.translators.gateway.models import grpcroute, httproute as model
+
+Header = model.HeaderMatch | grpcroute.HeaderMatch
 
 _ROOT: Final = ir.SegmentPrefix("/")
 _KINDS: Final = {
@@ -65,7 +68,7 @@ def _translate(match: model.Match, rule: Origin, at: int) -> ir.RouteMatch | Dia
     return ir.RouteMatch(meant, match.method or "", wanted, tuple(query.values()))
 
 
-def headers(given: tuple[model.HeaderMatch, ...], origin: Origin) -> tuple[ir.HeaderMatch, ...] | Diagnostic:
+def headers(given: Iterable[Header], origin: Origin) -> tuple[ir.HeaderMatch, ...] | Diagnostic:
     """The first of several entries for one header (whatever its case) counts, as for parameters."""
     found: dict[str, ir.HeaderMatch] = {}
     for index, header in enumerate(given):
@@ -113,7 +116,7 @@ def flaw_of(pattern: str) -> str:
     return ""
 
 
-def _value(given: model.HeaderMatch | model.QueryParamMatch) -> ir.ValueMatch | str:
+def _value(given: Header | model.QueryParamMatch) -> ir.ValueMatch | str:
     if given.type == "Exact":
         return ir.Exact(given.value)
     return flaw_of(given.value) or ir.Regex(given.value)

@@ -330,7 +330,8 @@ class Work:
         path = "/"
         if kind is ir.SessionKind.COOKIE and len(rule.matches) == 1:
             only = rule.matches[0].path
-            path = "/" if only.type == "RegularExpression" else only.value
+            path = _prefix(rule) if only.type == "PathPrefix" else only.value
+            path = "/" if only.type == "RegularExpression" else path
         return ir.SessionPersistence(
             kind,
             self._session_name(given.session_name, name, origin),

@@ -22,6 +22,7 @@ _GOOD: Final = re.compile(
     r"(?!.*(?://|/\.\.?(?:/|$)|%2[fF]))/(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*"
 )
 """An absolute path as requests have it once normalised: no empty, `.` or `..` segments, no encoded slash."""
+_REPLACEMENT: Final = re.compile(r"[!-~]*")
 _FIELDS: Final[dict[str, tuple[str, str]]] = {
     "RequestHeaderModifier": ("request_header_modifier", "requestHeaderModifier"),
     "ResponseHeaderModifier": ("response_header_modifier", "responseHeaderModifier"),
@@ -196,6 +197,9 @@ def _modifier(where: Origin, path: model.PathModifier | None, rule: model.Rule) 
             yield error("DRG1102", f"`{field}` is missing", where, label=f"type {kind} needs `{field}`")
         if value is not None and kind != path.type:
             yield error("DRG1108", f"type {path.type} has no `{field}`", where.at(field))
+        if value is not None and _REPLACEMENT.fullmatch(value) is None:
+            label = "expected visible ASCII; other characters are written with %"
+            yield error("DRG1103", "the new path can be in no URL", where.at(field), label=label)
     if path.type == "ReplacePrefixMatch" and (
         len(rule.matches) > 1 or any(m.path.type != "PathPrefix" for m in rule.matches)
     ):

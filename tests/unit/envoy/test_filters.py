@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from dragoman import proto
 from dragoman.envoy.filters import chain
-from dragoman.ir import model as ir
+from dragoman.ir import model as ir, origins
 from tests.unit.envoy.build import envoy_route, forward, route
 
 
@@ -63,6 +65,20 @@ def test_wildcard_origins_stand_for_labels_only() -> None:
     assert not re.fullmatch(pattern, "https://bar.com")
     assert not re.fullmatch(pattern, "https://evil.com/.bar.com")
     assert not re.fullmatch(pattern, "https://xbar.com")
+
+
+@pytest.mark.parametrize(
+    ("origin", "others"),
+    [
+        ("https://*", ["https://a.example:8443", "http://a.example", "https://", "https://[::1]:8443"]),
+        ("https://*:8443", ["https://a.example", "https://[::1]"]),
+    ],
+)
+def test_a_wildcard_does_not_stand_for_ports(origin: str, others: list[str]) -> None:
+    pattern = origins.expression(origin)
+    assert re.fullmatch(pattern, origin.replace("*", "a.b.example"))
+    assert re.fullmatch(pattern, origin.replace("*", "[2001:db8::1]"))
+    assert not any(re.fullmatch(pattern, one) for one in others)
 
 
 def test_session_by_cookie() -> None:

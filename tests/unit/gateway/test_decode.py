@@ -54,6 +54,11 @@ BACKEND = "kind: Backend\nmetadata: {name: b}\nspec: "
             ROUTE + "{rules: [{backendRefs: [{name: a, port: 80, weight: true}]}]}",
             ["DRG1103 spec.rules[0].backendRefs[0].weight"],
         ),
+        (
+            ROUTE + "{rules: [{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, "
+            'replaceFullPath: "/a\\nb"}}}]}]}',
+            ["DRG1103 spec.rules[0].filters[0].urlRewrite.path.replaceFullPath"],
+        ),
         (ROUTE + "{rules: []}", ["DRG1107 spec.rules"]),
         (ROUTE + "{rules: [{matches: [{method: get}]}]}", ["DRG1106 spec.rules[0].matches[0].method"]),
         (ROUTE + "{rules: [{timeouts: {request: 10}}]}", ["DRG1103 spec.rules[0].timeouts.request"]),
@@ -253,6 +258,10 @@ def test_refusals(text: str, expected: list[str], documents: Any) -> None:
         ROUTE + "{rules: [{matches: [{path: {value: '/~a/%20b/@:c'}}]}]}",
         ROUTE + "{rules: [{timeouts: {request: 0s, backendRequest: 2s}}]}",
         ROUTE + "{parentRefs: [{name: a, sectionName: x}, {name: a, sectionName: y}, {name: b}]}",
+        (
+            "kind: GRPCRoute\nmetadata: {name: r}\n"
+            "spec: {rules: [{matches: [{headers: [{name: a, value: 'b  c'}]}]}]}"
+        ),
         GATEWAY + "listeners: [{name: a, port: 1, protocol: HTTP}]}",
         BACKEND + "{endpoints: [{address: '::1', port: 1}, {unix: /run/a.sock}]}",
         "kind: Service\nmetadata: {name: s}\nspec: {clusterIP: None, ports: [{port: 80, targetPort: http}]}",

@@ -108,7 +108,7 @@ def test_names_are_identity(shop: Any, http_route: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize("pattern", ["(", "a(?=b)", r"(a)\1", "[a-z0-9-]{1,60}/[a-z]{1,60}"])
+@pytest.mark.parametrize("pattern", ["", "(", "a(?=b)", r"(a)\1", "[a-z0-9-]{1,60}/[a-z]{1,60}"])
 def test_bad_expressions_drop_the_match(pattern: str, shop: Any, http_route: Any) -> None:
     rules = f"""
 - matches: [{{path: {{type: RegularExpression, value: '{pattern}'}}}}]
@@ -213,6 +213,10 @@ def test_host_of_one_of_several_backends(shop: Any, http_route: Any) -> None:
             "{path: {type: ReplacePrefixMatch, replacePrefixMatch: /b/}}",
             ir.Redirect(302, path=ir.ReplacePrefix("/a", "/b")),
         ),
+        (
+            "{path: {type: ReplaceFullPath, replaceFullPath: b}}",
+            ir.Redirect(302, path=ir.ReplaceFullPath("/b")),
+        ),
     ],
 )
 def test_redirects(redirect: str, expected: ir.Redirect, shop: Any, http_route: Any) -> None:
@@ -231,6 +235,7 @@ def test_redirects(redirect: str, expected: ir.Redirect, shop: Any, http_route: 
         ("{hostname: b.example}", "b.example", None),
         ("{path: {type: ReplaceFullPath, replaceFullPath: ''}}", "", ir.ReplaceFullPath("/")),
         ("{path: {type: ReplacePrefixMatch, replacePrefixMatch: ''}}", "", ir.ReplacePrefix("/a", "/")),
+        ("{path: {type: ReplacePrefixMatch, replacePrefixMatch: b/}}", "", ir.ReplacePrefix("/a", "/b")),
     ],
 )
 def test_rewrites(rewrite: str, hostname: str, path: Any, shop: Any, http_route: Any) -> None:
@@ -271,6 +276,17 @@ def test_cors(shop: Any, http_route: Any) -> None:
     )
     shop.apply(http_route(filtered(f"[{{type: CORS, cors: {cors}}}]")))
     assert shop.routes().routes[0].cors == ir.Cors(("https://*.a.example",), ("*",), (), ("X-A",), True, 5)
+
+
+def test_origins_as_browsers_write_them(shop: Any, http_route: Any) -> None:
+    """They write host names in lower case, and no port that the scheme has anyway."""
+    given = "['https://Shop.example:443', 'http://*.Shop.example:80', 'http://a.example:443']"
+    shop.apply(http_route(filtered(f"[{{type: CORS, cors: {{allowOrigins: {given}}}}}]")))
+    assert shop.routes().routes[0].cors.allow_origins == (
+        "https://shop.example",
+        "http://*.shop.example",
+        "http://a.example:443",
+    )
 
 
 @pytest.mark.parametrize(
@@ -432,6 +448,21 @@ def test_sessions(text: str, expected: ir.SessionPersistence, shop: Any, http_ro
     shop.apply(http_route(session(text)))
     assert shop.action().session == expected
     assert shop.findings() == []
+
+
+@pytest.mark.parametrize(
+    ("match", "path"),
+    [
+        ("{path: {value: /cart/}}", "/cart"),
+        ("{path: {type: Exact, value: /cart/}}", "/cart/"),
+        ("{path: {type: RegularExpression, value: /c.*}}", "/"),
+        ("{path: {value: /}}", "/"),
+    ],
+)
+def test_the_path_of_a_sessions_cookie(match: str, path: str, shop: Any, http_route: Any) -> None:
+    """The prefix `/cart/` matches `/cart`, where a cookie for `/cart/` would not go."""
+    shop.apply(http_route(session("{sessionName: s}", match)))
+    assert shop.action().session.path == path
 
 
 def test_session_names_differ_by_rule(shop: Any, http_route: Any) -> None:

@@ -21,9 +21,18 @@ class MethodMatch:
 
 
 @meta.shape
+class HeaderMatch:
+    """HTTPRoute's, but for the form of the value."""
+
+    name: meta.HeaderName
+    value: Annotated[str, Field(min_length=1, max_length=4096)]
+    type: Literal["Exact", "RegularExpression"] = "Exact"
+
+
+@meta.shape
 class Match:
     method: MethodMatch | None = None
-    headers: Annotated[tuple[httproute.HeaderMatch, ...], Field(max_length=16)] = ()
+    headers: Annotated[tuple[HeaderMatch, ...], Field(max_length=16)] = ()
 
 
 @meta.shape

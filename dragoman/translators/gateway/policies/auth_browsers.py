@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from dragoman.ir import model as ir
+from dragoman.ir import model as ir, origins
 from dragoman.translators.gateway.models import auth_browsers, authpolicy, policy
 
 _MAX_AGE: Final = 5
@@ -23,11 +23,11 @@ def apply(route: ir.Route, spec: authpolicy.AuthPolicy) -> ir.Route:
 
 @functools.lru_cache(maxsize=4096)
 def _cors(given: auth_browsers.Cors) -> ir.Cors:
-    origins, patterns = _split(given.allow_origins or ())
+    plain, patterns = _split(given.allow_origins or ())
     # Several policies may say it together what none may say alone.
-    everybody = not {"*", "https://*", "http://*"}.isdisjoint(origins)
+    everybody = not {"*", "https://*", "http://*"}.isdisjoint(plain)
     return ir.Cors(
-        origins,
+        tuple(map(origins.canonical, plain)),
         given.allow_methods or (),
         given.allow_headers or (),
         given.expose_headers or (),
