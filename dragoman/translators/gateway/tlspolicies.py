@@ -15,7 +15,7 @@ from dragoman.graph.collection import Collection, Context, Graph
 from dragoman.ir import model as ir
 from dragoman.refs import Origin, Ref
 from dragoman.translators import base
-from dragoman.translators.gateway import secrets
+from dragoman.translators.gateway import complaints, secrets
 from dragoman.translators.gateway.models import backendtlspolicy as model
 
 _ACCEPTED: Final = base.Condition("Accepted", True, "Accepted", "the policy is in force")
@@ -107,14 +107,14 @@ def build(
             if target is None:
                 idle.append(_foreign(item.spec.target_refs[at], origin))
                 continue
-            if ctx.fetch(services, target.service) is None:
-                message = f"{target.service} is not there"
-                idle.append(warning("DRG2003", message, origin.at("name"), label="targets nothing"))
+            missing = _missing(target, ctx.fetch(services, target.service), origin)
+            if missing is not None:
+                idle.append(missing)
+                continue
             winner = ctx.fetch(winners, target)
             if winner is not None and winner.ref != ref:
                 lost.append(_conflict(target, winner.ref, origin))
-        weighed = _weigh(verdict, lost, len(item.spec.target_refs))
-        return replace(weighed, findings=(*weighed.findings, *idle)) if idle else weighed
+        return _weigh(verdict, lost, idle, len(item.spec.target_refs))
 
     return Policies(by_service, graph.map_one("BackendTLSPolicy standings", objects, standing))
 
@@ -190,20 +190,39 @@ def _foreign(target: model.TargetRef, origin: Origin) -> Diagnostic:
     return warning("DRG2005", f"policies of this kind do not target {kind}", origin.at("kind"), help=hint)
 
 
+def _missing(target: Target, found: base.AnyObject | None, origin: Origin) -> Diagnostic | None:
+    """Why what a policy targets is not there."""
+    if found is None:
+        message = f"{target.service} is not there"
+        return warning("DRG2003", message, origin.at("name"), label="targets nothing")
+    known = [one.name for one in found.spec.spec.ports if one.name]
+    if not target.section or target.section in known:
+        return None
+    return error(
+        "DRG1601",
+        f"{target.service} has no port `{target.section}`",
+        origin.at("sectionName"),
+        label=f"ports with names: {', '.join(known) or 'none'}",
+        help=complaints.near(target.section, known),
+    )
+
+
 def _conflict(target: Target, winner: Ref, origin: Origin) -> Diagnostic:
     what = f"port {target.section} of {target.service}" if target.section else str(target.service)
     message = f"{what} has an older policy already: {winner}"
     return warning("DRG1210", message, origin, label="not in force here")
 
 
-def _weigh(verdict: Verdict, lost: list[Diagnostic], targets: int) -> Verdict:
-    """A policy in force nowhere is not accepted."""
-    if not lost:
+def _weigh(verdict: Verdict, lost: list[Diagnostic], idle: list[Diagnostic], targets: int) -> Verdict:
+    """A policy in force nowhere is not accepted: others have its targets (`lost`), or nobody (`idle`)."""
+    if not lost and not idle:
         return verdict
     accepted = verdict.accepted
-    if accepted.status and len(lost) == targets:
-        accepted = base.Condition("Accepted", False, "Conflicted", "; ".join(one.message for one in lost))
-    return Verdict(verdict.effect, accepted, verdict.resolved, (*verdict.findings, *lost))
+    if accepted.status and len(lost) + len(idle) == targets:
+        reason = "Conflicted" if lost else "TargetNotFound"
+        message = "; ".join(one.message for one in lost or idle)
+        accepted = base.Condition("Accepted", False, reason, message)
+    return replace(verdict, accepted=accepted, findings=(*verdict.findings, *lost, *idle))
 
 
 def conditions(verdict: Verdict) -> Iterable[base.Condition]:

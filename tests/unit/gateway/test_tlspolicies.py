@@ -223,6 +223,26 @@ def test_in_force_for_one_of_two_targets(busy: Any) -> None:
     assert "DRG1210 spec.targetRefs[0]" in busy.findings()
 
 
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        ("shop, sectionName: htpt", "False TargetNotFound"),
+        ("shop, sectionName: http", "True Accepted"),
+        (
+            "shop, sectionName: htpt}, {group: '', kind: Service, name: shop, sectionName: http",
+            "True Accepted",
+        ),
+    ],
+)
+def test_a_port_that_is_not_there(targets: str, expected: str, busy: Any) -> None:
+    """Else a slip in the name would leave requests in plain text, and the policy would say that it holds."""
+    busy.apply(policy(targets=TARGET.replace("shop", targets)))
+    assert ancestors(busy) == {"edge": FINE | {"Accepted": expected}}
+    missing = [one for one in busy.findings() if one.startswith("DRG1601")]
+    assert missing == (["DRG1601 spec.targetRefs[0].sectionName"] if "htpt" in targets else [])
+    assert (tls(busy) is None) is (expected != "True Accepted")
+
+
 def test_a_policy_that_cannot_be_kept_still_has_its_target(busy: Any) -> None:
     """Else a younger one would send where the older forbids it."""
     busy.apply(policy("hostname: a.example, caCertificateRefs: [{group: '', kind: ConfigMap, name: gone}]"))
@@ -318,6 +338,10 @@ def test_options_have_no_effect(busy: Any) -> None:
         (
             policy(f"{SYSTEM}, subjectAltNames: [{{type: Hostname, hostname: a, uri: b}}]"),
             "DRG1108 spec.validation.subjectAltNames[0]",
+        ),
+        (
+            policy(f"{SYSTEM}, subjectAltNames: [{{type: URI, uri: shop.example}}]"),
+            "DRG1103 spec.validation.subjectAltNames[0].uri",
         ),
     ],
 )

@@ -24,7 +24,7 @@ class TargetRef:
 class SubjectAltName:
     type: Literal["Hostname", "URI"]
     hostname: meta.Hostname | None = None
-    uri: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    uri: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^:/?#]+://[^/?#]*")] | None = None
 
 
 @meta.shape
