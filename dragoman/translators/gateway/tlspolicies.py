@@ -107,13 +107,12 @@ def build(
             if target is None:
                 idle.append(_foreign(item.spec.target_refs[at], origin))
                 continue
-            missing = _missing(target, ctx.fetch(services, target.service), origin)
-            if missing is not None:
-                idle.append(missing)
-                continue
             winner = ctx.fetch(winners, target)
+            missing = _missing(target, ctx.fetch(services, target.service), origin)
             if winner is not None and winner.ref != ref:
                 lost.append(_conflict(target, winner.ref, origin))
+            elif missing is not None:
+                idle.append(missing)
         return _weigh(verdict, lost, idle, len(item.spec.target_refs))
 
     return Policies(by_service, graph.map_one("BackendTLSPolicy standings", objects, standing))

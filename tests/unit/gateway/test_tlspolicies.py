@@ -218,6 +218,7 @@ def test_the_oldest_is_in_force(days: tuple[int, int], winner: str, busy: Any) -
 
 
 def test_in_force_for_one_of_two_targets(busy: Any) -> None:
+    busy.apply("kind: Service\nmetadata: {name: more}\nspec: {ports: [{port: 80}]}")
     busy.apply(policy(name="old"), policy(targets=f"{TARGET}, {TARGET.replace('shop', 'more')}", day=2))
     assert ancestors(busy) == {"edge": FINE}
     assert "DRG1210 spec.targetRefs[0]" in busy.findings()
@@ -336,7 +337,7 @@ def test_options_have_no_effect(busy: Any) -> None:
             "DRG1102 spec.validation.subjectAltNames[0]",
         ),
         (
-            policy(f"{SYSTEM}, subjectAltNames: [{{type: Hostname, hostname: a, uri: b}}]"),
+            policy(f"{SYSTEM}, subjectAltNames: [{{type: Hostname, hostname: a, uri: 'a://b'}}]"),
             "DRG1108 spec.validation.subjectAltNames[0]",
         ),
         (
