@@ -86,6 +86,8 @@ def _one(base: Origin, detail: ErrorDetails, shape: type, *, secret: bool) -> Di
     if kind in _FORMS:
         quoted = kind == "int_type" and isinstance(detail["input"], str) and detail["input"].isdigit()
         label = f"expected {_FORMS[kind]}{' (without quotes)' if quoted else ''}"
+        if kind == "string_type" and isinstance(detail["input"], bool):
+            label = "expected text: quote it, for YAML reads y, n, yes, no, on and off as true or false"
         return error("DRG1103", f"{name}{given} has the wrong type", origin, label=label)
     return _value(origin, detail, _annotation(shape, path), name, given)
 

@@ -319,6 +319,10 @@ def test_help(text: str, said: str, documents: Any) -> None:
         ),
         (ROUTE + "{rules: []}", "expected 1 to 16 entries"),
         (
+            ROUTE + "{parentRefs: [{name: yes}]}",
+            "expected text: quote it, for YAML reads y, n, yes, no, on and off as true or false",
+        ),
+        (
             ROUTE + "{rules: [{timeouts: {request: soon}}]}",
             "expected a duration such as 250ms, 10s, 1m30s or 2h",
         ),
