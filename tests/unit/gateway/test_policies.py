@@ -191,6 +191,18 @@ def test_a_target_that_is_not_there(edge: Any, target: str, path: str) -> None:
     assert accepted(edge, "p") == ("False", "TargetNotFound")
 
 
+def test_a_listener_without_requests_is_no_target(edge: Any) -> None:
+    """Nobody is to believe that an AuthPolicy guards a database."""
+    more = "\n  - {name: db, port: 5432, protocol: TCP}\n---\nkind: Service\nmetadata: {name: shop,"
+    edge.apply(GATEWAY.replace("\n---\nkind: Service\nmetadata: {name: shop,", more))
+    target = "{kind: Gateway, name: edge, sectionName: db}"
+    edge.apply(policy("p", target, "apiKeys: {headers: [X-Key]}", kind="AuthPolicy"))
+    assert "DRG1601 spec.targetRefs[0].sectionName" in edge.findings()
+    assert accepted(edge, "p", "AuthPolicy") == ("False", "TargetNotFound")
+    edge.apply(policy("q", target, "circuitBreaker: {maxConnections: 3}"))
+    assert accepted(edge, "q")[0] == "True"
+
+
 def test_kinds_that_cannot_be_targeted(edge: Any) -> None:
     edge.apply(policy("p", "{kind: Secret, name: x}", "timeouts: {request: 3s}"))
     (found,) = edge.rejected[edge.ref("TrafficPolicy", "p")]

@@ -32,6 +32,11 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Each kind of policy, and the kinds that it may target."""
 
+_OF_REQUESTS: Final = ("AuthPolicy", "HTTPPolicy", "RateLimitPolicy")
+"""Kinds that mean nothing where there are no requests."""
+_WITH_REQUESTS: Final = ("HTTP", "HTTPS")
+"""Protocols of listeners that have some."""
+
 GROUPS: Final[Mapping[str, str]] = {
     **dict.fromkeys((*_ROUTES, *_GATEWAYS), meta.GATEWAY_GROUP),
     "Service": meta.CORE_GROUP,
@@ -199,7 +204,7 @@ def _absence(target: Target, found: base.AnyObject | None, origin: Origin) -> Di
         return error("DRG1601", message, origin.at("name"), label="the policy targets nothing here")
     known = _sections(target.ref.kind, found.spec)
     if not target.section or target.section in known:
-        return None
+        return _mute(target, found, origin)
     part = PARTS[target.ref.kind]
     return error(
         "DRG1601",
@@ -207,6 +212,21 @@ def _absence(target: Target, found: base.AnyObject | None, origin: Origin) -> Di
         origin.at("sectionName"),
         label=f"{part}s with names: {', '.join(known) or 'none'}",
         help=complaints.near(target.section, known),
+    )
+
+
+def _mute(target: Target, found: base.AnyObject, origin: Origin) -> Diagnostic | None:
+    """Why the policy holds for nothing at a listener that is there: it has connections alone."""
+    if not target.section or origin.ref.kind not in _OF_REQUESTS or target.ref.kind not in _GATEWAYS:
+        return None
+    protocol = next(one.protocol for one in found.spec.listeners if one.name == target.section)
+    if protocol in _WITH_REQUESTS:
+        return None
+    return error(
+        "DRG1601",
+        f"listener `{target.section}` of {target.ref} has no requests, its protocol is {protocol}",
+        origin.at("sectionName"),
+        label="connections pass: the policy holds for requests alone",
     )
 
 
