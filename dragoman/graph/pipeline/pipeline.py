@@ -206,9 +206,7 @@ class Pipeline:
         if view is None:
             view = self._views[group] = View()
             self._groups.activate(group)
-            self._graph.commit()
-            if self._groups.shapes.settle(self._clock()):
-                self._graph.commit()
+            self._advance()
             self._deliver()
         return view
 
@@ -218,9 +216,7 @@ class Pipeline:
         if self._uses[group] == 0:
             del self._uses[group], self._views[group]
             self._groups.deactivate(group)
-            self._graph.commit()
-            if self._groups.shapes.settle(self._clock()):
-                self._graph.commit()
+            self._advance()
             self._pending.pop(group, None)
 
     def snapshot(self, group: str = "*") -> Snapshot:
@@ -359,6 +355,12 @@ class Pipeline:
             self._touched.append(ref)
 
     # --- inside -------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Brings the graph up to date, and what follows from that. Views do not change yet."""
+        self._graph.commit()
+        if self._groups.settle(self._clock()):
+            self._graph.commit()
 
     def _watch(self, collection: Any, type_url: str, name: Callable[[Any], str]) -> None:
         def changed(changes: list[Change[Any, Resource]]) -> None:
