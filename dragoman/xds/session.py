@@ -153,9 +153,11 @@ class Session:
             seconds = None if flight.published is None else max(0.0, now - flight.published)
             self._recorder.acked(sub.type_url, flight.nonce, flight.version, seconds)
             return False
-        if sub.divide(request.error):
+        flight = sub.flight
+        if not sub.divide(request.error):
+            sub.refuse(blamed(flight.names, request.error), request.error)
+        elif not sub.suspects:
             return False
-        flight = sub.refuse(blamed(sub.flight.names, request.error), request.error)
         self._recorder.nacked(sub.type_url, flight.nonce, flight.version, sub.nacked)
         return True
 

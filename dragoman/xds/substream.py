@@ -107,6 +107,7 @@ class Substream:
         "replaced",
         "returning",
         "subscription",
+        "suspects",
         "trials",
         "type_url",
         "unproven",
@@ -128,6 +129,7 @@ class Substream:
         self.replaced: dict[str, Known] = {}
         self.rejected: dict[str, Known] = {}
         self.nacked: dict[str, str] = {}  # what it refuses by now, and its words about each
+        self.suspects: dict[str, str] = {}  # versions that it may refuse although it ACKs them (`divide`)
         self.trials: list[frozenset[str]] = []  # parts of a refused response, the next one last (`divide`)
         self.attempts: dict[str, int] = {}  # how often names of theirs were refused along with others
         self.paced: dict[str, float] = {}  # when spare resources were sent last
@@ -304,9 +306,11 @@ class Substream:
             kept = [self.known(name) for name in names]
             self.pending = {name: known for name, known in self.pending.items() if name in names}
             self._total = sum(map(_weight, kept)) % MODULUS
-        for record in (self.parked, self.replaced, self.rejected, self.nacked, self.paced):
+        for record in (self.parked, self.replaced, self.rejected, self.paced):
             for name in [name for name in record if name not in names]:
                 del record[name]
+        for name in [name for name in self.nacked if name not in names]:
+            self._acquit(name)
 
     def _forget(self, name: str) -> None:
         """The client gave a name up: should it come back, it is sent anew (rules 21, 46)."""
@@ -314,8 +318,9 @@ class Substream:
             self._count(self.pending.pop(name), None)
         elif not self.fresh:
             self._count(self.view.get(self.type_url, name), None)
-        for record in (self.parked, self.replaced, self.rejected, self.nacked, self.paced):
+        for record in (self.parked, self.replaced, self.rejected, self.paced):
             record.pop(name, None)
+        self._acquit(name)
 
     # --- changes -----------------------------------------------------------------------------------------
 
@@ -372,8 +377,8 @@ class Substream:
         if not self.fresh:
             self._count(self.pending[name], None)
         self._untrack(name)
-        for record in (self.nacked, self.paced):
-            record.pop(name, None)
+        self.paced.pop(name, None)
+        self._acquit(name)
 
     def _untrack(self, name: str) -> None:
         """The client has it, or there is nothing to say of it."""
@@ -391,7 +396,8 @@ class Substream:
                 del self.rejected[name]
         if self.nacked:
             for name in list(self.nacked) if self.full_state else flight.names.intersection(self.nacked):
-                del self.nacked[name]
+                if name not in self.suspects or self.suspects[name] != _version(self.known(name)):
+                    self._acquit(name)
         self.replaced.clear()
         self.unproven.clear()
         if self.trials:
@@ -406,16 +412,20 @@ class Substream:
         Envoy takes all of a response's scopes or none, and of its filter chains those before the bad one.
         What it watches one by one (tables, endpoints, filters) it takes in an order of its own until it comes
         to the bad one; and nothing of any type if a resource is not even well formed. Of clusters and
-        listeners it takes what it does not complain of, if it says so. A refused certificate is no news to
-        it when it comes again, so that it would seem to be taken: secrets are left as they are.
+        listeners it takes what it does not complain of, if it says so.
 
         Envoy has half taken scopes before the culprit and would take them for known if it saw them again:
-        they are sent `anew`.
+        they are sent `anew`. So it does with the bad one of secrets: all of them are held to be refused until
+        they change.
         """
         assert self.flight is not None
         tried = self.flight.names - self.flight.gone
-        if self.full_state or self.type_url == SECRET or len(tried) < 2 or self._taken_in_part(words):
+        if self.full_state or len(tried) < 2 or self._taken_in_part(words):
             return False
+        if self.type_url == SECRET:
+            for name in tried:
+                self.nacked[name] = words
+                self.suspects[name] = _version(self.known(name))
         names = sorted(name for name in tried if self.target(name) is not None)
         self._take_back_removals()
         for name in names:
@@ -459,7 +469,11 @@ class Substream:
         if not self.trials:
             self.attempts.clear()
 
-    def refuse(self, blamed: frozenset[str], words: str) -> Flight:
+    def _acquit(self, name: str) -> None:
+        self.nacked.pop(name, None)
+        self.suspects.pop(name, None)
+
+    def refuse(self, blamed: frozenset[str], words: str) -> None:
         """The client NACKed it. Nothing is sent again (72); what it had before counts as used (66), what it
         was sent as possibly applied (75). `blamed` are the names that it complains of in its `words`."""
         assert self.flight is not None
@@ -468,7 +482,7 @@ class Substream:
         else:
             gone = self._take_back_removals()
             culprits, blamed = self.flight.names - gone, blamed - gone
-        flight, self.flight = self.flight, None
+        self.flight = None
         for name, before in self.replaced.items():
             if name in culprits:
                 self.rejected.setdefault(name, before)
@@ -484,12 +498,15 @@ class Substream:
         self.nacked.update(dict.fromkeys(blamed, words))
         if self.trials:
             self.trials.pop()
-        return flight
 
     def _count(self, before: Known, after: Known) -> None:
         """The client has `after` instead of `before`. Deltas have no version of the whole to be kept."""
         if self.form is Form.SOTW:
             self._total = (self._total + _weight(after) - _weight(before)) % MODULUS
+
+
+def _version(known: Known) -> str:
+    return known.version if isinstance(known, Resource) else ""
 
 
 def _weight(known: Known) -> int:

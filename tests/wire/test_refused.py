@@ -6,16 +6,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from dragoman.resource import ROUTE
+from dragoman import proto, resource
+from dragoman.proto.envoy.config.listener import v3 as listeners
+from dragoman.proto.envoy.extensions.transport_sockets.tls import v3 as tls
+from dragoman.resource import LISTENER, ROUTE, SECRET, Resource
 from dragoman.xds.types import Rejection
-from tests.harness import net
+from tests.harness import certs, net
 from tests.harness.envoy import Envoy
 from tests.wire import plane
 from tests.wire.test_envoy import FORMS, backend, bootstrap, fetch, is_quiet
@@ -48,25 +52,29 @@ class World:
         return {name: await asyncio.to_thread(fetch, port) for name, port in self.ports.items()}
 
     async def until(self, expected: dict[str, str]) -> None:
-        """Waits for these answers; tells the last ones if they do not come."""
-        last: dict[str, str] = {}
-
-        async def there() -> bool:
-            with contextlib.suppress(OSError):
-                last.update(await self.answers())
-            return last == expected
-
-        try:
-            await net.until("the answers", there)
-        except BaseException:
-            assert last == expected
-            raise
+        """Waits for these answers."""
+        await reached(self.answers, expected)
 
     @property
     def refused(self) -> tuple[str, ...]:
         """The route tables that the ledger says are refused now."""
         (proxy,) = self.running.ledger.proxies()
         return proxy.types[ROUTE].error_names
+
+
+async def reached(answers: Callable[[], Awaitable[dict[str, str]]], expected: dict[str, str]) -> None:
+    """Waits for these answers; tells the last ones if they do not come."""
+    last: dict[str, str] = {}
+
+    async def there() -> bool:
+        last.update(await answers())
+        return last == expected
+
+    try:
+        await net.until("the answers", there)
+    except AssertionError:
+        assert last == expected
+        raise
 
 
 @contextlib.asynccontextmanager
@@ -133,3 +141,71 @@ async def test_rule_75_a_cluster_that_is_not_well_formed_hurts_no_other(limit: s
         await net.until("quiet", lambda: is_quiet(site.running))
         assert {each.names for each in site.rejections} == {("b",)}
         assert await site.timeouts() == {"a": "3s", "b": "1s", "c": "1s"}
+
+
+TLS: Final = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+
+
+def secret(name: str, pair: certs.Pair, *, bad: bool = False) -> Resource:
+    body = {
+        "name": name,
+        "tls_certificate": {
+            "certificate_chain": {"inline_string": "no certificate" if bad else pair.certificate},
+            "private_key": {"inline_string": pair.key},
+        },
+    }
+    payload = proto.serialize(proto.from_dict(tls.Secret, body))
+    return resource.make(SECRET, name, payload, sensitive=True)
+
+
+def tls_listener(name: str, port: int) -> Resource:
+    """One that shows the certificate `name`."""
+    common = {"tls_certificate_sds_secret_configs": [{"name": name, "sds_config": plane.ADS}]}
+    socket = {"name": "tls", "typed_config": {"@type": TLS, "common_tls_context": common}}
+    filters = [{"name": "hcm", "typed_config": plane.manager("r")}]
+    body = {
+        "name": f"l-{name}",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": [{"filters": filters, "transport_socket": socket}],
+    }
+    payload = proto.serialize(proto.from_dict(listeners.Listener, body))
+    return resource.make(LISTENER, f"l-{name}", payload, {ROUTE: ["r"], SECRET: [name]})
+
+
+def shown(port: int) -> str:
+    """The certificate that is shown there."""
+    return ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
+
+
+@FORMS
+async def test_one_bad_certificate_among_changed_ones_hurts_no_other(api: str, tmp_path: Path) -> None:
+    authority = certs.Authority()
+    names = [f"s{number:02}" for number in range(12)]
+    old, new = ({name: authority.issue(f"{name}.example") for name in names} for _ in range(2))
+    ports = {name: net.free_port() for name in names}
+
+    async def served() -> dict[str, str]:
+        return {name: await asyncio.to_thread(shown, port) for name, port in ports.items()}
+
+    async with (
+        plane.plane(
+            plane.cluster("a"),
+            plane.endpoints("a"),
+            plane.route("r", "a"),
+            *(secret(name, old[name]) for name in names),
+            *(tls_listener(name, port) for name, port in ports.items()),
+        ) as running,
+        Envoy(bootstrap(api, running.port, net.free_port()), tmp_path),
+    ):
+        before = {name: pair.certificate for name, pair in old.items()}
+        await reached(served, before)
+        await net.until("quiet", lambda: is_quiet(running))
+        plane.put(running.view, *(secret(name, new[name], bad=name == "s07") for name in names))
+        after = {name: pair.certificate for name, pair in new.items()}
+        await reached(served, after | {"s07": before["s07"]})
+        await net.until("quiet", lambda: is_quiet(running))
+        (proxy,) = running.ledger.proxies()
+        assert "s07" in proxy.types[SECRET].error_names
+        plane.put(running.view, *(secret(name, old[name]) for name in names))
+        await reached(served, before)
+        await net.until("healed", lambda: not running.ledger.proxies()[0].types[SECRET].error)

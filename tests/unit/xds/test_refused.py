@@ -11,7 +11,7 @@ from dragoman.xds.ledger import Ledger, Status
 from dragoman.xds.snapshot import View
 from dragoman.xds.types import Node, Peer
 from dragoman.xds.wire import Form
-from tests.unit.xds.client import C, Client, E, L, R, cluster, endpoints, listener, route
+from tests.unit.xds.client import C, Client, E, L, R, S, cluster, endpoints, listener, route, secret
 
 FORMS = pytest.mark.parametrize("form", list(Form))
 SCHEMA = 'name: "b": Proto constraint validation failed'
@@ -177,3 +177,32 @@ def test_one_that_is_left_of_a_refused_response_is_sent_again() -> None:
     assert again.bodies == {"a": "a:2"}
     [last] = client.ack(C)
     assert last.removed == ["b"]
+
+
+@FORMS
+def test_certificates_of_a_refused_response_come_through_and_count_as_refused(
+    form: Form,
+) -> None:
+    """[E]: Envoy ACKs the bad one when it sees it again."""
+    client = Client(View([secret(name) for name in NAMES]), form)
+    client.ask(S, *NAMES)
+    client.ack(S)
+    client.update(*(secret(name, "2") for name in NAMES))
+    client.nack(S, "no certificate")
+    seen: set[str] = set()
+    while client.session.streams[S].flight is not None:
+        seen |= client.last[S].names
+        client.ack(S)
+    assert seen == set(NAMES)
+    sub = client.session.streams[S]
+    assert not sub.trials
+    assert sub.nacked.keys() == set(NAMES)
+    client.update(secret("n1", "3"))
+    client.ack(S)
+    assert sub.nacked.keys() == set(NAMES) - {"n1"}
+    assert client.recorded.heals[-1] == (S, tuple(sorted(set(NAMES) - {"n1"})))
+    client.update(*(secret(name, "4") for name in NAMES))
+    client.ack(S)
+    assert not sub.nacked
+    assert not sub.suspects
+    assert client.recorded.heals[-1] == (S, ())
