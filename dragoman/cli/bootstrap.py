@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from dragoman.envoy import bootstrap
     from dragoman.envoy.admin import Admin
 
+_IDLE = 64 << 20
+"""Bytes of an Envoy that has nothing."""
+
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -112,6 +115,11 @@ def command(
     from dragoman.cli import render
     from dragoman.envoy import bootstrap
 
+    if 0 < heap < _IDLE:
+        raise failure.Failure(
+            f"--heap {heap}: an idle Envoy has more, so all load would be shed",
+            help="bytes are meant: 536870912 is 512 MiB",
+        )
     host, port = _address(xds)
     gateways = tuple(name for given in gateways for name in options.canonical(given).split(","))
     made = bootstrap.bootstrap(

@@ -66,6 +66,7 @@ def test_statistics(call: Call) -> None:
         ("--xds", "[]:18000"),
         ("--xds-cert", "/c.pem"),
         ("--xds-name", "cp"),
+        ("--heap", "512"),
         ("-g", "edge"),
         ("-g", "shop/edge/http"),
         ("gateway",),
