@@ -196,7 +196,8 @@ class Session:
                 body = self._body(sub, plan)
                 if body is not None:
                     return self._send(sub, plan, body, now)
-                sub.owed.clear()
+                if not sub.trials:
+                    sub.owed.clear()
                 if plan.wake is not None:
                     self._wake_at(plan.wake)
         if not self._complained and (silent := self.silent):

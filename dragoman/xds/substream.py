@@ -449,17 +449,16 @@ class Substream:
         self.pending[name] = before
 
     def _take_back_removals(self) -> frozenset[str]:
-        """Of a response that had more in it, and was not taken; which they are. Scopes are removed before
-        the others are looked at, filter chains alone."""
+        """Of a response that had more in it, and was refused for that; which they are. Scopes are removed
+        before the others are looked at, filter chains alone."""
         assert self.flight is not None
-        if self.form is not Form.DELTA or self.type_url in (SCOPE, CHAIN):
-            return frozenset()
         gone = self.flight.gone
-        if gone == self.flight.names:
+        if self.form is not Form.DELTA or gone == self.flight.names:
             return frozenset()
-        for name in gone:
-            if name in self.subscription:
-                self._take_back(name)
+        if self.type_url not in (SCOPE, CHAIN):
+            for name in gone:
+                if name in self.subscription:
+                    self._take_back(name)
         return gone
 
     def abandon(self) -> None:
@@ -481,7 +480,7 @@ class Substream:
             culprits = blamed  # the others of the response are in use [E]
         else:
             gone = self._take_back_removals()
-            culprits, blamed = self.flight.names - gone, blamed - gone
+            culprits, blamed = self.flight.names - gone, blamed - gone or self.flight.names - gone
         self.flight = None
         for name, before in self.replaced.items():
             if name in culprits:

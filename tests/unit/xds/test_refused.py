@@ -7,11 +7,27 @@ from typing import Any
 
 import pytest
 
+from dragoman.resource import make
 from dragoman.xds.ledger import Ledger, Status
 from dragoman.xds.snapshot import View
 from dragoman.xds.types import Node, Peer
 from dragoman.xds.wire import Form
-from tests.unit.xds.client import C, Client, E, L, R, S, cluster, endpoints, listener, route, secret
+from tests.unit.xds.client import (
+    C,
+    Client,
+    E,
+    L,
+    P,
+    R,
+    S,
+    X,
+    cluster,
+    endpoints,
+    listener,
+    route,
+    scope,
+    secret,
+)
 
 FORMS = pytest.mark.parametrize("form", list(Form))
 SCHEMA = 'name: "b": Proto constraint validation failed'
@@ -206,3 +222,36 @@ def test_certificates_of_a_refused_response_come_through_and_count_as_refused(
     assert not sub.nacked
     assert not sub.suspects
     assert client.recorded.heals[-1] == (S, ())
+
+
+def test_a_scope_that_was_removed_beside_a_bad_one_is_not_refused() -> None:
+    client = Client(View([scope("s"), scope("t")]), Form.DELTA)
+    client.ask(P)
+    client.ack(P)
+    client.update(scope("s", body="bad"), gone=[(P, "t")])
+    assert client.nack(P, "no name") == []
+    assert client.recorded.nacks == [(P, ("s",), "no name")]
+    client.update(scope("s", body="2"))
+    client.ack(P)
+    assert client.recorded.heals == [(P, ())]
+
+
+def test_scopes_that_are_owed_wait_also_while_a_trial_does() -> None:
+    """One that is tried again waits for its cluster; what is owed besides is not forgotten meanwhile."""
+    view = View([*(scope(name) for name in NAMES), make(X, "m", b"1")])
+    client = Client(view, Form.DELTA)
+    for type_url, names in ((C, ()), (P, ()), (X, ("m",))):
+        client.ask(type_url, *names)
+        client.ack(type_url)
+    client.update(scope("n0", body="2"), scope("n1", body="2"))
+    client.nack(P, "no name")
+    client.update(cluster("new", eds=False), scope("n0", "new", body="3"), scope("n1", "new", body="3"))
+    assert client.ack(P) == []
+    client.update(make(X, "m", b"2", {P: NAMES}))  # Envoy begins to watch scopes, and has to have all of them
+    client.ack(X)
+    client.ack(C)
+    seen: set[str] = set()
+    for _ in range(10):
+        seen |= client.last[P].names
+        client.ack(P)
+    assert seen == set(NAMES)
