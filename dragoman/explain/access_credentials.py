@@ -69,32 +69,26 @@ def jwt(finding: findings.Finding, wanted: ir.Jwt, seen: findings.Seen, *, sessi
     return brings or session
 
 
-def _sources(one: ir.JwtProvider) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    if one.headers or one.params or one.cookies:
-        return one.headers, one.params
-    return (("authorization", "Bearer "),), ("access_token",)
-
-
 def _places(one: ir.JwtProvider) -> list[str]:
-    headers, params = _sources(one)
-    shown = [f"{name}: {prefix}".rstrip(": ") for name, prefix in headers if name != ir.ID_TOKEN[0]]
+    places = one.places
+    shown = [f"{name}: {prefix}".rstrip(": ") for name, prefix in places.headers if name != ir.ID_TOKEN[0]]
     return [
         *(f"header `{each}`" for each in shown),
-        *(f"parameter `{name}`" for name in params),
-        *(f"cookie `{name}`" for name in one.cookies),
+        *(f"parameter `{name}`" for name in places.params),
+        *(f"cookie `{name}`" for name in places.cookies),
     ]
 
 
 def _brings(one: ir.JwtProvider, seen: findings.Seen) -> bool:
-    headers, params = _sources(one)
+    places = one.places
     return (
         any(
             (seen.header(name.lower()) or "").startswith(prefix or "")
-            for name, prefix in headers
+            for name, prefix in places.headers
             if seen.header(name.lower())
         )
-        or any(seen.prepared.parameter(name) is not None for name in params)
-        or any(map(seen.cookie, one.cookies))
+        or any(seen.prepared.parameter(name) is not None for name in places.params)
+        or any(map(seen.cookie, places.cookies))
     )
 
 

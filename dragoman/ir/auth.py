@@ -12,8 +12,8 @@ from dragoman.ir.answers import Answer
 from dragoman.ir.backends import ClusterKey
 from dragoman.ir.basic import Basic
 from dragoman.ir.keys import ApiKeys, Lookup
-from dragoman.ir.lookups import Introspection, RedisKeys
-from dragoman.ir.oidc import Login
+from dragoman.ir.lookups import Introspection, Places, RedisKeys
+from dragoman.ir.oidc import BEARER, Login
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,13 @@ class JwtProvider:
     payload_header: str = ""
     claims: tuple[tuple[str, str], ...] = ()
     lists: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def places(self) -> Places:
+        """Where its tokens may be. Where nothing is said, Envoy looks there."""
+        if self.headers or self.params or self.cookies:
+            return Places(self.headers, self.params, self.cookies)
+        return Places((BEARER,), ("access_token",))
 
 
 @dataclass(frozen=True, slots=True)

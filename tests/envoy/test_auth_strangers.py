@@ -14,6 +14,8 @@ import pytest
 from tests.envoy.client_site import client_policy
 from tests.envoy.introspection_site import at, heard, served
 from tests.envoy.test_auth import GATEWAY, HOST, IMPOSTOR, NOW, ask, bearer, error, jwt, policy, token
+from tests.envoy.test_auth_keys import secret
+from tests.envoy.test_consumers import consumer
 from tests.harness import net
 from tests.harness.manifests import http_route, rule
 from tests.harness.site import Site
@@ -121,3 +123,39 @@ async def test_what_is_excluded_ends_where_a_path_leads_out_of_it(site: Site) ->
         assert error(await ask(site, f"/pub{way}")) == "unauthorized", way
     assert served(site) == before
     assert (await ask(site, "/pub/../admin", bearer(token()))).status == 200
+
+
+async def test_what_is_taken_out_of_a_query_leaves_the_rest_as_it_was(site: Site) -> None:
+    """Envoy's filters would decode all of it, and put a client's `%20` and `%26` into the request line."""
+    rules = [rule("shop", path=f"/{name}", name=name) for name in ("token", "key")]
+    site.plane.write("shop.yaml", *await site.service("shop"), http_route("shop", *rules))
+    site.plane.write(
+        "auth.yaml",
+        secret("ann-keys", one="good-key-0001"),
+        consumer("ann", apiKeys=[{"name": "ann-keys"}]),
+        policy("token", at("token"), jwt=jwt(forward=False)),
+        policy("key", at("key"), apiKeys={"queryParams": ["k"], "headers": ["X-API-Key"]}),
+    )
+
+    async def in_force() -> bool:
+        return [(await ask(site, f"/{name}")).status for name in ("token", "key")] == [401, 401]
+
+    await net.until("both in force", in_force)
+    text = token()
+    ways = {
+        "token": (f"access_token={text}", bearer(text)),
+        "key": ("k=good-key-0001", "X-API-Key: good-key-0001"),
+    }
+    rest = ("a=%20HTTP/1.1", "a=%0D%0AX-Evil:%20yes", "a=1%26admin=1", "b=%2B&a&&c=%C3%A9&a=2", "=%00", "")
+    for name, (param, header) in ways.items():
+        for query in rest:
+            whole = f"/{name}?{query}" if query else f"/{name}"
+            seen = [
+                await ask(site, f"/{name}?{query}&{param}" if query else f"/{name}?{param}"),
+                await ask(site, f"/{name}?{param}&{query}" if query else f"/{name}?{param}"),
+                await ask(site, whole, header),
+            ]
+            for reply in seen:
+                assert (reply.status, text in reply.body.decode()) == (200, False), (whole, reply.body)
+                assert b"good-key-0001" not in reply.body
+                assert json.loads(reply.body)["path"] == whole

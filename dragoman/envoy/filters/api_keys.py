@@ -63,13 +63,12 @@ def _forwarding(target: api_key_auth.Forwarding) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def _per_route(wanted: ir.ApiKeys) -> base.Config:
-    """The key comes by `credentials`. The places where clients put it are told too, to be cleared."""
+    """The key comes by `credentials`. The places where clients put it are told too, to be cleared; but for
+    the query, which Envoy would change (`spent`)."""
     message = api_key_auth.ApiKeyAuthPerRoute()
     message.key_sources.add(header=credentials.KEY)
     for header in wanted.headers:
         message.key_sources.add(header=header)
-    for param in wanted.params:
-        message.key_sources.add(query=param)
     for cookie in wanted.cookies:
         message.key_sources.add(cookie=cookie)
     _forwarding(message.forwarding)

@@ -38,7 +38,6 @@ from dragoman.envoy.filters import (
     jwt_authn,
     local_denials,
     local_ratelimit,
-    login_cookies,
     maintenance,
     methods,
     oauth2,
@@ -52,6 +51,7 @@ from dragoman.envoy.filters import (
     router,
     sharding,
     spared,
+    spent,
     stateful_session,
     tokens,
     tries,
@@ -91,7 +91,7 @@ FILTERS: Final[tuple[base.Filter, ...]] = (
     clients.FILTER,  # takes what they found of clients
     clients.TOLD,
     methods.FILTER,
-    login_cookies.FILTER,  # nobody reads them any more
+    spent.FILTER,  # nobody reads them any more
     ext_authz.FILTER,  # nobody is asked about a request whose token or key is no good
     ext_authz.OPEN,
     rbac.FILTER,  # what tokens and keys prove is known by now

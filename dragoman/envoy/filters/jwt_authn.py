@@ -89,7 +89,8 @@ def _provider(wanted: ir.JwtProvider) -> bytes:
         audiences=wanted.audiences,
         clock_skew_seconds=max(wanted.clock_skew, 1),  # of none Envoy makes a minute
         require_expiration=wanted.require_expiration,
-        forward=wanted.forward,
+        # Of a query Envoy would not take the token alone: there `spent` does it.
+        forward=wanted.forward or bool(wanted.places.params),
         forward_payload_header=wanted.payload_header,
         payload_in_metadata=PAYLOAD,
         from_params=wanted.params,

@@ -3,7 +3,7 @@
 Routes say all of it; the two secrets come by SDS, and until they are there requests get 503. The session is
 in cookies that Envoy encrypts (AES-256-GCM) and signs. Their names begin with `__Host-`, so browsers take
 them only over TLS, for this host alone, and no other host of the domain can plant one; each login has names
-of its own. `login_cookies` takes them off before the backend, which would get the tokens decrypted.
+of its own. `spent` takes them off before the backend, which would get the tokens decrypted.
 
 Only what a person looks at is sent to the provider: scripts and API clients could do nothing with a redirect
 and get 401.

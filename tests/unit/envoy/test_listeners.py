@@ -67,7 +67,7 @@ def test_plain_http() -> None:
         ("dragoman.clients", True),
         ("dragoman.client_headers", True),
         ("dragoman.methods", True),
-        ("dragoman.login_cookies", True),
+        ("dragoman.spent", True),
         ("envoy.filters.http.ext_authz", True),
         ("dragoman.ext_authz_open", True),
         ("envoy.filters.http.rbac", True),

@@ -25,8 +25,8 @@ def on_route(found: ir.Login, jwt: ir.Jwt | None) -> tuple[ir.Login, ir.Jwt | No
 
 def _of_session(given: ir.JwtProvider, login: ir.Login) -> ir.JwtProvider:
     """An issuer whose tokens may come from a session, too."""
-    if not (given.headers or given.params or given.cookies):  # as Envoy has it
-        given = replace(given, headers=(ir.BEARER,), params=("access_token",))
+    places = given.places
+    given = replace(given, headers=places.headers, params=places.params)
     if all(name.lower() != login.token_header[0] for name, _ in given.headers):
         given = replace(given, headers=(*given.headers, login.token_header))
     return given if login.forward else replace(given, forward=False)
