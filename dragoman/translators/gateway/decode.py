@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -85,6 +86,8 @@ _METADATA: Final = (
 _METADATA_SET: Final = frozenset(_METADATA)
 _TOP_SET: Final = frozenset(_TOP)
 _NAMED: Final = frozenset(("name", "namespace"))
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+"""How Kubernetes writes it."""
 _NO_META: Final = base.Meta()
 
 
@@ -241,10 +244,12 @@ def _meta(ref: Ref, given: Any) -> tuple[base.Meta, list[Diagnostic]]:
                 findings.append(error("DRG1101", f"`{field}` is not a known field", where, help=hint))
     labels = _pairs(ref, given, "labels", findings)
     annotations = _pairs(ref, given, "annotations", findings)
-    created = given.get("creationTimestamp") or ""
-    if isinstance(created, datetime.datetime):
-        known = created if created.tzinfo else created.replace(tzinfo=datetime.UTC)
-        created = known.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    created = _moment(given.get("creationTimestamp") or "")
+    if created is None:
+        where = Origin(ref, ("metadata", "creationTimestamp"))
+        label = "expected a time such as 2026-01-31T12:00:00Z"
+        findings.append(error("DRG1103", "`creationTimestamp` is no time", where, label=label))
+        created = ""
     generation = given.get("generation") or 0
     if type(generation) is not int:
         where = Origin(ref, ("metadata", "generation"))
@@ -252,7 +257,19 @@ def _meta(ref: Ref, given: Any) -> tuple[base.Meta, list[Diagnostic]]:
             error("DRG1103", "`generation` has the wrong type", where, label="expected a whole number")
         )
         generation = 0
-    return _about(labels, annotations, str(created), generation), findings
+    return _about(labels, annotations, created, generation), findings
+
+
+def _moment(given: Any) -> str | None:
+    """A time in the one form that sorts: in UTC, whole seconds. None if it is none."""
+    if isinstance(given, str) and (not given or _MOMENT.fullmatch(given)):
+        return given
+    try:
+        found = given if isinstance(given, datetime.datetime) else datetime.datetime.fromisoformat(str(given))
+        known = found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+        return known.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        return None
 
 
 @functools.lru_cache(maxsize=1024)

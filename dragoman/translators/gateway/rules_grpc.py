@@ -8,7 +8,7 @@ from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin, Ref
-from dragoman.translators.gateway import routes_grpc, rules_http
+from dragoman.translators.gateway import routes_grpc, rules_http, rules_repeats
 from dragoman.translators.gateway.models import grpcroute as model, httproute
 
 _SERVICE: Final = re.compile(r"(?i:\.?[a-z_][a-z_0-9]*(\.[a-z_][a-z_0-9]*)*)")
@@ -27,6 +27,7 @@ def check(ref: Ref, spec: model.GrpcRoute) -> Iterator[Diagnostic]:
         yield error("DRG1107", message, origin, label=f"expected at most {rules_http.MATCHES}")
     for at, rule in enumerate(spec.rules):
         for number, match in enumerate(rule.matches):
+            yield from rules_repeats.of_match(origin.at(at, "matches", number), match)
             if match.method is not None:
                 yield from _method(origin.at(at, "matches", number, "method"), match.method)
         yield from _filters(origin.at(at, "filters"), rule.filters)

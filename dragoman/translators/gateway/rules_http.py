@@ -14,7 +14,7 @@ from typing import Final
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.ir import origins
 from dragoman.refs import Origin, Ref
-from dragoman.translators.gateway import matching
+from dragoman.translators.gateway import matching, rules_repeats
 from dragoman.translators.gateway.models import httproute as model, meta
 
 MATCHES: Final = 128
@@ -92,6 +92,8 @@ def _rule(origin: Origin, index: int, rule: model.Rule) -> Iterator[Diagnostic]:
         path = match.path
         if path.type != "RegularExpression" and _GOOD.fullmatch(path.value) is None:
             yield _bad_path(origin.at("rules", index, "matches", at, "path", "value"), path.value)
+        if len(match.headers) > 1 or len(match.query_params) > 1:
+            yield from rules_repeats.of_match(origin.at("rules", index, "matches", at), match)
     for at, ref in enumerate(rule.backend_refs):
         if ref.port is None and ref.kind == "Service" and not ref.group:
             yield no_port(origin.at("rules", index, "backendRefs", at))
@@ -107,6 +109,8 @@ def _rule(origin: Origin, index: int, rule: model.Rule) -> Iterator[Diagnostic]:
                 origin.at("rules", index, "backendRefs"),
                 help="drop one of the two",
             )
+    if rule.retry is not None:
+        yield from rules_repeats.of_retry(origin.at("rules", index, "retry"), rule.retry)
     if rule.timeouts is not None or rule.session_persistence is not None:
         yield from _timing(origin.at("rules", index), rule)
 
@@ -137,6 +141,7 @@ def _filters(here: Origin, filters: tuple[model.Filter, ...], rule: model.Rule) 
         for kind, (other, field) in _FIELDS.items():
             if kind != item.type and getattr(item, other) is not None:
                 yield error("DRG1108", f"a filter of type {item.type} has no `{field}`", here.at(at, field))
+        yield from rules_repeats.of_filter(here.at(at), item)
         if item.type not in _PLAIN:
             yield from _filter(here.at(at), item, rule)
     if len(filters) == 1:

@@ -60,6 +60,33 @@ BACKEND = "kind: Backend\nmetadata: {name: b}\nspec: "
             ["DRG1103 spec.rules[0].filters[0].urlRewrite.path.replaceFullPath"],
         ),
         (ROUTE + "{rules: []}", ["DRG1107 spec.rules"]),
+        # listed twice
+        (
+            ROUTE + "{rules: [{matches: [{headers: [{name: a, value: b}, {name: A, value: c}, "
+            "{name: a, value: d}], queryParams: [{name: q, value: b}, {name: q, value: b}]}]}]}",
+            [
+                "DRG1108 spec.rules[0].matches[0].headers[2].name",
+                "DRG1108 spec.rules[0].matches[0].queryParams[1].name",
+            ],
+        ),
+        (
+            ROUTE + "{rules: [{filters: [{type: RequestHeaderModifier, requestHeaderModifier: "
+            "{set: [{name: a, value: b}, {name: a, value: b}], remove: [c, d, c]}}]}]}",
+            [
+                "DRG1108 spec.rules[0].filters[0].requestHeaderModifier.set[1].name",
+                "DRG1108 spec.rules[0].filters[0].requestHeaderModifier.remove[2]",
+            ],
+        ),
+        (
+            ROUTE + "{rules: [{filters: [{type: CORS, cors: {allowMethods: [GET, PUT, GET]}}], "
+            "retry: {codes: [500, 500]}}]}",
+            ["DRG1108 spec.rules[0].filters[0].cors.allowMethods[2]", "DRG1108 spec.rules[0].retry.codes[1]"],
+        ),
+        (
+            ROUTE.replace("HTTP", "GRPC") + "{rules: [{matches: [{headers: [{name: a, value: b}, "
+            "{name: a, value: c}]}]}]}",
+            ["DRG1108 spec.rules[0].matches[0].headers[1].name"],
+        ),
         (ROUTE + "{rules: [{matches: [{method: get}]}]}", ["DRG1106 spec.rules[0].matches[0].method"]),
         (ROUTE + "{rules: [{timeouts: {request: 10}}]}", ["DRG1103 spec.rules[0].timeouts.request"]),
         (ROUTE + "{rules: [{timeouts: {request: 1.5s}}]}", ["DRG1103 spec.rules[0].timeouts.request"]),
@@ -348,6 +375,29 @@ metadata:
     assert decoded.object.meta == base.Meta(
         (("a", "y"), ("b", "x")), (("c", "z"),), "2024-01-02T03:04:05Z", 7
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("'2024-01-02T03:04:05Z'", "2024-01-02T03:04:05Z"),
+        ("'2024-01-02T03:04:05.678Z'", "2024-01-02T03:04:05Z"),
+        ("'2024-01-02T05:04:05+02:00'", "2024-01-02T03:04:05Z"),
+        ("'2024-01-02'", "2024-01-02T00:00:00Z"),
+        ("null", ""),
+    ],
+)
+def test_times_are_of_one_form(given: str, expected: str, documents: Any) -> None:
+    """Precedence compares them as text."""
+    decoded = decode(f"kind: Namespace\nmetadata: {{name: n, creationTimestamp: {given}}}", documents)
+    assert decoded.object is not None
+    assert decoded.object.meta.created == expected
+
+
+@pytest.mark.parametrize("given", ["yesterday", "'2024-13-01T00:00:00Y'", "[]", "{a: b}", "true"])
+def test_what_is_no_time(given: str, documents: Any) -> None:
+    decoded = decode(f"kind: Namespace\nmetadata: {{name: n, creationTimestamp: {given}}}", documents)
+    assert complaints(decoded) == (["DRG1103 metadata.creationTimestamp"] if given != "[]" else [])
 
 
 def test_secrets_are_not_shown(documents: Any) -> None:
