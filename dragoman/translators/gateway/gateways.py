@@ -104,7 +104,7 @@ def judge(ctx: Context, sources: Sources, ref: Ref, item: base.Object[model.Gate
     refusal = standing.refusal or _invalid(bad) or _address_types(ref, spec, findings)
     accepted = refusal or _acceptance(ref, reports, findings)
     asked, unusable = _addresses(ref, spec, sources.usable, findings)
-    if not spec.addresses:
+    if not any(one.value for one in spec.addresses):
         asked = own.addresses
     programmed = _programmed(accepted, served, unusable)
     made = None

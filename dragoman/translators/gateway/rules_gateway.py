@@ -5,12 +5,20 @@ Overlapping listeners are not refused here: they get the status condition `Confl
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
+from typing import Final
 
 from dragoman.diagnostics import Diagnostic, error
 from dragoman.refs import Origin, Ref
 from dragoman.translators.gateway.models import gateway as model, listenerset, meta
+
+_NAME: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_KEY: Final = re.compile(
+    rf"((?=[^/]{{1,252}}/){_NAME}(\.{_NAME})*/)?([A-Za-z0-9][-A-Za-z0-9_.]{{0,61}})?[A-Za-z0-9]"
+)
+_LABEL: Final = re.compile(r"(?=.{0,63}\Z)(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 
 
 def check(ref: Ref, spec: model.Gateway) -> Iterator[Diagnostic]:
@@ -20,6 +28,8 @@ def check(ref: Ref, spec: model.Gateway) -> Iterator[Diagnostic]:
     if spec.allowed_listeners is not None:
         yield from _namespaces(origin.at("allowedListeners", "namespaces"), spec.allowed_listeners.namespaces)
     yield from _addresses(origin, spec)
+    if spec.infrastructure is not None:
+        yield from _infrastructure(origin.at("infrastructure"), spec.infrastructure)
     if spec.tls is not None and spec.tls.frontend is not None:
         ports = [item.port for item in spec.tls.frontend.per_port]
         for at, port in enumerate(ports):
@@ -103,6 +113,16 @@ def _addresses(origin: Origin, spec: model.Gateway) -> Iterator[Diagnostic]:
                 "DRG1108", f"address {address.value} is listed twice", origin.at("addresses", at, "value")
             )
         seen.add(key)
+
+
+def _infrastructure(here: Origin, given: model.Infrastructure) -> Iterator[Diagnostic]:
+    """Kubernetes takes no other labels and annotations for what is made for the Gateway."""
+    for field, pairs in (("labels", given.labels), ("annotations", given.annotations)):
+        for key, value in pairs.items():
+            if _KEY.fullmatch(key) is None:
+                yield error("DRG1103", f"`{key}` can be no key of {field}", here.at(field, key))
+            elif field == "labels" and _LABEL.fullmatch(value) is None:
+                yield error("DRG1103", f"`{value}` can be no label's value", here.at(field, key))
 
 
 def is_ip(text: str) -> bool:

@@ -60,6 +60,15 @@ BACKEND = "kind: Backend\nmetadata: {name: b}\nspec: "
             ["DRG1103 spec.rules[0].filters[0].urlRewrite.path.replaceFullPath"],
         ),
         (ROUTE + "{rules: []}", ["DRG1107 spec.rules"]),
+        (
+            GATEWAY + "infrastructure: {labels: {a.example/team: shop, 'a b': c, d: 'e f'}, "
+            "annotations: {a/b/c: d}}, listeners: [{name: a, port: 1, protocol: HTTP}]}",
+            [
+                "DRG1103 spec.infrastructure.labels.a b",
+                "DRG1103 spec.infrastructure.labels.d",
+                "DRG1103 spec.infrastructure.annotations.a/b/c",
+            ],
+        ),
         # listed twice
         (
             ROUTE + "{rules: [{matches: [{headers: [{name: a, value: b}, {name: A, value: c}, "

@@ -372,6 +372,8 @@ def test_parameters_say_where_a_gateway_is_bound(world: Any) -> None:
     assert [one["value"] for one in world.status("Gateway", "edge")["addresses"]] == ["127.0.0.9", "::1"]
     world.apply(gateway(HTTP, f"{PARAMETERS}addresses: [{{value: 127.0.0.3}}], "))
     assert world.gateway().addresses == ("127.0.0.3",)
+    world.apply(gateway(HTTP, f"{PARAMETERS}addresses: [{{type: IPAddress}}], "))  # any will do
+    assert world.gateway().addresses == ("127.0.0.9", "::1")
 
 
 def test_parameters_of_a_class(world: Any) -> None:
