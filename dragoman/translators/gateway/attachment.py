@@ -65,12 +65,14 @@ _known: Final[identical.Translations[Parent]] = identical.Translations()
 @frozen.statically
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """Where a route stands, and what its parents said. `beaten`: the routes that it keeps from listeners."""
+    """Where a route stands, and what its parents said. `met`: the listeners where routes of another kind want
+    the same; `age`: who comes first there (`rivals`)."""
 
     attachments: tuple[ir.Attachment, ...]
     parents: tuple[Parent, ...]
     findings: tuple[Diagnostic, ...]
-    beaten: tuple[tuple[Ref, tuple[Ref, str]], ...] = ()
+    met: tuple[tuple[Ref, str], ...] = ()
+    age: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,20 +60,7 @@ def attachments(
     def alone(ctx: Context, ref: Ref, item: base.AnyObject) -> attachment.Attached:
         return attachment.attach(ctx, parents.attachable, ref, item.spec.parent_refs, item.spec.hostnames)
 
-    tried = graph.map_one("GRPCRoute attached alone", grpc, alone)
-    wanted = rivals.claims(graph, grpc, tried)
-    http_attached = graph.map_one(
-        "HTTPRoute attached",
-        http,
-        lambda ctx, ref, item: rivals.contest(ctx, wanted, item, alone(ctx, ref, item)),
-    )
-    winners = rivals.winners(graph, http_attached)
-    grpc_attached = graph.map_one(
-        "GRPCRoute attached",
-        tried,
-        lambda ctx, ref, found: rivals.without(ref, found, ctx.fetch(winners, ref) or {}),
-    )
-    return http_attached, grpc_attached
+    return rivals.settle(graph, http, grpc, alone)
 
 
 class Requests:

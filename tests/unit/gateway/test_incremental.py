@@ -263,7 +263,7 @@ def busy(shop: Any, http_route: Any) -> Any:
     return shop.apply(*(http_route(name=f"r{n}") for n in range(20)))
 
 
-ROUTE_SIDE = {"HTTPRoute rules", "HTTPRoute attached", "HTTPRoutes", "routes", "HTTPRoute status"}
+ROUTE_SIDE = {"HTTPRoute rules", "HTTPRoute attached alone", "HTTPRoutes", "routes", "HTTPRoute status"}
 
 
 def test_an_endpoint_touches_neither_routes_nor_clusters(busy: Any) -> None:

@@ -18,12 +18,19 @@ spec:
 """
 
 
-def route(kind: str, hosts: str = "[api.example]", *, created: int = 1, section: str = "http") -> str:
+def route(
+    kind: str,
+    hosts: str = "[api.example]",
+    *,
+    created: int = 1,
+    section: str = "http",
+    name: str = "route",
+) -> str:
     parent = f"{{name: edge, sectionName: {section}}}" if section else "{name: edge}"
     return f"""
 apiVersion: gateway.networking.k8s.io/v1
 kind: {kind}
-metadata: {{name: route, creationTimestamp: "2026-01-0{created}T00:00:00Z"}}
+metadata: {{name: {name}, creationTimestamp: "2026-01-0{created}T00:00:00Z"}}
 spec:
   parentRefs: [{parent}]
   hostnames: {hosts}
@@ -31,8 +38,8 @@ spec:
 """
 
 
-def accepted(world: Any, kind: str) -> str:
-    return str(world.conditions(kind, "route")["Accepted"])
+def accepted(world: Any, kind: str, name: str = "route") -> str:
+    return str(world.conditions(kind, name)["Accepted"])
 
 
 def attached(world: Any, kind: str) -> int:
@@ -69,3 +76,26 @@ def test_a_listener_lost_spares_the_others(winner: str, loser: str, shop: Any) -
     assert accepted(shop, loser) == "True Accepted"
     found = shop.outputs.routes.get(shop.ref(loser, "route"))
     assert [one.listener for one in found.attachments] == ["other"]
+
+
+@pytest.mark.parametrize(("one", "other"), [("HTTPRoute", "GRPCRoute"), ("GRPCRoute", "HTTPRoute")])
+def test_who_has_lost_is_in_nobodys_way(one: str, other: str, shop: Any) -> None:
+    """The second loses to the first, so the third has what only the second wanted too; and so on."""
+    shop.apply(
+        EDGE,
+        route(one, "[a.example]", created=1, name="first"),
+        route(other, "[a.example, b.example]", created=2, name="second"),
+        route(one, "[b.example, c.example]", created=3, name="third"),
+        route(other, "[c.example, d.example]", created=4, name="fourth"),
+        route(one, "[d.example]", created=5, name="fifth"),
+    )
+    assert accepted(shop, one, "first") == "True Accepted"
+    assert accepted(shop, other, "second") == "False Conflicted"
+    assert accepted(shop, one, "third") == "True Accepted"
+    assert accepted(shop, other, "fourth") == "False Conflicted"
+    assert accepted(shop, one, "fifth") == "True Accepted"
+    shop.remove(one, "first")
+    assert accepted(shop, other, "second") == "True Accepted"
+    assert accepted(shop, one, "third") == "False Conflicted"
+    assert accepted(shop, other, "fourth") == "True Accepted"
+    assert accepted(shop, one, "fifth") == "False Conflicted"

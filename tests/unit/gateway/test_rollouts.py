@@ -176,7 +176,13 @@ def test_a_step_reruns_its_route_and_no_other(split: Any) -> None:
     after = split.runs()
     ran = {name: after[name] - count for name, count in before.items() if after[name] != count}
     assert ran["HTTPRoute rules"] == 1
-    assert not ran.keys() & {"clusters", "endpoints", "HTTPRoute attached", "Rollouts judged", "services"}
+    assert not ran.keys() & {
+        "clusters",
+        "endpoints",
+        "HTTPRoute attached alone",
+        "Rollouts judged",
+        "services",
+    }
     before = split.runs()
     found = split.outputs.rollouts
     progress = found.progress.get(REF)
