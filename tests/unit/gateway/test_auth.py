@@ -113,6 +113,24 @@ def test_an_issuer_that_speaks_of_another_is_not_believed(edge: Any) -> None:
     assert "another issuer" in edge.finding("DRG1801").message
 
 
+DEEP = "[" * 60_000
+"""Python gives up on this with something else than a ValueError."""
+
+
+def test_an_answer_that_is_nested_too_deeply_ends_nothing(edge: Any) -> None:
+    edge.apply(policy("p", FIRST, f"jwt: {{providers: [{{name: a, issuer: '{ISSUER}'}}]}}"))
+    edge.outputs.fetches.found.put(f"{ISSUER}/.well-known/openid-configuration", base.Fetched(DEEP))
+    edge.graph.commit()
+    assert edge.finding("DRG1801").message.endswith("openid-configuration is not JSON")
+    assert closed(edge) == [True, False, False]
+
+
+def test_keys_that_are_nested_too_deeply_end_nothing(edge: Any) -> None:
+    edge.apply(policy("p", FIRST, inline(keys=DEEP)))
+    assert edge.finding("DRG1801").message.endswith("it is not JSON")
+    assert closed(edge) == [True, False, False]
+
+
 def test_keys_do_not_come_without_tls_from_an_issuer_with_it(edge: Any) -> None:
     edge.apply(policy("p", FIRST, f"jwt: {{providers: [{{name: a, issuer: '{ISSUER}'}}]}}"))
     said = {"issuer": ISSUER, "jwks_uri": "http://keys.example/k"}

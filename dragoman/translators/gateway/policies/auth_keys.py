@@ -40,7 +40,7 @@ def usable(text: str, algorithms: tuple[str, ...] = ()) -> str:
     """
     try:
         given = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("it is not JSON") from None
     keys = given.get("keys") if isinstance(given, dict) else None
     if not isinstance(keys, list):

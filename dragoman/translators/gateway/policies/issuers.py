@@ -41,7 +41,7 @@ def described(fetched: base.Fetched | None, issuer: str) -> dict[str, Any] | Lac
         return Lack(f"{where}: {fetched.error}", at)
     try:
         said = json.loads(fetched.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Lack(f"{where} is not JSON", at)
     if not isinstance(said, dict) or said.get("issuer") != issuer:
         return Lack(f"{where} speaks of another issuer", at)
