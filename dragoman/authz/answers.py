@@ -13,7 +13,6 @@ from typing import Final
 import orjson
 
 from dragoman import proto
-from dragoman.authz import credentials
 from dragoman.authz.verdicts import Denial, Pairs
 from dragoman.envoy import authz, refusals
 from dragoman.proto.envoy.config.core import v3 as core
@@ -22,25 +21,12 @@ from dragoman.proto.envoy.service.auth import v3 as auth
 _HOST: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
 _CODES: Final = {401: 16, 403: 7, 429: 8, 503: 14}
 """HTTP status -> google.rpc.Code; anything but 0 is a refusal."""
-_NOTHING: Final = credentials.Removal()
-
-
-def allowed(
-    headers: Pairs,
-    told: Pairs,
-    removal: credentials.Removal = _NOTHING,
-    opened: tuple[str, ...] = (),
-) -> bytes:
-    """The request passes, with these headers to the backend and `told` to the client. `opened`: the kinds of
-    credentials about which nobody could be asked."""
-    if removal.cookie is not None:
-        # Nothing is kept of what clients keep in cookies.
-        return _allowed.__wrapped__(headers, told, removal, opened)
-    return _allowed(headers, told, removal, opened)
 
 
 @functools.lru_cache(maxsize=2048)
-def _allowed(headers: Pairs, told: Pairs, removal: credentials.Removal, opened: tuple[str, ...]) -> bytes:
+def allowed(headers: Pairs, told: Pairs, opened: tuple[str, ...] = ()) -> bytes:
+    """The request passes, with these headers to the backend and `told` to the client. `opened`: the kinds of
+    credentials about which nobody could be asked."""
     message = auth.CheckResponse()
     message.status.code = 0
     target = message.ok_response
@@ -49,12 +35,6 @@ def _allowed(headers: Pairs, told: Pairs, removal: credentials.Removal, opened: 
         target.headers.add().header.MergeFrom(_header(name, value))
     for name, value in told:
         target.response_headers_to_add.add().header.MergeFrom(_header(name, value))
-    target.headers_to_remove.extend(removal.headers)
-    target.query_parameters_to_remove.extend(removal.params)
-    if removal.cookie:
-        target.headers.add().header.MergeFrom(_header("cookie", removal.cookie))
-    elif removal.cookie is not None:
-        target.headers_to_remove.append("cookie")
     for kind in opened:
         message.dynamic_metadata.fields[authz.OPEN].struct_value.fields[kind].bool_value = True
     return proto.serialize(message)

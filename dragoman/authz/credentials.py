@@ -1,4 +1,4 @@
-"""Where a request has its credential, and how it is taken out. Pure; called by `service`.
+"""Where a request has its credential. Pure; called by `service`.
 
 Headers come before query parameters, these before cookies; the first place that has anything decides. What
 Envoy joins of a header that is there twice has a comma and is no token.
@@ -21,14 +21,6 @@ class Request(NamedTuple):
     """With the query."""
 
 
-class Removal(NamedTuple):
-    """What does not go on to the backend. `cookie`: the header's new value, None where it stays."""
-
-    headers: tuple[str, ...] = ()
-    params: tuple[str, ...] = ()
-    cookie: str | None = None
-
-
 def find(request: Request, places: ir.Places) -> str:
     """The credential, "" where there is none."""
     for name, prefix in places.headers:
@@ -49,25 +41,6 @@ def find(request: Request, places: ir.Places) -> str:
             if found := crumbs.get(name, ""):
                 return found
     return ""
-
-
-def remove(request: Request, *emptied: ir.Places) -> Removal:
-    """Every place that may have a credential is emptied, not only the one that decided."""
-    placed = [one for places in emptied for one in places.headers]
-    names = dict.fromkeys(name for name, prefix in placed if _holds(request.headers.get(name), prefix))
-    headers = tuple(names)
-    params = tuple(dict.fromkeys(name for places in emptied for name in places.params))
-    cookies = {name for places in emptied for name in places.cookies}
-    cookie = request.headers.get("cookie")
-    if cookie is None or not cookies:
-        return Removal(headers, params)
-    left = [crumb for crumb in cookie.split(";") if crumb.partition("=")[0].strip() not in cookies]
-    kept = ";".join(left).strip()
-    return Removal(headers, params, kept if kept != cookie.strip() else None)
-
-
-def _holds(value: str | None, prefix: str) -> bool:
-    return value is not None and value.strip()[: len(prefix)].lower() == prefix.lower()
 
 
 def _parameters(path: str) -> Iterator[tuple[str, str]]:

@@ -137,10 +137,9 @@ class Service:
         reader = asked.context_extensions.get(authz.KEYS, "")
         optional = asked.context_extensions.get(authz.OPTIONAL, "").split(",")
         grants: dict[str, Grant] = {}
-        emptied: list[ir.Places] = []
         for kind, name, find in ((authz.INTROSPECTION, policy, self._token), (authz.KEYS, reader, self._key)):
             if name:
-                found = await find(name, request, emptied, optional=kind in optional)
+                found = await find(name, request, optional=kind in optional)
                 if isinstance(found, Denial):
                     return answers.denied(found, http.host)
                 grants[kind] = found
@@ -149,13 +148,12 @@ class Service:
         headers = sum((one.headers for one in grants.values()), ())
         told = sum((one.told for one in grants.values()), ())
         opened = tuple(kind for kind, one in grants.items() if one.open)
-        return answers.allowed(headers, told, credentials.remove(request, *emptied), opened)
+        return answers.allowed(headers, told, opened)
 
     async def _token(
         self,
         policy: str,
         request: credentials.Request,
-        emptied: list[ir.Places],
         *,
         optional: bool,
     ) -> Verdict:
@@ -164,8 +162,6 @@ class Service:
             return self._stranger(policy)
         told = tokens.told
         token = credentials.find(request, told.places)
-        if not told.forward:
-            emptied.append(told.places)
         if not token:
             return self._missing(policy, introspection.MISSING, optional=optional)
         known = tokens.known(token)
@@ -178,7 +174,6 @@ class Service:
         self,
         policy: str,
         request: credentials.Request,
-        emptied: list[ir.Places],
         *,
         optional: bool,
     ) -> Verdict:
@@ -186,7 +181,6 @@ class Service:
         if told is None:
             return self._stranger(policy)
         key = credentials.find(request, told.places)
-        emptied.append(told.places)
         if not key:
             return self._missing(policy, keys.MISSING, optional=optional)
         return self._settled(

@@ -27,7 +27,7 @@ class Introspection:
     """Requests bring a token that is active. `policy`: namespace/name of who knows how to ask; `at`: who is
     asked, for people; `headers`: what the backend is told, in lower case. `optional`: a request without a
     token passes too; `fail_open`: so does any while nobody can be asked. `consumers`: by which claim a
-    Consumer is known."""
+    Consumer is known. `forward`: the backend gets the token."""
 
     policy: str
     at: str
@@ -36,11 +36,13 @@ class Introspection:
     fail_open: bool = False
     consumers: Lookup | None = None
     places: Places = Places()
+    forward: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class RedisKeys:
-    """Requests bring an API key that Redis knows. `optional` and `fail_open` as of tokens."""
+    """Requests bring an API key that Redis knows, which the backend does not get. `optional` and `fail_open`
+    as of tokens."""
 
     policy: str
     fail_open: bool = False
@@ -67,7 +69,6 @@ class Introspector:
     negative: float = 10.0
     timeout: float = 2.0
     fail_open: bool = False
-    forward: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,6 +232,8 @@ async def test_the_companion_away(shop: Shop) -> None:
         headers = heard(await ask(shop.site, path, GOOD, *CLAIMED))
         assert headers[AWAY.partition(":")[0]] == ["true"]
         assert not {"X-User-Id", "X-Consumer-Id"} & headers.keys()
+    reply = await ask(shop.site, "/open-any", KEY)
+    assert heard(reply).get("X-Api-Key") is None, "a key goes no further, looked up or not"
     for path, *lines in (
         ("/many/health", "X-Token: a"),
         ("/many/health", "X-Token:"),

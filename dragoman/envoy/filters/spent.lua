@@ -18,7 +18,7 @@ end
 local function take_headers(headers, wanted)
   for _, one in ipairs(wanted) do
     local value = headers:get(one["name"])
-    if value ~= nil and value:find(one["prefix"], 1, true) then
+    if value ~= nil and value:lower():find(one["prefix"]:lower(), 1, true) then
       headers:remove(one["name"])
     end
   end

@@ -6,6 +6,7 @@ where Envoy's filters do not, or not well.
 - Parameters: `jwt_authn` and `api_key_auth` decode the whole query and put it back as it then is, so that a
   client's `%20` or `%26` would stand in the request line as what it stands for. So they are not told to take
   anything off there; the first then takes nothing off headers either.
+- What the companion looks up, wherever it was: also while it is away.
 
 It stands behind those who may read a credential.
 """
@@ -46,26 +47,31 @@ class Spent:
         return base.config(made)
 
     def per_route(self, route: ir.Route) -> base.Config | None:
-        auth = route.auth
-        if auth is None or (auth.jwt is None and auth.login is None and auth.keys is None):
-            return None
-        spent = _spent(auth.login is not None, auth.jwt, auth.keys)
-        return _per_route(spent) if any(spent) else None
+        spent = _spent(route.auth) if route.auth is not None else None
+        return _per_route(spent) if spent is not None and any(spent) else None
 
 
 FILTER = Spent()
 
 
-@functools.lru_cache(maxsize=4096)
-def _spent(login: bool, jwt: ir.Jwt | None, keys: ir.ApiKeys | None) -> _Spent:
-    headers: set[tuple[str, str]] = set()
-    params, cookies = set(keys.params if keys is not None else ()), set[str]()
-    for one in jwt.providers if jwt is not None else ():
-        if not one.forward:
-            headers.update(one.places.headers if one.places.params else ())
-            params.update(one.places.params)
-            cookies.update(one.places.cookies)
-    return _Spent(login, tuple(sorted(headers)), tuple(sorted(params)), tuple(sorted(cookies)))
+def _spent(auth: ir.Auth) -> _Spent:
+    emptied: list[ir.Places] = []
+    for provider in auth.jwt.providers if auth.jwt is not None else ():
+        if not provider.forward:
+            places = provider.places
+            emptied.append(places if places.params else ir.Places(cookies=places.cookies))
+    if auth.keys is not None:
+        emptied.append(ir.Places(params=auth.keys.params))
+    if auth.introspection is not None and not auth.introspection.forward:
+        emptied.append(auth.introspection.places)
+    if auth.redis_keys is not None:
+        emptied.append(auth.redis_keys.places)
+    return _Spent(
+        auth.login is not None,
+        tuple(sorted({one for places in emptied for one in places.headers})),
+        tuple(sorted({one for places in emptied for one in places.params})),
+        tuple(sorted({one for places in emptied for one in places.cookies})),
+    )
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,10 +1,10 @@
-"""Where a request has its credential, and how it is taken out."""
+"""Where a request has its credential."""
 
 from __future__ import annotations
 
 import pytest
 
-from dragoman.authz.credentials import Removal, Request, find, remove
+from dragoman.authz.credentials import Request, find
 from dragoman.ir import model as ir
 
 BEARER = ir.Places((("authorization", "Bearer "),))
@@ -34,17 +34,3 @@ def test_find(headers: dict[str, str], path: str, found: str) -> None:
 
 def test_only_where_it_is_looked_for() -> None:
     assert find(Request({"x-token": "h", "cookie": "session=c"}, "/?access_token=q"), BEARER) == ""
-
-
-def test_every_place_is_emptied() -> None:
-    request = Request(
-        {"x-token": "h", "authorization": "Bearer x", "cookie": "a=1; session=s; b=2;session=t"},
-        "/?access_token=q",
-    )
-    assert remove(request, ALL) == Removal(("x-token", "authorization"), ("access_token",), "a=1; b=2")
-    assert remove(Request({"cookie": "session=s"}, "/"), ALL).cookie == ""
-    assert remove(Request({"cookie": "a=1"}, "/"), ALL).cookie is None
-
-
-def test_what_is_no_credential_goes_on() -> None:
-    assert remove(Request({"authorization": "Basic abc"}, "/"), BEARER) == Removal()

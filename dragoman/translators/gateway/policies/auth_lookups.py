@@ -130,6 +130,7 @@ def introspection(
         given.failure == "Open",
         known,
         _token_places(given),
+        given.forward,
     )
 
 
@@ -177,7 +178,6 @@ def _introspector(
         negative=given.remember.inactive,
         timeout=given.timeout,
         fail_open=given.failure == "Open",
-        forward=given.forward,
     )
 
 
