@@ -47,11 +47,21 @@ def _timeouts(target: route_proto.RouteAction, forward: ir.Forward, *, again: bo
         durations.assign(target.retry_policy.per_try_idle_timeout, forward.try_idle)
     if forward.stream_idle is not None:
         durations.assign(target.idle_timeout, forward.stream_idle)
-    elif timeout == 0 or total > STREAM_IDLE:
+    elif total > STREAM_IDLE or _unlimited(target, forward):
         # Asked to wait longer than idle streams may: the idle limit must not answer first.
         durations.assign(target.idle_timeout, total)
     if forward.duration:
         durations.assign(target.max_stream_duration.max_stream_duration, forward.duration)
+
+
+def _unlimited(target: route_proto.RouteAction, forward: ir.Forward) -> bool:
+    """Whether no limit is asked for, or tries of which each may take long come one after the other."""
+    if forward.timeout is not None:
+        return forward.timeout == 0
+    if not forward.try_timeout:
+        return forward.try_timeout == 0
+    again = target.retry_policy.num_retries.value
+    return again > 0 and (1 + again) * forward.try_timeout > STREAM_IDLE
 
 
 def _mirror(target: route_proto.RouteAction, mirror: ir.Mirror) -> None:

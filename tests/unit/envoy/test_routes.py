@@ -160,10 +160,20 @@ def test_a_backends_header_changes_come_after_its_rules() -> None:
         (forward(try_timeout=2), {"timeout": "2s"}),
         (forward(timeout=1, try_timeout=2), {"timeout": "1s"}),
         (forward(timeout=5, try_timeout=2), {"timeout": "2s"}),
+        (forward(try_timeout=0), {"timeout": "0s", "idle_timeout": "0s"}),
+        (forward(timeout=5, try_timeout=0), {"timeout": "5s"}),
     ],
 )
 def test_timeouts(action: ir.Forward, written: dict[str, Any]) -> None:
     assert envoy_route(route(action))["route"] == {"cluster": V1, **written}
+
+
+@pytest.mark.parametrize(("limit", "idle"), [(600.0, "0s"), (200.0, "0s"), (100.0, None)])
+def test_long_tries_are_not_cut_off(limit: float, idle: str | None) -> None:
+    """The limit of idle streams, 300 s, must not end the second of two."""
+    made = envoy_route(route(forward(try_timeout=limit, retry=ir.Retry(1))))["route"]
+    assert (made["timeout"], made.get("idle_timeout")) == ("0s", idle)
+    assert made["retry_policy"]["per_try_timeout"] == f"{limit:g}s"
 
 
 def test_retries() -> None:
