@@ -1,4 +1,4 @@
-"""The cache of a route: three filters in a chain of the route's own, and two before its inner copy.
+"""The cache of a route: five filters in a chain of the route's own, and two before its inner copy.
 
 Envoy's cache asks the backend itself, past everything that stands after it: rewrites, retries, timeouts,
 weights, header changes (envoyproxy/envoy #39135). So it asks an internal listener instead
@@ -10,8 +10,8 @@ cache. A route carries
 - `dragoman.cache.answer`, for the inner one: how long the answer lives.
 
 The key. Envoy's is cluster, host and path with query, and nothing else, whatever else the route was
-chosen by. So the path as it came is put aside, and query parameters are added to what the cache sees: a
-digest of the whole Envoy route, and what the policy wants. The inner side puts the path back, byte by
+chosen by. So the path as it came is put aside (`aside.lua`), and what the cache sees has another query: that
+path, a digest of the whole Envoy route, and what the policy wants. The inner side puts the path back, byte by
 byte, before routes are matched. Clients can forge none of it: what they send under these names is
 overwritten or put back as it was.
 """
@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator
+from importlib import resources
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from dragoman import proto
 from dragoman.envoy.filters import base
@@ -49,6 +51,7 @@ _FORWARDED: Final = "x-dragoman-forwarded"
 _AUTHORIZATION: Final = "x-dragoman-authorization"
 _CACHE_CONTROL: Final = "x-dragoman-cache-control"
 _VARY: Final = "x-dragoman-vary"
+_IGNORED: Final = "x-dragoman-ignored"
 _NOTHING: Final = "-"
 _HIT: Final = "cache.response_from_cache_filter"
 _USUAL: Final = ir.Storage()
@@ -105,8 +108,8 @@ def outer(spec: ir.Cache, inner: str, identity: str) -> base.Config:
     route."""
     config = filter_chain.FilterChainConfigPerRoute()
     filters = config.filter_chain.filters
-    if spec.ignored:
-        _add(filters.add(), "dragoman.cache.query", _without(spec.ignored))
+    _add(filters.add(), "dragoman.cache.ignored", _names(spec.ignored))
+    _add(filters.add(), "dragoman.cache.aside", _aside())
     _add(filters.add(), "dragoman.cache.key", _key(spec, identity))
     _add(filters.add(), "envoy.filters.http.cache_v2", _store(spec, inner))
     # For requests that the cache lets pass after all: a GET with a body, for one.
@@ -164,12 +167,11 @@ def _age(seconds: int) -> str:
 
 
 def _key(spec: ir.Cache, identity: str) -> header_mutation.HeaderMutation:
-    """Puts aside what the inner side puts back, and writes the key; on the way back, HIT or MISS and the
+    """Puts aside what else the inner side puts back, and writes the key; on the way back, HIT or MISS and the
     backend's own headers."""
     config = header_mutation.HeaderMutation()
     request = config.mutations.request_mutations
     for name, value in (
-        (_PATH, "%REQ(:path)%"),
         (_FORWARDED, "%REQ(x-forwarded-for)%"),
         (_AUTHORIZATION, "%REQ(authorization)%" if spec.shared or spec.identity else ""),
         (CLIENT, "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
@@ -185,8 +187,7 @@ def _key(spec: ir.Cache, identity: str) -> header_mutation.HeaderMutation:
         _set(request.add(), name, f"%REQ({name})%", _Action.OVERWRITE_IF_EXISTS)
     parameters = config.mutations.query_parameter_mutations
     _parameter(parameters.add(), "dragoman-route", identity)
-    # As it came: adding parameters sorts and decodes the query, and overwrites what a client sent under these
-    # names, so that requests which differ to a backend would have one key.
+    # As it came, byte for byte: the query is here, and nowhere else (`_aside`).
     _parameter(parameters.add(), "dragoman-path", f"%REQ({_PATH})%")
     # Envoys that share a folder do not share a port.
     _parameter(parameters.add(), "dragoman-place", "%DOWNSTREAM_LOCAL_ADDRESS%")
@@ -225,11 +226,28 @@ def _hide_vary(changes: Changes, names: Iterable[str]) -> None:
     _set(changes.add(), "vary", f'%CEL({there} && !{vary}.matches("{pattern}") ? {vary} : "")%')
 
 
-def _without(names: Iterable[str]) -> header_mutation.HeaderMutation:
+def _names(ignored: Iterable[str]) -> header_mutation.HeaderMutation:
+    """Says to the script behind it which parameters do not count, since its code is to be the same for all;
+    what clients send under its names goes."""
     config = header_mutation.HeaderMutation()
-    for name in names:
-        config.mutations.query_parameter_mutations.add().remove = name
+    request = config.mutations.request_mutations
+    request.add().remove = _PATH
+    request.add().remove = _IGNORED
+    # A `%` begins a format.
+    names = "&".join(quote(name, safe="") for name in ignored).replace("%", "%%")
+    if names:
+        _set(request.add(), _IGNORED, names)
     return config
+
+
+@functools.cache
+def _aside() -> lua.Lua:
+    """Puts the path aside, and leaves no query. Envoy decodes the query that it adds parameters to: what a
+    `%20` stands for would break the request to the inner side, and `%26` be a parameter more."""
+    made = lua.Lua(shared_vm_id=f"{NAME}.aside")
+    made.default_source_code.inline_string = resources.files(__package__).joinpath("aside.lua").read_text()
+    made.clear_route_cache.value = False  # the route was chosen by the query as it came
+    return made
 
 
 def _store(spec: ir.Cache, inner: str) -> cache_v2.CacheV2Config:
