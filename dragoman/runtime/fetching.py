@@ -2,13 +2,15 @@
 these are.
 
 One task per URL. The last good answer stays when a later try fails, so an issuer that is down locks nobody
-out; a failed try is repeated soon, a good one after `interval`. Answers are bounded in time and size, and
-are never logged.
+out; a failed try is repeated soon, a good one after `interval`. All of it is JSON objects: the page of
+somebody on the way, who says that the issuer is down, is no good answer. Answers are bounded in time and
+size, and are never logged.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -101,7 +103,10 @@ class Fetcher:
                 body += more
             if len(body) > self._settings.max_bytes:
                 raise ValueError(f"the answer is longer than {self._settings.max_bytes} bytes")
-            return body.decode()
+            text = body.decode()
+            if not _is_object(text):
+                raise ValueError("the answer is not a JSON object")
+            return text
 
     def _put(self, url: str, found: base.Fetched | None) -> None:
         def change() -> None:
@@ -109,3 +114,10 @@ class Fetcher:
             self._answered.set()
 
         self._nudge(change)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False

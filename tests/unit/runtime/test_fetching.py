@@ -14,6 +14,8 @@ from dragoman.runtime import fetching
 from dragoman.translators import base
 from tests.harness import net
 
+ONE, TWO = '{"keys": [1]}', '{"keys": [2]}'
+
 
 class Pipeline:
     """What the fetcher asks of a pipeline."""
@@ -38,7 +40,7 @@ class Site:
     """A server whose answer a test decides."""
 
     def __init__(self) -> None:
-        self.body = "one"
+        self.body = ONE
         self.status = 200
         self.asked = 0
 
@@ -75,9 +77,9 @@ async def test_it_is_fetched_again_and_again(site: tuple[Site, str]) -> None:
     pipeline = Pipeline(url)
     async with running(pipeline) as fetcher:
         await fetcher.first(5.0, lambda: None)
-        assert pipeline.found[url] == base.Fetched("one")
-        server.body = "two"
-        await net.until("the new body", lambda: pipeline.found[url] == base.Fetched("two"))
+        assert pipeline.found[url] == base.Fetched(ONE)
+        server.body = TWO
+        await net.until("the new body", lambda: pipeline.found[url] == base.Fetched(TWO))
 
 
 async def test_the_last_good_answer_stays(site: tuple[Site, str]) -> None:
@@ -87,9 +89,26 @@ async def test_the_last_good_answer_stays(site: tuple[Site, str]) -> None:
         await fetcher.first(5.0, lambda: None)
         server.status = 500
         await net.until("a failure", lambda: bool(pipeline.found[url].error))
-        assert pipeline.found[url].body == "one"
+        assert pipeline.found[url].body == ONE
         server.status = 200
-        await net.until("recovery", lambda: pipeline.found[url] == base.Fetched("one"))
+        await net.until("recovery", lambda: pipeline.found[url] == base.Fetched(ONE))
+
+
+@pytest.mark.parametrize("body", ["<html>Back soon", "", "[]", "[" * 60_000])
+async def test_what_is_no_answer_does_not_take_a_good_ones_place(
+    site: tuple[Site, str], body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of somebody on the way, with status 200."""
+    monkeypatch.setattr(fetching, "_FIRST_RETRY", 0.05)
+    server, url = site
+    pipeline = Pipeline(url)
+    async with running(pipeline) as fetcher:
+        await fetcher.first(5.0, lambda: None)
+        server.body = body
+        await net.until("a failure", lambda: bool(pipeline.found[url].error))
+        assert pipeline.found[url] == base.Fetched(ONE, "the answer is not a JSON object")
+        server.body = TWO
+        await net.until("recovery", lambda: pipeline.found[url] == base.Fetched(TWO))
 
 
 async def test_answers_are_bounded(site: tuple[Site, str]) -> None:
@@ -116,7 +135,7 @@ async def test_urls_come_and_go(site: tuple[Site, str]) -> None:
     pipeline = Pipeline()
     async with running(pipeline):
         pipeline.want(url)
-        await net.until("the answer", lambda: pipeline.found.get(url) == base.Fetched("one"))
+        await net.until("the answer", lambda: pipeline.found.get(url) == base.Fetched(ONE))
         pipeline.want()
         await net.until("its end", lambda: pipeline.found[url] is None)
         asked = server.asked
