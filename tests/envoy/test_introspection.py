@@ -123,6 +123,9 @@ async def test_other_places_and_what_goes_on(site: Site, issuer: Issuer) -> None
         assert b"good" not in reply.body, "nothing of the token goes on"
         if "Cookie: a=1; session=good; b=2" in lines:
             assert headers["Cookie"] == ["a=1; b=2"]
+    for rest in ("a=%20&b=1%26c=2", "a=%0D%0AX:1", "%C3%A9"):
+        reply = await ask(site, f"/?access_token=good&{rest}")
+        assert (reply.status, json.loads(reply.body)["path"]) == (200, f"/?{rest}"), reply.body
     assert (await ask(site, "/?access_token=good", "X-Token: unknown")).status == 401, "the first decides"
     assert {one.how for one in issuer.questions} == {"post"}
     assert {(one.user, one.password) for one in issuer.questions} == {(issuer.client, issuer.secret)}
