@@ -327,6 +327,10 @@ class Work:
                     else "",
                 )
             )
+        if kind is ir.SessionKind.HEADER and sum(1 for one in rule.backend_refs if one.weight) > 1:
+            message = "a session by header holds within each backend: the weights decide for every request"
+            where = origin.at("sessionPersistence", "type")
+            self.findings.append(warning("DRG3002", message, where, help="type Cookie holds across backends"))
         path = "/"
         if kind is ir.SessionKind.COOKIE and len(rule.matches) == 1:
             only = rule.matches[0].path

@@ -483,6 +483,19 @@ def test_more_attempts_than_envoy_can_count(shop: Any, http_route: Any) -> None:
     assert shop.action().retry == ir.Retry(2**32 - 1)
 
 
+@pytest.mark.parametrize(
+    ("kind", "weight", "told"), [("Header", 1, True), ("Header", 0, False), ("Cookie", 1, False)]
+)
+def test_sessions_by_header_over_several_backends(
+    kind: str, weight: int, told: bool, shop: Any, http_route: Any
+) -> None:
+    """Envoy chooses the backend before it looks at the header."""
+    backends = f"[{{name: shop, port: 8080}}, {{name: shop, port: 8080, weight: {weight}}}]"
+    rule = f"- sessionPersistence: {{sessionName: s, type: {kind}}}\n  backendRefs: {backends}"
+    shop.apply(http_route(rule))
+    assert shop.findings() == (["DRG3002 spec.rules[0].sessionPersistence.type"] if told else [])
+
+
 def test_session_timeout_that_is_not_enforced(shop: Any, http_route: Any) -> None:
     shop.apply(http_route(session("{absoluteTimeout: 1h}")))
     assert shop.action().session.ttl == 0.0
