@@ -286,11 +286,16 @@ async def test_no_client_keeps_the_reports_from_being_read(site: Site) -> None:
     check = {"name": "fine", "successRate": {"min": 100}, "minRequests": 20, "interval": "1s"}
     site.plane.write("rollout.yaml", rollout({"weight": 100}, checks=[check]))
     await reached(site, 100, "AwaitingChecks")
-    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
-    try:
-        for _ in range(20):
-            writer.write(b"GET / HTTP/1.1\r\nHost: shop.example\r\nX-Request-ID: \xff\r\n\r\n")
-            assert (await read_reply(reader)).status == 200
-    finally:
-        writer.close()
-    await reached(site, 100, "Promoted")
+
+    async def promoted() -> bool:
+        """Sends on: Envoy may hear of the weight a moment later."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        try:
+            for _ in range(20):
+                writer.write(b"GET / HTTP/1.1\r\nHost: shop.example\r\nX-Request-ID: \xff\r\n\r\n")
+                assert (await read_reply(reader)).status == 200
+        finally:
+            writer.close()
+        return bool((await status(site))["conditions"][-1]["reason"] == "Promoted")
+
+    await net.until("the reports are read", promoted, limit=60)
