@@ -97,16 +97,28 @@ Check = Callable[[Ref, Any], Iterator[Diagnostic]]
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """How one kind is read. `body`: the shape is that of the whole body, else of `spec`."""
+    """How one kind is read. `body`: the shape is that of the whole body, else of `spec`. `early`: versions
+    that have a shape of their own."""
 
     shape: type
     versions: tuple[str, ...]
     body: bool
     check: Check | None
+    early: Mapping[str, type]
+
+    def shape_of(self, body: Mapping[str, Any]) -> type:
+        """The shape for the version that `body` says."""
+        return self.early.get(_version(body), self.shape) if self.early else self.shape
 
 
-def _reader(shape: type, *versions: str, body: bool = False, check: Check | None = None) -> _Reader:
-    return _Reader(shape, versions, body, check)
+def _reader(
+    shape: type, *versions: str, body: bool = False, check: Check | None = None, **early: type
+) -> _Reader:
+    return _Reader(shape, (*versions, *early), body, check, early)
+
+
+def _version(body: Mapping[str, Any]) -> str:
+    return str(body.get("apiVersion")).rpartition("/")[2]
 
 
 READERS: Final[Mapping[tuple[str, str], _Reader]] = {
@@ -117,7 +129,11 @@ READERS: Final[Mapping[tuple[str, str], _Reader]] = {
     ),
     (meta.GATEWAY_GROUP, "GRPCRoute"): _reader(grpcroute.GrpcRoute, "v1", check=rules_grpc.check),
     (meta.GATEWAY_GROUP, "TLSRoute"): _reader(
-        streamroutes.TlsRoute, "v1", "v1alpha3", "v1alpha2", check=rules_streams.check
+        streamroutes.TlsRoute,
+        "v1",
+        "v1alpha3",
+        check=rules_streams.check,
+        v1alpha2=streamroutes.EarlyTlsRoute,
     ),
     (meta.GATEWAY_GROUP, "TCPRoute"): _reader(
         streamroutes.StreamRoute, "v1", "v1alpha2", check=rules_streams.check
@@ -183,16 +199,17 @@ def _decode(document: Document) -> base.Decoded:
     if given is None:
         findings.append(error("DRG1102", "`spec` is missing", Origin(ref), label="`spec` goes here"))
         return base.Decoded(None, tuple(findings))
-    validate = validation.validator(reader.shape)
+    shape = reader.shape_of(body)
+    validate = validation.validator(shape)
     try:
-        spec = validate(validation.share(reader.shape, given))
+        spec = validate(validation.share(shape, given))
     except pydantic.ValidationError:
         # Null stands for "not there" (the API server prunes it); it matters only where something fails.
         try:
             spec = validate(_without_nulls(given))
         except pydantic.ValidationError as failure:
             start = () if reader.body else ("spec",)
-            findings += complaints.diagnostics(ref, failure, reader.shape, start, secret=ref.kind == "Secret")
+            findings += complaints.diagnostics(ref, failure, shape, start, secret=ref.kind == "Secret")
             return base.Decoded(None, tuple(findings))
     if reader.check is not None:
         findings += reader.check(ref, spec)
@@ -204,8 +221,7 @@ def _decode(document: Document) -> base.Decoded:
 
 def _envelope(ref: Ref, body: Mapping[str, Any], reader: _Reader) -> Iterator[Diagnostic]:
     """apiVersion, and the fields beside `spec`."""
-    given = body.get("apiVersion")
-    version = str(given).rpartition("/")[2]
+    version = _version(body)
     if version not in reader.versions:
         known = ", ".join(f"{ref.group}/{v}" if ref.group else v for v in reader.versions)
         yield error(

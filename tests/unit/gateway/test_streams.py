@@ -358,3 +358,15 @@ def test_one_route_touches_itself(edge: Any) -> None:
     ran = {name: runs - before[name] for name, runs in edge.runs().items() if runs != before[name]}
     assert ran["TLSRoute targets"] == ran["TLSRoute status"] == 1
     assert not {"Gateway reports", "Gateway status", "TLSRoutes of listeners"} & set(ran)
+
+
+def test_early_routes_without_host_names(edge: Any) -> None:
+    """v1alpha2 let them be left out: whatever the listener serves."""
+    text = route("TLSRoute").replace("hostnames: [a.example], ", "")
+    edge.apply(f"apiVersion: gateway.networking.k8s.io/v1alpha2\n{text}")
+    assert edge.conditions("TLSRoute", "route")["Accepted"] == "True Accepted"
+    (attachment,) = edge.stream("TLSRoute").attachments
+    assert attachment.hostnames == ("*.example",)
+    edge.apply(text.replace("name: route", "name: late"))
+    (finding,) = edge.rejected[edge.ref("TLSRoute", "late")]
+    assert (finding.code, format_path(finding.path)) == ("DRG1102", "spec")

@@ -32,3 +32,10 @@ class TlsRoute:
     hostnames: Annotated[tuple[meta.Hostname, ...], Field(min_length=1, max_length=1024)]
     parent_refs: Annotated[tuple[meta.ParentReference, ...], Field(max_length=32)] = ()
     use_default_gateways: Literal["All", "None"] | None = None
+
+
+@meta.shape
+class EarlyTlsRoute(TlsRoute):
+    """TLSRouteSpec of v1alpha2. Without host names it is for whatever its listeners serve."""
+
+    hostnames: Annotated[tuple[meta.Hostname, ...], Field(max_length=1024)] = ()
