@@ -79,6 +79,7 @@ def test_answers_made_here_are_not_cached(edge: Any) -> None:
     [
         ("{keyBy: {identityHeaders: [x, Cookie]}}", "DRG1106 spec.cache.keyBy.identityHeaders[1]"),
         ("{keyBy: {headers: [authorization]}}", "DRG1106 spec.cache.keyBy.headers[0]"),
+        ("{keyBy: {headers: [Host]}}", "DRG1108 spec.cache.keyBy.headers[0]"),
         ("{shared: true, keyBy: {identityHeaders: [x]}}", "DRG1108 spec.cache.shared"),
     ],
 )

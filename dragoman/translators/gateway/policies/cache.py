@@ -78,6 +78,9 @@ def _findings(route: ir.Route, spec: shapes.Cache, origin: Where) -> Iterator[Di
                     place,
                     help="name a header that says who it is, not the proof of it",
                 )
+            elif name.lower() == "host" and place is not None:
+                message = "`host` is part of every key as it is: nothing is cached"
+                yield error("DRG1108", message, place, help="leave it out")
     place = origin("shared")
     if spec.shared and key.identity_headers and place is not None:
         message = "answers are either shared or split by identity: nothing is cached"
