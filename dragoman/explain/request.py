@@ -171,10 +171,10 @@ def _won(view: dump.View, match: Match, route: ir.Route, place: _Place, compile:
         found["origin_allowed"] = any(_allows(each, origin) for each in route.cors.allow_origins) or any(
             compile(pattern).fullmatch(origin) for pattern in route.cors.patterns
         )
-        found["preflight"] = bool(origin) and _preflight(match.request, match.prepared)
-        # A route without a valid backend has no filters: its 500 comes first.
-        forward = route.action
-        if found["preflight"] and isinstance(forward, ir.Forward) and found["status"] != forward.failure:
+        found["preflight"] = (
+            bool(origin) and _forwards(route.action) and _preflight(match.request, match.prepared)
+        )
+        if found["preflight"]:
             found["status"] = _PREFLIGHT
     asked = access.found(route, match.request, match.prepared, compile)
     if asked is not None and not maintenance:  # that answers before anybody asks who it is
@@ -284,6 +284,13 @@ def _own_status(clusters: Sequence[Data], failure: int) -> int | None:
     if all(each["name"] is not None and not each["endpoints"]["ready"] for each in shares):
         return _NO_ENDPOINT
     return None
+
+
+def _forwards(action: ir.Action) -> bool:
+    """Whether Envoy's CORS filter answers preflights: not where Envoy answers everything itself."""
+    return isinstance(action, ir.Forward) and any(
+        each.cluster is not None and each.weight for each in action.backends
+    )
 
 
 def _preflight(request: Request, prepared: Prepared) -> bool:

@@ -93,7 +93,10 @@ def _candidates(candidates: Sequence[Data]) -> Iterator[str]:
 def _outcome(data: Data) -> str:
     action = data.get("action", {})
     asked = data.get("access", {})
-    if asked.get("verdict") == access.REFUSED and not data.get("preflight"):
+    if data.get("preflight"):
+        allowed = "is" if data["origin_allowed"] else "is not"
+        return f"{data['status']} from Envoy: a CORS preflight, whose origin {allowed} allowed"
+    if asked.get("verdict") == access.REFUSED:
         return f"{asked['status']} from Envoy: {asked['why']}"
     match action.get("kind"):
         case "redirect":
@@ -104,9 +107,6 @@ def _outcome(data: Data) -> str:
             return f"passed on by {action['route']}, not looked into"
         case "stream":
             return "closed at once: no route says where it goes, or none of its backends is valid"
-        case "forward" if data.get("preflight") and data["status"] not in (500, 503):
-            allowed = "is" if data["origin_allowed"] else "is not"
-            return f"{data['status']} from Envoy: a CORS preflight, whose origin {allowed} allowed"
         case "forward" if data["status"] is None:
             return "forwarded"
         case "forward" if all(each["name"] is None for each in action["clusters"] if each["weight"]):

@@ -191,6 +191,8 @@ async def test_maintenance(envoy_binary: Path) -> None:
     guarded = text + "---\nkind: AuthPolicy\nmetadata: {name: edge}\nspec:\n"
     guarded += "  targetRefs: [{kind: Gateway, name: edge}]\n  apiKeys: {}\n"
     guarded += route("asked", cors) + policy("asked", "  maintenance: {exempt: {headers: [{name: x-any}]}}")
+    told = "  maintenance: {disabled: true}\n  directResponse: {status: 418}"
+    guarded += route("told", cors) + policy("told", told)
     preflight = {"origin": "https://a.test", "access-control-request-method": "PUT"}
     async with policy_site.running(envoy_binary, guarded) as site:
         for host, status, headers in (
@@ -199,6 +201,7 @@ async def test_maintenance(envoy_binary: Path) -> None:
             ("asked", 401, {"x-any": "1"}),
             ("open", 401, {}),
             ("asked", 200, preflight),
+            ("told", 401, preflight),  # it is no backend's that is asked for
         ):
             method = "OPTIONS" if headers is preflight else "GET"
             assert (await site.ask(host, method=method, **headers)).status == status, (host, headers)
