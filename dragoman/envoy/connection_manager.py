@@ -10,6 +10,7 @@ their route table.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Final, assert_never
 
 from dragoman import proto, resource
@@ -83,7 +84,7 @@ def encode(
 
 
 def discovered(
-    name: str,
+    named: Callable[[str], str],
     stat_prefix: str,
     table: str,
     settings: client.Http,
@@ -92,9 +93,10 @@ def discovered(
     *,
     lazy: bool = False,
 ) -> resource.Resource:
-    """The same as the ECDS resource `name`. What all have in common is held once. `scopes`: those that its
-    table is cut into, by `cut`."""
+    """The same as an ECDS resource, `named` by a hash of its content. What all have in common is held once.
+    `scopes`: those that its table is cut into, by `cut`."""
     shared, own = _shared(settings, quic=False, lazy=lazy), _own(stat_prefix, table, cut)
+    name = named(resource.digest(shared, own))
     head = _head(name, len(shared) + len(own))
     version = resource.digest(head, shared, own)
     refs = {resource.SCOPE: resource.NameSet(scopes)} if scopes else {}

@@ -147,7 +147,7 @@ def _can_stand_apart(chain: ir.FilterChain) -> bool:
 def _manager(bind: ir.Bind, chain: ir.FilterChain, cut: Cut, lazy: bool) -> resource.Resource:
     table = naming.route_config(chain.scope)
     return connection_manager.discovered(
-        naming.manager(chain.scope, cut.mark),
+        lambda version: naming.manager(chain.scope, cut.mark, version),
         naming.listener(bind),
         table,
         chain.client.http,

@@ -13,7 +13,7 @@ the object.
     Backend/shop/ext                    the same for an object without ports
     127.0.0.1:8080                      a listener, and the route table of its plain HTTP
     127.0.0.1:8443/*.shop.example       the route table and filter chain of one TLS host name (`*`: any)
-    manager:127.0.0.1:8443/*.shop.example   the connection manager of that host name (`#`: of its scopes)
+    manager:127.0.0.1:8443/*.shop.example@0123456789ab   the connection manager of that host name
     cache:127.0.0.1:8080                the inner listener behind the cache of a route table, and its cluster
     Secret/shop/cert/tls                a secret and what it is used for
     Gateway/shop/edge/ca/ClientPolicy%2Fshop%2Fmtls   authorities, with the certificates revoked that it lists
@@ -101,11 +101,12 @@ def route_config(scope: ir.Scope) -> str:
     return f"{listener(scope.bind)}/{scope.hostname}" if scope.hostname else listener(scope.bind)
 
 
-def manager(scope: ir.Scope, mark: str) -> str:
+def manager(scope: ir.Scope, mark: str, version: str) -> str:
     """The connection manager of one TLS host name, where it is a resource of its own:
-    `manager:127.0.0.1:8443/*.shop.example`. `mark`: of how its table is cut (`scoping.Cut`); with
-    another cut it is another, so that a listener that changes over waits for it."""
-    return f"manager:{route_config(scope)}{mark}"
+    `manager:127.0.0.1:8443/*.shop.example@0123456789ab`. `mark`: of how its table is cut
+    (`scoping.Cut`). `version`: a hash of its content. Another content is another resource: Envoy 1.40
+    crashes when the manager changes of a chain that it has kept through a change of its listener."""
+    return f"manager:{route_config(scope)}{mark}@{version[:12]}"
 
 
 def inner(scope: ir.Scope) -> str:

@@ -292,7 +292,7 @@ async def test_a_table_grows_and_shrinks_under_load(tmp_path: Path, envoy_binary
 
         async def cut(wanted: bool) -> bool:
             found = json.dumps(await site.plane.get("/api/v1/snapshot?type=ECDS"))
-            return (f'"manager:127.0.0.1:{port}/*.shop.example#"' in found) is wanted
+            return (f'"manager:127.0.0.1:{port}/*.shop.example#@' in found) is wanted
 
         write(2)
         await net.until("served", partial(served, 0))

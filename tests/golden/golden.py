@@ -34,6 +34,7 @@ ROOT = Path(__file__).parent
 FOLDERS = sorted(path.name for path in ROOT.iterdir() if (path / "in.yaml").exists())
 EVERYWHERE = ROOT / "everywhere.yaml"
 _MANAGER = "HttpConnectionManager"
+_APART = "manager:"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,10 @@ def shown(item: Resource) -> dict[str, Any]:
             kept = without(manager, common["connection_manager"])
             manager.clear()
             manager.update(kept)
-    return {"type": resource.SHORT[item.type_url], "name": item.name, "body": body}
+    name = item.name
+    if name.startswith(_APART):
+        name = body["name"] = _unversioned(name)
+    return {"type": resource.SHORT[item.type_url], "name": name, "body": body}
 
 
 @functools.cache
@@ -117,10 +121,15 @@ def managers(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for chain in body.get("filter_chains", ()):
         chain.pop("metadata", None)
         for network in chain["filters"]:
+            network["name"] = _unversioned(network["name"])
             if network.get("typed_config", {}).get("@type", "").endswith(_MANAGER):
                 yield network["typed_config"]
     if body.get("typed_config", {}).get("@type", "").endswith(_MANAGER):
         yield body["typed_config"]
+
+
+def _unversioned(name: str) -> str:
+    return name.partition("@")[0] if name.startswith(_APART) else name
 
 
 def without(body: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 
 from dragoman import proto, resource
+from dragoman.document import Document
+from dragoman.graph.pipeline import Pipeline
 from dragoman.proto.envoy.config.core import v3 as core
 from dragoman.proto.envoy.config.listener import v3 as listeners
 from dragoman.resource import EXTENSION, LISTENER, ROUTE, Resource
 from dragoman.xds.types import Rejection
-from tests.harness import net
+from tests.harness import certs, manifests, net
 from tests.harness.envoy import Envoy
+from tests.property import chaos
 from tests.wire import plane
 from tests.wire.test_envoy import backend, bootstrap, fetch, is_quiet
 
@@ -176,3 +179,66 @@ async def test_a_new_listener_whose_manager_is_refused_closes_nobody_else(api: s
 
 async def _closed(made: World, port: int) -> bool:
     return await made.answers(port) == "closed"
+
+
+def shop(hosts: Sequence[str], size: int, pair: certs.Pair, port: int) -> list[Resource]:
+    """What a Gateway with these TLS hosts comes to; the first has a ClientPolicy of its own."""
+    tls = [manifests.listener(one[0], port, protocol="HTTPS", hostname=one, secret="cert") for one in hosts]
+    policy = {
+        "apiVersion": "dragoman.dev/v1alpha1",
+        "kind": "ClientPolicy",
+        "metadata": {"name": "first", "namespace": "shop"},
+        "spec": {
+            "targetRefs": [{"kind": "Gateway", "name": "edge", "sectionName": hosts[0][0]}],
+            "headers": {"maxBytes": size},
+        },
+    }
+    pipeline = Pipeline()
+    bodies = (
+        manifests.gateway_class(),
+        manifests.gateway(*tls),
+        manifests.tls_secret("cert", pair.certificate, pair.key),
+        policy,
+    )
+    pipeline.load(Document(ref, body) for body in bodies if (ref := chaos.identity(body)) is not None)
+    assert not pipeline.diagnostics()
+    return list(pipeline.snapshot())
+
+
+async def test_a_manager_changes_whose_chain_is_older_than_its_listener(tmp_path: Path) -> None:
+    """Envoy 1.40 crashes if the resource changes: the chain still has what belonged to the listener of
+    before. So another resource comes in its place."""
+    pair, port = certs.Authority().issue("*.test"), net.free_port()
+    async with contextlib.AsyncExitStack() as stack:
+        running = await stack.enter_async_context(plane.plane(*shop(["a.test", "b.test"], 4096, pair, port)))
+        running.views.groups["*"] = running.view
+        envoy = Envoy(bootstrap("DELTA_GRPC", running.port, net.free_port()), tmp_path)
+        await stack.enter_async_context(envoy)
+
+        async def become(hosts: Sequence[str], size: int) -> None:
+            wanted = shop(hosts, size, pair, port)
+            had = {(one.type_url, one.name) for one in running.view.snapshot()}
+            gone = had - {(one.type_url, one.name) for one in wanted}
+            plane.put(running.view, *wanted, gone=gone)
+            managers = [one for one in wanted if one.name.startswith("manager:")]
+            assert len(managers) == len(hosts)
+
+            async def there() -> bool:
+                assert envoy.running(), "Envoy crashed"
+                told = await envoy.get("/config_dump")
+                return all(f'"{one.name}"' in told for one in managers)
+
+            await net.until("the managers there", there)
+            await net.until("quiet", lambda: is_quiet(running))
+
+        async def drained() -> bool:
+            found = await envoy.stats("listener_manager.total_.*(draining|warming)")
+            return bool(found) and not any(found.values())
+
+        # A host comes and goes: each time the first one's chain is kept.
+        for other in ("b.test", "c.test", "d.test"):
+            await become(["a.test", other], 4096)
+        await net.until("the listeners of before gone", drained)
+        for size in (8192, 16384, 4096):
+            await become(["a.test", "d.test"], size)
+        assert envoy.running()
