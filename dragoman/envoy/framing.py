@@ -11,39 +11,26 @@ import functools
 from collections.abc import Iterator
 
 from dragoman import proto
+from dragoman.proto import varint
 
 _LENGTH_DELIMITED = 2
-
-
-def varint(number: int) -> bytes:
-    """`number` (not negative) in protobuf's base-128 form."""
-    if number < 0x80:
-        return bytes((number,))
-    if number < 0x4000:
-        return bytes((number & 0x7F | 0x80, number >> 7))
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 @functools.cache
 def tag(message: str, field: str) -> bytes:
     """The bytes before each entry of `field` (message, string or bytes) of `message` (its full name)."""
     number: int = proto.message(message).DESCRIPTOR.fields_by_name[field].number
-    return varint(number << 3 | _LENGTH_DELIMITED)
+    return varint.write(number << 3 | _LENGTH_DELIMITED)
 
 
 def frame(before: bytes, payload: bytes) -> bytes:
     """`payload` as one entry of the field whose `tag` is `before`."""
-    return b"%b%b%b" % (before, varint(len(payload)), payload)
+    return b"%b%b%b" % (before, varint.write(len(payload)), payload)
 
 
 def head(before: bytes, size: int) -> bytes:
     """What stands before `size` bytes that are one entry of that field."""
-    return before + varint(size)
+    return before + varint.write(size)
 
 
 def entries(chunk: bytes) -> Iterator[bytes]:

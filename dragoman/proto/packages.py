@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 
+from dragoman.proto import varint
+
 if TYPE_CHECKING:
     from google.protobuf.descriptor import FileDescriptor
     from google.protobuf.descriptor_pool import DescriptorPool
@@ -60,33 +62,22 @@ class _Index:
             self.modules.update(".".join(parts[: i + 1]) for i in range(len(parts)))
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-
-
 def _messages_of_field_one(data: bytes) -> Iterator[bytes]:
     """The files of a serialised FileDescriptorSet, which has no other field than ``file = 1``."""
     at = 0
     while at < len(data):
-        size, at = _varint(data, at + 1)
+        size, at = varint.read(data, at + 1)
         yield data[at : at + size]
         at += size
 
 
 def _name_and_package(body: bytes) -> tuple[str, str]:
     """Fields 1 and 2 of a FileDescriptorProto, always written first; the package may be absent."""
-    size, at = _varint(body, 1)
+    size, at = varint.read(body, 1)
     name, at = body[at : at + size].decode(), at + size
     if body[at : at + 1] != b"\x12":
         return name, ""
-    size, at = _varint(body, at + 1)
+    size, at = varint.read(body, at + 1)
     return name, body[at : at + size].decode()
 
 
@@ -95,7 +86,7 @@ def _imports(body: bytes) -> Iterator[str]:
     at = 0
     while at < len(body) and body[at] in (0x0A, 0x12, 0x1A):
         tag = body[at]
-        size, at = _varint(body, at + 1)
+        size, at = varint.read(body, at + 1)
         if tag == 0x1A:
             yield body[at : at + size].decode()
         at += size

@@ -12,6 +12,8 @@ from typing import Any, Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
+from dragoman.proto import varint
+
 M = TypeVar("M", bound=Message)
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
@@ -25,7 +27,11 @@ def parse(kind: type[M], data: bytes) -> M:
     try:
         return kind.FromString(data)
     except DecodeError:
-        return kind.FromString(_mended(kind.DESCRIPTOR, data, _DEEPEST))
+        try:
+            mended = _mended(kind.DESCRIPTOR, data, _DEEPEST)
+        except (IndexError, ValueError) as failure:
+            raise DecodeError(str(failure)) from None
+        return kind.FromString(mended)
 
 
 def _mended(kind: Any, data: bytes, depth: int) -> bytes:
@@ -35,14 +41,14 @@ def _mended(kind: Any, data: bytes, depth: int) -> bytes:
     out, position = bytearray(), 0
     while position < len(data):
         begin = position
-        tag, position = _varint(data, position)
+        tag, position = varint.read(data, position)
         wire = tag & 7
         if wire == _VARINT:
-            _, position = _varint(data, position)
+            _, position = varint.read(data, position)
         elif wire in _SIZES:
             position += _SIZES[wire]
         elif wire == _LENGTH:
-            size, position = _varint(data, position)
+            size, position = varint.read(data, position)
             value = data[position : position + size]
             if len(value) != size:
                 raise DecodeError("a message that ends too early")
@@ -51,7 +57,7 @@ def _mended(kind: Any, data: bytes, depth: int) -> bytes:
             if field is not None and field.type in (field.TYPE_STRING, field.TYPE_MESSAGE):
                 texts = field.type == field.TYPE_STRING
                 value = _text(value) if texts else _mended(field.message_type, value, depth - 1)
-                out += _number(tag) + _number(len(value)) + value
+                out += varint.write(tag) + varint.write(len(value)) + value
                 continue
         else:
             raise DecodeError("a group, or no message at all")
@@ -61,25 +67,3 @@ def _mended(kind: Any, data: bytes, depth: int) -> bytes:
 
 def _text(value: bytes) -> bytes:
     return value.decode(errors="replace").encode()
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """The number, and the position after it."""
-    number = shift = 0
-    while position < len(data) and shift < 64:
-        byte = data[position]
-        position += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number, position
-        shift += 7
-    raise DecodeError("a number that does not end")
-
-
-def _number(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Any, Final
 
 from dragoman import proto
+from dragoman.proto import varint
 from dragoman.ratelimit import wire
 from dragoman.ratelimit.transport import base as transport
 
@@ -112,10 +113,10 @@ def _parse(request: bytes) -> tuple[bytes, int, str]:
         raise ValueError
     host, kind, value, at = b"", 0, "", 0
     while at < len(request):
-        tag, at = _varint(request, at)
+        tag, at = varint.read(request, at)
         if tag & 7 != 2 or not 0 < tag >> 3 <= _LAST_FIELD:
             raise ValueError
-        size, at = _varint(request, at)
+        size, at = varint.read(request, at)
         content, at = request[at : at + size], at + size
         if at > len(request):
             raise ValueError
@@ -134,27 +135,14 @@ def _check_extension(content: bytes) -> None:
     well formed. Raises as `_parse` does."""
     at = 0
     while at < len(content):
-        tag, at = _varint(content, at)
+        tag, at = varint.read(content, at)
         if tag == 0x10:
-            _, at = _varint(content, at)
+            _, at = varint.read(content, at)
             continue
         if tag != 0x0A:
             raise ValueError
-        size, at = _varint(content, at)
+        size, at = varint.read(content, at)
         name, at = content[at : at + size], at + size
         if at > len(content):
             raise ValueError
         name.decode()
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 35:
-            raise ValueError

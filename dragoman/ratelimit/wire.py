@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from dragoman import proto
+from dragoman.proto import varint
 from dragoman.ratelimit import rules
 
 OK: Final = 1
@@ -33,14 +34,7 @@ _UNITS: Final = {"second": 1, "minute": 2, "hour": 3, "day": 4, "week": 7, "mont
 """RateLimitResponse.RateLimit.Unit."""
 
 
-@functools.lru_cache(1 << 14)
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+_varint: Final = functools.lru_cache(1 << 14)(varint.write)
 
 
 def _bytes(tag: int, value: bytes) -> bytes:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from dragoman import proto
+from dragoman.proto import varint
 from dragoman.proto.envoy.service.discovery import v3 as discovery
 from dragoman.resource import Resource
 from dragoman.xds.types import Locality, Node
@@ -108,22 +109,10 @@ def node_of(message: core.Node) -> Node:
     )
 
 
-def varint(number: int) -> bytes:
-    """Base-128, least significant group first."""
-    if number < 0x80:
-        return bytes((number,))
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
 def text(tag: int, value: str) -> bytes:
     """A string field; `tag` is its number shifted left by three, or two."""
     data = value.encode()
-    return bytes((tag,)) + varint(len(data)) + data
+    return bytes((tag,)) + varint.write(len(data)) + data
 
 
 _TYPE_URL: Final = 4 << 3 | 2
@@ -138,7 +127,7 @@ _LARGE: Final = 64 * 1024
 def _any(resource: Resource) -> tuple[bytes, ...]:
     """`google.protobuf.Any{type_url: 1, value: 2}` around the resource's chunks, as parts to join."""
     size = resource.size
-    return (text(1 << 3 | 2, resource.type_url), b"\x12", varint(size), *resource.chunks)
+    return (text(1 << 3 | 2, resource.type_url), b"\x12", varint.write(size), *resource.chunks)
 
 
 Rope = tuple[bytes, ...]
@@ -148,7 +137,7 @@ Rope = tuple[bytes, ...]
 def frame_sotw(resource: Resource) -> Rope:
     """Field 2 of DiscoveryResponse: an Any."""
     parts = _any(resource)
-    return _rope((_RESOURCE, varint(sum(map(len, parts))), *parts))
+    return _rope((_RESOURCE, varint.write(sum(map(len, parts))), *parts))
 
 
 def frame_delta(resource: Resource) -> Rope:
@@ -158,10 +147,10 @@ def frame_delta(resource: Resource) -> Rope:
         text(1 << 3 | 2, resource.version),
         text(3 << 3 | 2, resource.name),
         b"\x12",
-        varint(sum(map(len, packed))),
+        varint.write(sum(map(len, packed))),
         *packed,
     )
-    return _rope((_RESOURCE, varint(sum(map(len, inner))), *inner))
+    return _rope((_RESOURCE, varint.write(sum(map(len, inner))), *inner))
 
 
 def _rope(parts: Rope) -> Rope:

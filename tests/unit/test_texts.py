@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dragoman import proto
-from dragoman.proto import texts
+from dragoman.proto import texts, varint
 from dragoman.proto.envoy.service.auth import v3 as auth
 from dragoman.proto.envoy.service.ratelimit import v3 as rls
 from dragoman.proto.google.protobuf import Value
@@ -50,6 +50,6 @@ def test_depth_is_bounded() -> None:
     data = b"\x1a\x01\xff"  # google.protobuf.Value: `string_value`
     for _ in range(300):
         for tag in (b"\x0a", b"\x32"):  # ListValue: `values`; Value: `list_value`
-            data = tag + texts._number(len(data)) + data
+            data = tag + varint.write(len(data)) + data
     with pytest.raises(proto.DecodeError):
         texts.parse(Value, data)

@@ -14,11 +14,3 @@ def test_framed_routes_are_the_hosts_routes(sizes: list[int]) -> None:
     before = framing.tag("envoy.config.route.v3.VirtualHost", "routes")
     joined = b"".join(framing.frame(before, each.SerializeToString()) for each in made)
     assert joined == route_proto.VirtualHost(routes=made).SerializeToString()
-
-
-@given(st.integers(0, 2**40))
-def test_varint(number: int) -> None:
-    out = framing.varint(number)
-    assert sum((byte & 0x7F) << 7 * at for at, byte in enumerate(out)) == number
-    assert all(byte & 0x80 for byte in out[:-1])
-    assert not out[-1] & 0x80
