@@ -26,7 +26,7 @@ from typing import BinaryIO, Final, Protocol
 import xxhash
 
 from dragoman import garbage
-from dragoman.diagnostics import Diagnostic, Severity, Span
+from dragoman.diagnostics import Diagnostic, Span
 from dragoman.refs import FieldPath, Ref
 from dragoman.sources import base, holdings, inotify, objects, tree, yamldoc
 
@@ -294,7 +294,7 @@ class Files:
         update = update or base.Update(diagnostics=tuple(self._held.diagnostics()))
         if not self._limited:
             return update
-        return replace(update, diagnostics=(*update.diagnostics, _polling(self._limited)))
+        return replace(update, diagnostics=(*update.diagnostics, holdings.unnoticed(self._limited)))
 
     def _patience(self, now: float) -> float | None:
         """Seconds until there is something to do although nothing was heard; None: never."""
@@ -492,15 +492,3 @@ def _same(one: tree.State, other: tree.State) -> bool:
 
 def _reason(failure: OSError) -> str:
     return (failure.strerror or str(failure)).lower()
-
-
-def _polling(reason: str) -> Diagnostic:
-    limits = "raise fs.inotify.max_user_instances or fs.inotify.max_user_watches (sysctl)"
-    above = "let Dragoman read the folders in which the paths that were named stand"
-    return Diagnostic(
-        "DRG1008",
-        f"the system gives no notice of changes ({reason}); folders are looked at every second",
-        severity=Severity.WARNING,
-        help=above if reason == os.strerror(errno.EACCES).lower() else limits,
-        span=Span("inotify", 0),
-    )

@@ -9,12 +9,13 @@ goes the second takes its place.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from dragoman.diagnostics import Diagnostic, Span
+from dragoman.diagnostics import Diagnostic, Severity, Span
 from dragoman.document import Document
 from dragoman.refs import FieldPath, Ref
 from dragoman.sources import base, locate, objects, packing, yamldoc
@@ -399,3 +400,16 @@ def _kept_note(kept: tuple[_Entry, ...]) -> tuple[str, ...]:
 
 def _noted(diagnostic: Diagnostic, notes: tuple[str, ...]) -> Diagnostic:
     return replace(diagnostic, notes=(*diagnostic.notes, *notes))
+
+
+def unnoticed(reason: str) -> Diagnostic:
+    """The system gives no notice of changes; `reason` in its own words."""
+    limits = "raise fs.inotify.max_user_instances or fs.inotify.max_user_watches (sysctl)"
+    above = "let Dragoman read the folders in which the paths that were named stand"
+    return Diagnostic(
+        "DRG1008",
+        f"the system gives no notice of changes ({reason}); folders are looked at every second",
+        severity=Severity.WARNING,
+        help=above if reason == os.strerror(errno.EACCES).lower() else limits,
+        span=Span("inotify", 0),
+    )

@@ -36,7 +36,8 @@ from dragoman.resource import (
     Resource,
     owner,
 )
-from dragoman.xds.substream import UNKNOWN, Known, Substream, Unproven
+from dragoman.xds.known import UNKNOWN, Known, Unproven
+from dragoman.xds.substream import Substream
 from dragoman.xds.wire import Form
 
 USES: Final[Mapping[str, tuple[str, ...]]] = {

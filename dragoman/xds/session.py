@@ -15,7 +15,8 @@ from typing import Final, Protocol
 
 from dragoman.resource import CHAIN, CLUSTER, ENDPOINT, EXTENSION, LISTENER, NO_NAMES, SCOPE, SERVED, Resource
 from dragoman.xds import planner
-from dragoman.xds.substream import Substream, Unproven
+from dragoman.xds.known import Unproven
+from dragoman.xds.substream import Substream
 from dragoman.xds.types import ResourceView, Transitions
 from dragoman.xds.wire import Body, Encoder, Form, Request
 

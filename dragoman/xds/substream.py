@@ -12,10 +12,8 @@ that were sent and may not be warm). `planner` reads them; `session` drives.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from dragoman.resource import (
     CHAIN,
@@ -29,6 +27,7 @@ from dragoman.resource import (
     Resource,
 )
 from dragoman.xds import subscription
+from dragoman.xds.known import UNKNOWN, Flight, Known, Unknown, Unproven, same, weight
 from dragoman.xds.snapshot import MODULUS, fingerprint, version_of
 from dragoman.xds.types import ResourceView
 from dragoman.xds.wire import Form, Request
@@ -38,50 +37,8 @@ FULL_STATE: Final = frozenset({CLUSTER, LISTENER, SCOPE, LIMITS, GO_LIMITS})
 Envoyproxy/ratelimit takes each response for all there is."""
 
 
-class Unknown(enum.Enum):
-    """Nothing is known of what the client has: whatever is there must be sent."""
-
-    UNKNOWN = "unknown"
-
-
-UNKNOWN: Final = Unknown.UNKNOWN
-
 _IN_PART: Final = "Error adding/updating "
 """How Envoy's complaint begins about clusters or listeners when it has taken the others of the response."""
-
-Known = Resource | str | None | Literal[Unknown.UNKNOWN]
-"""What the client has of a name: what it was sent, the version it reported at reconnect, nothing, or who
-knows."""
-
-
-def same(known: Known, resource: Resource | None) -> bool:
-    """Whether the client, having `known`, needs nothing to have `resource`."""
-    if known is None or resource is None:
-        return known is None and resource is None
-    if isinstance(known, Resource):
-        return known.version == resource.version
-    return known == resource.version
-
-
-@dataclass(frozen=True, slots=True)
-class Flight:
-    """A response that the client has not answered. `gone`: those of its names that it removed. `published`:
-    when the oldest change in it was made."""
-
-    nonce: str
-    version: str
-    names: frozenset[str]
-    gone: frozenset[str]
-    sent_at: float
-    published: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Unproven:
-    """Clusters that may not be warm, or listeners that may not be there: sent at `since`, not ACKed."""
-
-    names: frozenset[str]
-    since: float
 
 
 class Substream:
@@ -164,9 +121,9 @@ class Substream:
         total = self._total
         for name, resource in upserts.items():
             if name in self.pending:
-                total += fingerprint(resource) - _weight(self.pending[name])
+                total += fingerprint(resource) - weight(self.pending[name])
         for name in removals:
-            total -= _weight(self.pending[name])
+            total -= weight(self.pending[name])
         return version_of(total)
 
     def target(self, name: str) -> Resource | None:
@@ -305,7 +262,7 @@ class Substream:
         else:
             kept = [self.known(name) for name in names]
             self.pending = {name: known for name, known in self.pending.items() if name in names}
-            self._total = sum(map(_weight, kept)) % MODULUS
+            self._total = sum(map(weight, kept)) % MODULUS
         for record in (self.parked, self.replaced, self.rejected, self.paced):
             for name in [name for name in record if name not in names]:
                 del record[name]
@@ -501,12 +458,8 @@ class Substream:
     def _count(self, before: Known, after: Known) -> None:
         """The client has `after` instead of `before`. Deltas have no version of the whole to be kept."""
         if self.form is Form.SOTW:
-            self._total = (self._total + _weight(after) - _weight(before)) % MODULUS
+            self._total = (self._total + weight(after) - weight(before)) % MODULUS
 
 
 def _version(known: Known) -> str:
     return known.version if isinstance(known, Resource) else ""
-
-
-def _weight(known: Known) -> int:
-    return fingerprint(known) if isinstance(known, Resource) else 0

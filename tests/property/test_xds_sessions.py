@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from dragoman.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource
+from dragoman.xds.known import weight
 from dragoman.xds.snapshot import View, version_of
-from dragoman.xds.substream import _weight
 from dragoman.xds.wire import Form
 from tests.property.xds_envoy import TYPES, Envoy
 from tests.unit.xds.client import cluster, endpoints, listener, route
@@ -152,7 +152,7 @@ class Machine(RuleBasedStateMachine):
             assert sub.flight is None
             if self.form is Form.SOTW:
                 has = (sub.known(name) for name in sub.view.resources(sub.type_url))
-                assert sub.version == version_of(sum(map(_weight, has)))
+                assert sub.version == version_of(sum(map(weight, has)))
 
     @invariant()
     def nothing_is_queued(self) -> None:
